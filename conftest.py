@@ -1,0 +1,24 @@
+"""Tests never touch what a reader made: they work in a folder of their own, on a small drawn sample."""
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+FOLDER = tempfile.mkdtemp(prefix="bike-car-cnn-")
+os.environ |= {
+    "WORKSPACE": FOLDER,
+    "DATASET": "sample",
+    "SAMPLE_IMAGES": "80",
+    "EPOCHS": "2",
+    "TENSORBOARD": "0",
+    "IMAGES_PER_CLASS": "2",
+}
+for name in ("SEED", "IMAGE_SIZE", "BATCH_SIZE", "LR", "LAYER_NAME", "SCALE", "VAL_SHARE", "TEST_SHARE"):
+    os.environ.pop(name, None)
+sys.path.insert(0, str(Path(__file__).parent / "notebooks"))
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(FOLDER, ignore_errors=True)

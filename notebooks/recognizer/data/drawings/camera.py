@@ -1,0 +1,109 @@
+"""The camera that looks at a vehicle: from metres in the world to pixels in the picture.
+
+World: x forward along the vehicle, y to its left, z up, metres, origin on the ground under the vehicle's middle.
+Picture: x to the right, y down, pixels; pixel (0, 0) covers the square from 0 to 1.
+"""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+NEAREST = 0.15  # metres in front of the lens; what is nearer is not painted
+
+
+class View(NamedTuple):
+    """Where the camera stands, in radians and metres."""
+
+    yaw: float  # 0 looks at the vehicle's front, pi/2 at its left side, pi at its rear
+    pitch: float  # above the horizontal
+    roll: float
+    distance: float
+    stretch: float  # width over height of a square, as in pictures squeezed into another format
+
+
+class Camera(NamedTuple):
+    """A pinhole camera: `matrix` (3×4) takes homogeneous world points to homogeneous pixels."""
+
+    position: np.ndarray
+    matrix: np.ndarray
+
+    def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Pixels (N×2) and depth in metres (N) of world points (N×3); points behind the lens go far away."""
+        x, y, depth = (points @ self.matrix[:, :3].T + self.matrix[:, 3]).T
+        safe = np.maximum(depth, 1e-3)
+        return np.stack([x / safe, y / safe], axis=1), depth
+
+    def line(self, start: tuple, end: tuple) -> np.ndarray:
+        """The two pixels (2×2) of a straight line, cut off where it would pass behind the lens."""
+        ends = np.array([start, end], float)
+        depth = ends @ self.matrix[2, :3] + self.matrix[2, 3]
+        if depth.max() <= NEAREST:
+            return np.full((2, 2), -1e4)
+        for here, there in ((0, 1), (1, 0)):
+            if depth[here] < NEAREST:
+                share = (NEAREST - depth[here]) / (depth[there] - depth[here])
+                ends[here] += share * (ends[there] - ends[here])
+        return self.project(ends)[0]
+
+    def horizon(self, size: int) -> np.ndarray:
+        """Pixels (2×2) of the horizon at the left and right edge of the picture."""
+        # The ground far away in two directions either side of the middle gives two points of the vanishing line.
+        ahead = -self.position * (1, 1, 0)
+        ahead = ahead / max(np.linalg.norm(ahead), 1e-6)
+        aside = np.array([-ahead[1], ahead[0], 0])
+        (x0, y0, w0), (x1, y1, w1) = (self.matrix[:, :3] @ (ahead + s * aside) for s in (-0.5, 0.5))
+        (x0, y0), (x1, y1) = (x0 / w0, y0 / w0), (x1 / w1, y1 / w1)
+        slope = (y1 - y0) / (x1 - x0)
+        return np.array([[0, y0 - slope * x0], [size, y0 + slope * (size - x0)]])
+
+    def ellipse(self, centre: np.ndarray, u: np.ndarray, v: np.ndarray) -> tuple[float, float, float, float, float]:
+        """The exact picture of the circle centre + u cos t + v sin t: (x, y, half-axis, half-axis, angle in radians).
+
+        The circle's plane maps to the picture by a homography, and a homography maps a conic to a conic.
+        """
+        plane = np.stack([np.append(u, 0), np.append(v, 0), np.append(centre, 1)], axis=1)
+        inverse = np.linalg.inv(self.matrix @ plane)
+        conic = inverse.T @ np.diag([1.0, 1.0, -1.0]) @ inverse
+        middle = np.linalg.solve(conic[:2, :2], -conic[:2, 2])
+        level = -(conic[2, 2] + conic[:2, 2] @ middle)
+        values, vectors = np.linalg.eigh(conic[:2, :2] / level)
+        a, b = 1 / np.sqrt(np.abs(values))
+        return float(middle[0]), float(middle[1]), float(a), float(b), float(np.arctan2(vectors[1, 0], vectors[0, 0]))
+
+
+def aim(view: View, target: np.ndarray) -> Camera:
+    """A camera of focal length 1 that looks at `target`."""
+    towards = -np.array(
+        [np.cos(view.pitch) * np.cos(view.yaw), np.cos(view.pitch) * np.sin(view.yaw), np.sin(view.pitch)]
+    )
+    position = target - view.distance * towards
+    right = np.cross(towards, (0, 0, 1))
+    right /= np.linalg.norm(right)
+    down = np.cross(towards, right)
+    c, s = np.cos(view.roll), np.sin(view.roll)
+    turn = np.stack([c * right + s * down, c * down - s * right, towards])
+    return Camera(position, np.concatenate([turn, -(turn @ position)[:, None]], axis=1))
+
+
+def frame(
+    view: View, points: np.ndarray, share: float, filling: float, place: tuple[float, float], size: int
+) -> Camera:
+    """A camera whose picture shows `points` (N×3) at the wanted size and place.
+
+    The vehicle covers `share` of the picture's pixels, given that it fills `filling` of its own convex outline;
+    `place` (each from -1 to 1) says where in the free space it stands, 0 being the middle.
+    """
+    camera = aim(view, (points.min(axis=0) + points.max(axis=0)) / 2)
+    flat = camera.project(points)[0].astype(np.float32)
+    flat *= (view.stretch**0.5, view.stretch**-0.5)
+    outline = cv2.convexHull(flat)[:, 0]
+    low, high = outline.min(axis=0), outline.max(axis=0)
+    zoom = size * np.sqrt(share / (filling * cv2.contourArea(outline)))
+    # Longer than about one and a half pictures, too little of the vehicle would be left to tell what it is.
+    zoom = min(zoom, 1.45 * size / (high - low).max())
+    room = np.abs(size - zoom * (high - low)) / 2 + 0.04 * size
+    shift = size / 2 + np.array(place) * room - zoom * (low + high) / 2
+    inner = np.diag([zoom * view.stretch**0.5, zoom * view.stretch**-0.5, 1.0])
+    inner[:2, 2] = shift
+    return Camera(camera.position, inner @ camera.matrix)

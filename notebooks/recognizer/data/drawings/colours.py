@@ -1,0 +1,53 @@
+"""The paints that every vehicle is given, whichever class it is of."""
+
+import colorsys
+
+import numpy as np
+
+from .solids import Colour
+
+# Hue, saturation and value of paints, with how often each is met. White, greys and black are the most common.
+PAINTS = (
+    (0.00, 0.00, 0.92, 3.0),
+    (0.60, 0.06, 0.66, 2.5),
+    (0.60, 0.08, 0.38, 2.0),
+    (0.00, 0.00, 0.10, 4.0),
+    (0.00, 0.88, 0.72, 3.0),
+    (0.98, 0.80, 0.42, 1.0),
+    (0.60, 0.80, 0.55, 2.5),
+    (0.56, 0.65, 0.75, 1.2),
+    (0.64, 0.75, 0.28, 1.5),
+    (0.07, 0.90, 0.88, 1.3),
+    (0.14, 0.88, 0.90, 1.0),
+    (0.35, 0.65, 0.38, 1.0),
+    (0.23, 0.75, 0.75, 0.6),
+    (0.47, 0.60, 0.55, 0.6),
+    (0.09, 0.40, 0.55, 0.8),
+    (0.82, 0.50, 0.50, 0.5),
+)
+
+
+def any_paint(random: np.random.Generator) -> Colour:
+    table = np.array(PAINTS)
+    h, s, v, _ = table[random.choice(len(table), p=table[:, 3] / table[:, 3].sum())]
+    jitter = random.normal(0, (0.015, 0.08, 0.08))
+    return colorsys.hsv_to_rgb((h + jitter[0]) % 1, np.clip(s + jitter[1] * (s > 0.1), 0, 1), np.clip(v + jitter[2], 0.03, 1))
+
+
+def grey(random: np.random.Generator, low: float, high: float) -> Colour:
+    """A nearly neutral grey, a little warm or cold."""
+    value, warmth = random.uniform(low, high), random.normal(0, 0.02)
+    return (value * (1 + warmth), value, value * (1 - warmth))
+
+
+class Paint:
+    """The colours of one vehicle: body, second colour, accent, dark trim, bare metal, rubber and leather."""
+
+    def __init__(self, random: np.random.Generator) -> None:
+        self.main = any_paint(random)
+        self.accent = any_paint(random)
+        self.trim = grey(random, 0.05, 0.2)
+        self.second = (self.main, self.trim, self.accent)[random.choice(3, p=(0.4, 0.4, 0.2))]
+        self.metal = grey(random, 0.5, 0.85) if random.random() < 0.75 else grey(random, 0.08, 0.3)
+        self.rubber = grey(random, 0.05, 0.16)
+        self.leather = grey(random, 0.04, 0.15) if random.random() < 0.8 else (0.42, 0.25, 0.13)

@@ -1,0 +1,77 @@
+"""Light before the lens and what the camera does behind it: shadows, exposure, blur, noise, JPEG."""
+
+import cv2
+import numpy as np
+
+from .camera import Camera
+from .painting import Light
+from .solids import Shape
+
+Random = np.random.Generator
+
+
+def any_light(random: Random) -> Light:
+    """Sun or lamp from any side, hard or soft."""
+    azimuth, elevation = random.uniform(0, 2 * np.pi), np.radians(random.uniform(30, 80))
+    direction = np.array(
+        [np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)]
+    )
+    ambient = random.uniform(0.35, 0.75)
+    sky = np.array([(0.75, 0.86, 1.0), (0.95, 0.95, 0.95), (1.0, 0.9, 0.78)][random.integers(3)]) * random.uniform(0.6, 1.1)
+    return Light(
+        direction=direction,
+        ambient=ambient,
+        diffuse=random.uniform(0.95, 1.15) - ambient,
+        sky=sky,
+        ground=np.array([0.30, 0.29, 0.27]) * random.uniform(0.4, 1.3),
+        shadow=random.uniform(0.15, 0.75),
+        softness=random.uniform(0.004, 0.03),
+    )
+
+
+def cast_shadow(picture: np.ndarray, shape: Shape, camera: Camera, light: Light) -> None:
+    """Darken the ground (uint8, H×W×3, in place) where the vehicle keeps the light away."""
+    size = len(picture)
+    counts = [len(points) for points in shape.points]
+    points = np.concatenate(shape.points)
+    slide = points[:, 2:3] / light.direction[2] * light.direction
+    sun, under = np.zeros((size, size), np.uint8), np.zeros((size, size), np.uint8)
+    pixels, depth = camera.project((points - slide) * (1, 1, 0))
+    pixels[depth < 0.1] = -1e4
+    pixels = np.clip(pixels, -5000, 5000).astype(np.float32)
+    start = 0
+    for count in counts:
+        hull = cv2.convexHull(pixels[start : start + count]).astype(np.int32)
+        cv2.fillConvexPoly(sun, hull, 255)
+        start += count
+    # Right under the vehicle it is dark in any light.
+    foot = points[points[:, 2] < 0.45] * (0.96, 0.9, 0)
+    flat, depth = camera.project(foot)
+    if len(foot) and depth.min() > 0.1:
+        hull = cv2.convexHull(np.clip(flat, -5000, 5000).astype(np.float32)).astype(np.int32)
+        cv2.fillConvexPoly(under, hull, 255)
+    sun = cv2.GaussianBlur(sun, (0, 0), 0.5 + light.softness * size)
+    under = cv2.GaussianBlur(under, (0, 0), 0.5 + 0.02 * size)
+    dark = 1 - light.shadow * np.maximum(sun * np.float32(light.diffuse / 0.7), under * np.float32(0.8)) / 255
+    picture[:] = (picture * np.clip(dark, 0.1, 1)[..., None]).astype(np.uint8)
+
+
+def photograph(picture: np.ndarray, random: Random) -> tuple[np.ndarray, bytes]:
+    """What a camera makes of the scene (uint8, H×W×3): the pixels of a JPEG file, and the file."""
+    image = picture
+    if random.random() < 0.5:
+        # In shares of a picture's width, so that small and large drawings are equally sharp.
+        image = cv2.GaussianBlur(image, (0, 0), max(0.05, random.exponential(0.003) * len(image)))
+    saturation = 0.0 if random.random() < 0.06 else random.uniform(0.5, 1.25)
+    image = cv2.transform(image, saturation * np.eye(3) + (1 - saturation) / 3)
+    # What is left is the same for every pixel: a table from 256 values to 256 values for each channel.
+    table = np.linspace(0, 1, 256)[:, None] ** np.exp(random.normal(0, 0.2))
+    table = (table - 0.5) * np.exp(random.normal(0, 0.15)) + 0.5 + random.normal(0, 0.06)
+    table = table * np.exp(random.normal(0, 0.05, 3)) * np.exp(random.normal(0, 0.12))
+    pixels = cv2.LUT(image, (255 * table).clip(0, 255).astype(np.uint8)[None])
+    if random.random() < 0.6:
+        grain = random.standard_normal(image.shape, np.float32) * np.float32(255 * random.exponential(0.02))
+        pixels = (pixels + grain).clip(0, 255).astype(np.uint8)
+    quality = int(random.integers(45, 96))
+    file = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return cv2.imdecode(file, cv2.IMREAD_COLOR)[..., ::-1].copy(), file.tobytes()

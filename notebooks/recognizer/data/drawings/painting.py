@@ -1,0 +1,140 @@
+"""Paints a shape through a camera under a light: the picture and, from the same strokes, its part labels."""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from .camera import NEAREST, Camera
+from .solids import NO_PART, Shape
+
+FINE = 3  # the canvas has FINE × FINE pixels for each pixel of the picture
+
+
+class Light(NamedTuple):
+    """The sun (or the lamps of a studio) and what shiny surfaces reflect; colours from 0 to 1."""
+
+    direction: np.ndarray  # unit vector towards the light
+    ambient: float
+    diffuse: float
+    sky: np.ndarray
+    ground: np.ndarray
+    shadow: float  # 0 none, 1 black
+    softness: float  # of the shadow's edge, in shares of the picture
+
+
+class Canvas:
+    """Colours (uint8, H×W×3) and part labels (uint8, H×W), both FINE times the size of the picture."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.colours = np.zeros((size * FINE, size * FINE, 3), np.uint8)
+        self.labels = np.zeros((size * FINE, size * FINE), np.uint8)
+
+    def shrink(self) -> tuple[np.ndarray, np.ndarray]:
+        """The picture, anti-aliased by averaging, and the label at the middle of each of its pixels."""
+        picture = cv2.resize(self.colours, (self.size, self.size), interpolation=cv2.INTER_AREA)
+        return picture, self.labels[FINE // 2 :: FINE, FINE // 2 :: FINE].copy()
+
+    def fill(self, pixels: np.ndarray, colour: tuple) -> None:
+        """Fill a polygon of N×2 pixels of the picture, in front of what is there."""
+        points = to_canvas(pixels)
+        cv2.fillPoly(self.colours, [points], as_bytes(colour))
+        cv2.fillPoly(self.labels, [points], 0)
+
+    def stroke(self, pixels: np.ndarray, width: float, colour: tuple) -> None:
+        """Draw a line `width` pixels wide along N×2 pixels of the picture, in front of what is there."""
+        points, thickness = [to_canvas(pixels)], max(1, round(width * FINE))
+        cv2.polylines(self.colours, points, False, as_bytes(colour), thickness)
+        cv2.polylines(self.labels, points, False, 0, thickness)
+
+
+def to_canvas(pixels: np.ndarray) -> np.ndarray:
+    """Pixels of the picture to whole pixels of the canvas."""
+    return np.clip(np.floor(np.asarray(pixels) * FINE), -20000, 20000).astype(np.int32)
+
+
+def as_bytes(colour: tuple) -> tuple[int, int, int]:
+    r, g, b = colour
+    return (min(max(int(r * 255), 0), 255), min(max(int(g * 255), 0), 255), min(max(int(b * 255), 0), 255))
+
+
+def paint(canvas: Canvas, shape: Shape, camera: Camera, light: Light) -> None:
+    """Paint every visible face and tube of `shape`, the far ones first."""
+    points, looks = np.concatenate(shape.points), np.array(shape.looks, float)
+    rows = looks[:, 0].astype(int)
+    counts, looks = np.repeat(looks[:, 1].astype(int), rows), np.repeat(looks[:, 2:], rows, axis=0)
+    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    pixels, depth = camera.project(points)
+
+    middles = np.add.reduceat(points, starts) / counts[:, None]
+    following = np.arange(len(points)) + 1
+    following[starts + counts - 1] = starts
+    normals = np.add.reduceat(cross(points, points[following]), starts)
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+    sight = camera.position - middles
+    distance = np.linalg.norm(sight, axis=1)
+    sight /= distance[:, None]
+
+    label, gloss, width, layer, two_sided, ghost = looks[:, 3:].T
+    away = (normals * sight).sum(axis=1) < 0
+    normals[away] *= -1
+    near = np.minimum.reduceat(depth, starts) < NEAREST
+    visible = np.flatnonzero((~away | (two_sided > 0) | (width > 0)) & ~near)
+    colours = shade(looks[:, :3], gloss, normals, sight, light)
+    # A round tube shows the light every side that it has: on average this much.
+    tubes = width > 0
+    colours[tubes] = looks[tubes, :3] * (light.ambient + 0.6 * light.diffuse)
+
+    anchors = np.repeat(np.array(shape.anchors), rows, axis=0)
+    anchored = np.linalg.norm(camera.position - anchors, axis=1)
+    far = np.where(np.isnan(anchored), distance, anchored)
+    order = visible[np.lexsort((-far[visible], layer[visible]))]
+
+    corners = to_canvas(pixels)
+    bytes_ = np.clip(colours * 255, 0, 255).astype(np.uint8).tolist()
+    # Pixels a metre, at each row's distance: the mean of the two axes, so that a stretched picture stretches tubes.
+    scale = FINE * np.sqrt(abs(np.linalg.det(camera.matrix[:, :3]))) / np.maximum(depth[starts], NEAREST)
+    thickness = np.maximum(1, np.rint(width * scale)).astype(int).tolist()
+    labels, starts, counts = label.astype(int).tolist(), starts.tolist(), counts.tolist()
+    shiny = gloss.tolist()
+    for i in order.tolist():
+        corner = corners[starts[i] : starts[i] + counts[i]]
+        if tubes[i]:
+            cv2.polylines(canvas.colours, [corner], False, bytes_[i], thickness[i])
+            if thickness[i] > 4:
+                bright = [min(255, int(c * 1.25 + 70 * shiny[i] + 8)) for c in bytes_[i]]
+                lifted = corner - (thickness[i] // 6, thickness[i] // 5)
+                cv2.polylines(canvas.colours, [lifted.astype(np.int32)], False, bright, max(1, thickness[i] // 3))
+            if labels[i] != NO_PART:
+                cv2.polylines(canvas.labels, [corner], False, labels[i], thickness[i])
+            continue
+        fill = cv2.fillConvexPoly if counts[i] == 4 else fill_any
+        if not ghost[i]:
+            fill(canvas.colours, corner, bytes_[i])
+        if labels[i] != NO_PART:
+            fill(canvas.labels, corner, labels[i])
+
+
+def fill_any(image: np.ndarray, corners: np.ndarray, colour: tuple | int) -> None:
+    cv2.fillPoly(image, [corners], colour)
+
+
+def cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Cross products of N×3 and N×3; several times faster than numpy's general one."""
+    (ax, ay, az), (bx, by, bz) = a.T, b.T
+    return np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=1)
+
+
+def shade(colours: np.ndarray, gloss: np.ndarray, normals: np.ndarray, sight: np.ndarray, light: Light) -> np.ndarray:
+    """Colours (N×3) of faces in the light: dull reflection, and for gloss the sky, the ground and the sun mirrored."""
+    lit = light.ambient + light.diffuse * np.maximum(normals @ light.direction, 0)
+    # What faces the ground gets little of the sky's light.
+    lit *= 0.8 + 0.2 * normals[:, 2]
+    facing = np.clip((normals * sight).sum(axis=1), 0, 1)
+    mirrored = 2 * facing[:, None] * normals - sight
+    above = np.clip(0.5 + 2.5 * mirrored[:, 2], 0, 1)[:, None]
+    reflected = above * light.sky + (1 - above) * light.ground
+    share = (gloss * (0.12 + 0.6 * (1 - facing) ** 3))[:, None]
+    spot = np.clip(mirrored @ light.direction, 0, 1) ** 24
+    return colours * lit[:, None] * (1 - share) + reflected * share + (0.55 * gloss * spot * light.diffuse)[:, None]

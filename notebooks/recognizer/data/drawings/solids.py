@@ -1,0 +1,152 @@
+"""What vehicles are built of: flat faces and round tubes in three dimensions, each with a colour and a part."""
+
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+
+PARTS: tuple[str, ...] = (
+    "background",
+    "wheel",
+    "headlight",
+    "tail light",
+    "frame",
+    "handlebar",
+    "saddle",
+    "tank",
+    "engine",
+    "fairing",
+    "body",
+    "window",
+    "grille",
+)
+NO_PART = -1  # a detail painted on top of a part: it keeps the label that is already there
+NOWHERE = np.full(3, np.nan)
+Colour = tuple[float, float, float]  # red, green, blue from 0 to 1
+
+
+class Wheel(NamedTuple):
+    """The outer circle of a wheel: centre + radius · (cos t, 0, sin t) before any turn."""
+
+    centre: np.ndarray
+    u: np.ndarray
+    v: np.ndarray
+
+
+class Shape:
+    """A list of faces and tubes. Rows of one `add` share their look; the painter sorts them by depth."""
+
+    def __init__(self) -> None:
+        self.points: list[np.ndarray] = []  # corners of all rows of one `add`, one after another: M×3
+        self.looks: list[tuple] = []  # rows, corners of each, red, green, blue, part, gloss, width, layer, two-sided, ghost
+        self.anchors: list[np.ndarray] = []  # NaN where rows are sorted by their own middle
+        self.wheels: list[Wheel] = []
+
+    def add(
+        self,
+        points: np.ndarray,
+        colour: Colour,
+        part: str | None,
+        *,
+        gloss: float = 0.0,
+        width: float = 0.0,
+        layer: int = 0,
+        anchor: np.ndarray | None = None,
+        two_sided: bool = False,
+        ghost: bool = False,
+    ) -> None:
+        """Add faces, or tubes `width` metres thick: points rows×corners×3, or corners×3 for a single one.
+
+        A face is seen from the side on which its corners run anticlockwise, or from both if `two_sided`. Rows with
+        the same `anchor` are painted together, in the order in which they came; a higher `layer` is painted later.
+        A `ghost` has a part but no paint: the air between spokes.
+        """
+        points = np.asarray(points, float)
+        points = points[None] if points.ndim == 2 else points
+        rows, corners = points.shape[:2]
+        label = NO_PART if part is None else PARTS.index(part)
+        self.points.append(points.reshape(-1, 3))
+        self.looks.append((rows, corners, *colour, label, gloss, width, layer, two_sided, ghost))
+        self.anchors.append(NOWHERE if anchor is None else anchor)
+
+    def turn(self, since: int, rotation: np.ndarray, origin: np.ndarray, wheels_since: int = 0) -> None:
+        """Rotate (3×3, about `origin`) everything from the `since`-th `add` and `wheels_since`-th wheel on."""
+
+        def move(points: np.ndarray) -> np.ndarray:
+            return (points - origin) @ rotation.T + origin
+
+        self.points[since:] = [move(points) for points in self.points[since:]]
+        self.anchors[since:] = [move(anchors) for anchors in self.anchors[since:]]
+        self.wheels[wheels_since:] = [
+            Wheel(move(w.centre), rotation @ w.u, rotation @ w.v) for w in self.wheels[wheels_since:]
+        ]
+
+    def all_points(self) -> np.ndarray:
+        return np.concatenate(self.points)
+
+
+def rotation(axis: tuple, angle: float) -> np.ndarray:
+    """3×3 matrix that turns by `angle` (radians) about `axis`."""
+    x, y, z = np.asarray(axis, float) / np.linalg.norm(axis)
+    across = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.eye(3) + np.sin(angle) * across + (1 - np.cos(angle)) * across @ across
+
+
+@cache
+def unit_circle(corners: int) -> np.ndarray:
+    """corners×3 points of a circle of radius 1 in the plane of the wheels, seen anticlockwise from the right."""
+    t = np.linspace(0, 2 * np.pi, corners, endpoint=False)
+    return np.stack([np.cos(t), np.zeros(corners), np.sin(t)], axis=1)
+
+
+def circle(centre: tuple, radius: float, corners: int = 28) -> np.ndarray:
+    """corners×3 points of a circle in the plane of the wheels, seen anticlockwise from the right."""
+    return unit_circle(corners) * radius + centre
+
+
+def arc(centre: tuple, radius: float, corners: int, start: float, end: float) -> np.ndarray:
+    """corners×3 points of a part of such a circle, between two angles in radians."""
+    t = np.linspace(start, end, corners)
+    return np.stack([np.cos(t), np.zeros(corners), np.sin(t)], axis=1) * radius + centre
+
+
+def ring(centre: tuple, outer: float, inner: float, corners: int = 28) -> np.ndarray:
+    """A flat ring as one polygon: round the outer circle, then back round the inner one."""
+    out, back = circle(centre, outer, corners), circle(centre, inner, corners)[::-1]
+    return np.concatenate([out, out[:1], back[-1:], back])
+
+
+def loft(sections: np.ndarray) -> np.ndarray:
+    """Faces (rows×4×3) of the skin over closed cross-sections: stations×corners×3, anticlockwise seen from behind."""
+    a, b = sections[:-1], sections[1:]
+    faces = np.stack([a, np.roll(a, -1, axis=1), np.roll(b, -1, axis=1), b], axis=2)
+    return faces.reshape(-1, 4, 3)
+
+
+def solid(stations: list[tuple], corners: int = 10, squareness: float = 0.7, y: float = 0.0) -> np.ndarray:
+    """Faces of a rounded body along x. Each station: (x, bottom, top, half width); ends are closed.
+
+    `squareness` goes from 1, an ellipse, towards 0, a box.
+    """
+    x, bottom, top, half = np.array(stations, float).T
+    t = np.linspace(0, 2 * np.pi, corners, endpoint=False) + np.pi / corners
+    c, s = (np.sign(f) * np.abs(f) ** squareness for f in (np.cos(t), np.sin(t)))
+    middle, height = (bottom + top) / 2, (top - bottom) / 2
+    sections = np.stack(
+        [
+            np.broadcast_to(x[:, None], (len(x), corners)),
+            y + half[:, None] * c,
+            middle[:, None] + height[:, None] * s,
+        ],
+        axis=2,
+    )
+    closed = np.concatenate([sections[:1].mean(axis=1, keepdims=True).repeat(corners, 1), sections])
+    closed = np.concatenate([closed, sections[-1:].mean(axis=1, keepdims=True).repeat(corners, 1)])
+    return loft(closed)
+
+
+def box(low: tuple, high: tuple) -> np.ndarray:
+    """The six faces (6×4×3) of an upright box between two opposite corners."""
+    (x0, y0, z0), (x1, y1, z1) = low, high
+    p = np.array([[x, y, z] for x in (x0, x1) for y in (y0, y1) for z in (z0, z1)])
+    return p[[[0, 1, 3, 2], [4, 6, 7, 5], [0, 4, 5, 1], [2, 3, 7, 6], [0, 2, 6, 4], [1, 5, 7, 3]]]

@@ -1,0 +1,118 @@
+"""From image files to batches: `ImageFolder` reads, a cache keeps the pixels, augmentation works on whole batches."""
+
+import hashlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.datasets import ImageFolder
+from tqdm import tqdm
+
+from ..inputs import as_pixels, open_rgb
+from ..settings import DATASETS, Problem, shown
+
+
+class Pictures(ImageFolder):
+    """One of `datasets/{Train,Val,Test}` as torchvision's ImageFolder, its pixels decoded once and then kept.
+
+    Besides what ImageFolder has (`classes`, `samples`, `targets`, `[i]`):
+    `pixels`, uint8 N×3×S×S, a file on disk mapped into memory, so that it need not fit there;
+    `labels`, int64 N; `paths`, a list of N files.
+    Raises `Problem` when there is nothing to load or a file does not decode.
+    """
+
+    def __init__(self, folder: Path, image_size: int) -> None:
+        try:
+            super().__init__(folder, transform=as_pixels(image_size), loader=open_rgb)
+        except FileNotFoundError as error:
+            raise Problem(f"There are no images in {shown(folder)}; run notebook 01 first.") from error
+        self.image_size = image_size
+        self.paths = [Path(path) for path, _ in self.samples]
+        self.labels = torch.tensor(self.targets)
+        self.pixels = self._decoded()
+
+    def find_classes(self, directory: str) -> tuple[list[str], dict[str, int]]:
+        """The folders with files in them. ImageFolder itself would take .ipynb_checkpoints for a class, too."""
+        folders = sorted(p for p in Path(directory).glob("[!.]*") if p.is_dir() and any(p.glob("[!.]*")))
+        if not folders:
+            raise FileNotFoundError(directory)
+        return [p.name for p in folders], {p.name: i for i, p in enumerate(folders)}
+
+    def _decoded(self) -> Tensor:
+        """The pixels from `datasets/cache/`, put there first where this very list of files is not there yet."""
+        listing = [(p.parent.name, p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in self.paths]
+        key = hashlib.sha256(repr((self.image_size, listing)).encode()).hexdigest()[:16]
+        split_name = Path(self.root).name
+        path = DATASETS / "cache" / f"{split_name}-{self.image_size}-{key}.npy"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            for outdated in path.parent.glob(f"{split_name}-*"):
+                outdated.unlink()
+            unfinished = path.with_suffix(".part")
+            shape = (len(self), 3, self.image_size, self.image_size)
+            pixels = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=shape)
+            with ThreadPoolExecutor() as pool:
+                decoding = pool.map(self._pixels_of, range(len(self)))
+                for i, image in enumerate(tqdm(decoding, f"decode {split_name}", len(self), leave=False, unit=" images")):
+                    pixels[i] = image
+            pixels.flush()
+            del pixels
+            unfinished.rename(path)
+        # Mapped copy-on-write, because PyTorch warns of arrays that cannot be written to.
+        return torch.from_numpy(np.load(path, mmap_mode="c"))
+
+    def _pixels_of(self, index: int) -> np.ndarray:
+        try:
+            return self[index][0].numpy()
+        except Exception as error:
+            raise Problem(f"{shown(self.paths[index])} does not decode ({error}); remove it and run again.") from error
+
+
+def batches(
+    pictures: Pictures, batch_size: int, *, device: torch.device | str = "cpu", shuffle: torch.Generator | None = None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches of (images, labels): float32 B×3×S×S in [0, 1], channels last, and int64 B.
+
+    With a generator, shuffled by it and whole batches only: batch norm learns nothing good from a rest of one image.
+    """
+    order = torch.randperm(len(pictures), generator=shuffle) if shuffle else torch.arange(len(pictures))
+    for chosen in order.split(batch_size):
+        if shuffle and len(chosen) < batch_size:
+            return
+        chosen = chosen.sort().values  # in the order of the file on disk
+        images = pictures.pixels[chosen].to(device)
+        yield images.float().div_(255).contiguous(memory_format=torch.channels_last), pictures.labels[chosen].to(device)
+
+
+def augment(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Another picture of the same thing: each image flipped, turned, zoomed, moved, and lit a little differently.
+
+    `images` is float B×3×S×S in [0, 1], and so is what is returned. All of a batch is done in one resampling.
+    """
+    count, device = len(images), images.device
+
+    def uniform(low: float, high: float) -> Tensor:
+        return torch.rand(count, generator=generator).mul_(high - low).add_(low).to(device)
+
+    # Where each output pixel is looked up, as a 2×3 matrix an image (see torch.nn.functional.affine_grid).
+    flip = torch.where(uniform(0, 1) < 0.5, -1.0, 1.0)
+    angle, stretch = uniform(-0.15, 0.15), uniform(0.85, 1.18).sqrt()
+    zoom = uniform(0.55, 1.1)
+    room = (1 - zoom).clamp(min=0.1)
+    cos, sin = angle.cos() * zoom, angle.sin() * zoom
+    matrix = torch.stack(
+        [cos * stretch * flip, -sin / stretch, uniform(-1, 1) * room, sin * stretch * flip, cos / stretch, uniform(-1, 1) * room], dim=1
+    ).view(count, 2, 3)
+    grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
+    images = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+
+    # Light: brightness, contrast and a tint, together one multiplication and one addition a channel.
+    contrast = uniform(0.7, 1.4).view(-1, 1, 1, 1)
+    tint = torch.stack([uniform(0.9, 1.1) for _ in range(3)], dim=1).view(-1, 3, 1, 1)
+    mean = images.mean(dim=(1, 2, 3), keepdim=True)
+    brightness = uniform(-0.15, 0.15).view(-1, 1, 1, 1)
+    return ((images - mean) * contrast * tint + mean + brightness).clamp_(0, 1)

@@ -1,0 +1,100 @@
+"""Figures with text, for several notebooks: one look, readable at 100 %."""
+
+import inspect
+from collections.abc import Iterable, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from IPython.display import Code, Markdown
+from matplotlib.figure import Figure
+from PIL import Image, ImageOps
+
+WIDTH = 9.6  # inches, at 100 dots each: as wide as a notebook's column
+BLUE, ORANGE, GREY = "#1f6fb4", "#e07b00", "#888888"
+
+plt.rcParams.update(
+    {
+        "figure.dpi": 100,
+        "savefig.dpi": 100,
+        "font.size": 10,
+        "axes.titlesize": 11,
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.prop_cycle": plt.cycler(color=[BLUE, ORANGE, GREY]),
+        "legend.frameon": False,
+        "image.interpolation": "nearest",
+    }
+)
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Markdown:
+    """A table as notebooks show it; numbers to the right."""
+    rows = [[f"{value:,}" if isinstance(value, int) else str(value) for value in row] for row in rows]
+    lines = [header, ["---:" if i else ":---" for i in range(len(header))], *rows]
+    return Markdown("\n".join("| " + " | ".join(line) + " |" for line in lines))
+
+
+def source_of(thing: object) -> Code:
+    """The package's own source of a class or function, coloured: what is shown is what runs."""
+    return Code(inspect.getsource(thing), language="python")
+
+
+def contact_sheet(images: Sequence[Image.Image], columns: int = 10, side: int = 92) -> Image.Image:
+    """RGB images side by side on white, each shrunk as a whole into a square of `side` pixels."""
+    gap = 4
+    rows = -(-len(images) // columns)
+    sheet = Image.new("RGB", (columns * (side + gap) - gap, rows * (side + gap) - gap), "white")
+    for number, image in enumerate(images):
+        row, column = divmod(number, columns)
+        tile = ImageOps.pad(image, (side, side), Image.Resampling.LANCZOS, color="white")
+        sheet.paste(tile, (column * (side + gap), row * (side + gap)))
+    return sheet
+
+
+def captioned_sheet(images: Sequence[np.ndarray], captions: Sequence[str], title: str, columns: int = 6) -> Figure:
+    """Images (H×W×3, float in [0, 1] or uint8) with a caption below each."""
+    rows = -(-len(images) // columns)
+    height = WIDTH / columns + 0.42
+    figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, rows * height + 0.35), layout="constrained", squeeze=False)
+    figure.suptitle(title, fontsize=11, fontweight="bold", x=0.005, ha="left")
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, image, caption in zip(axes.flat, images, captions):
+        axis.imshow(image)
+        axis.text(0.5, -0.04, caption, transform=axis.transAxes, ha="center", va="top", fontsize=9)
+    return figure
+
+
+def curves(history: "History") -> Figure:
+    """Loss and accuracy for train and val, an epoch a point, the best epoch marked."""
+    epochs = [epoch.number for epoch in history.epochs]
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.1), layout="constrained")
+    for axis, kind, unit in zip(axes, ("loss", "accuracy"), ("cross-entropy", "share of images")):
+        for part, colour in (("train", BLUE), ("val", ORANGE)):
+            axis.plot(epochs, [getattr(e, f"{part}_{kind}") for e in history.epochs], color=colour, label=part, marker=".")
+        axis.axvline(history.best.number, color=GREY, linewidth=1, linestyle=":", label=f"kept: epoch {history.best.number}")
+        axis.set(title=kind.capitalize(), xlabel="epoch", ylabel=unit)
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.legend()
+    return figure
+
+
+def confusion_figure(confusion: np.ndarray, classes: Sequence[str], title: str) -> Figure:
+    """K×K counts, a row for each true class, shaded by the share of that class."""
+    share = confusion / confusion.sum(axis=1, keepdims=True).clip(min=1)
+    side = 1.6 + 0.9 * len(classes)
+    figure, axis = plt.subplots(figsize=(side + 0.6, side), layout="constrained")
+    axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    for row in range(len(classes)):
+        for column in range(len(classes)):
+            ink = "white" if share[row, column] > 0.5 else "black"
+            text = f"{confusion[row, column]}\n{share[row, column]:.1%}"
+            axis.text(column, row, text, ha="center", va="center", color=ink)
+    axis.set_xticks(range(len(classes)), classes)
+    axis.set_yticks(range(len(classes)), classes)
+    axis.set(title=title, xlabel="the network says", ylabel="it is")
+    axis.spines[:].set_visible(False)
+    axis.tick_params(length=0)
+    return figure

@@ -1,0 +1,44 @@
+"""An image of any kind as the eye sees it, and as a network takes it."""
+
+import warnings
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+from torchvision.transforms import v2
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """`image` upright and in RGB: transparent parts on white, 16-bit grey scaled to 8 bits instead of cut off."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")
+
+
+def open_rgb(file: Path | str | BinaryIO) -> Image.Image:
+    """Open an image file (of several frames, the first) as `to_rgb` makes it.
+
+    Raises OSError (or another of Pillow's errors) when the file does not decode completely.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # odd metadata; only the pixels count here
+        with Image.open(file) as image:
+            return to_rgb(image)
+
+
+def as_pixels(image_size: int) -> v2.Transform:
+    """The v2 transform from an RGB PIL image to uint8 3×S×S: squeezed to a square, so that nothing is cut off."""
+    return v2.Compose([v2.Resize((image_size, image_size), antialias=True), v2.ToImage()])
+
+
+def to_input(image: Path | str | Image.Image, image_size: int) -> Tensor:
+    """A file or PIL image as the network sees it in validation: float32 3×S×S, RGB in [0, 1], S = `image_size`."""
+    image = to_rgb(image) if isinstance(image, Image.Image) else open_rgb(image)
+    return v2.functional.to_dtype(as_pixels(image_size)(image), torch.float32, scale=True).as_subclass(Tensor)

@@ -1,0 +1,166 @@
+"""Feature maps as pictures: `display_image_filtered`, colour scales, PNG files on disk."""
+
+import hashlib
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib
+import numpy as np
+from IPython import get_ipython
+from IPython.display import display
+from PIL import Image
+from torch import Tensor, nn
+
+from ..inputs import to_input
+from ..settings import Problem, results_folder, shown
+from .activations import capture, layer_names
+from .grids import draw_grid, draw_strip
+
+DEFAULT_IMAGE_SIZE = 224  # of models that do not say what they take; torchvision's take this
+
+Scale = str | tuple[float, float]
+
+
+def display_image_filtered(
+    name_image: str,
+    model: nn.Module,
+    layer_name: str,
+    image: Path | str | Image.Image | np.ndarray | Tensor,
+    *,
+    scale: Scale = "layer",
+    colormap: str = "viridis",
+    show: bool = True,
+) -> list[Path]:
+    """Save what each filter of a layer sees in an image, show them in one grid, and return the grid's path.
+
+    `model` is any module, `layer_name` what `model.named_modules()` calls the layer (see `layer_names`), `image` a file,
+    a PIL image, a uint8 H×W×3 array, or a float32 3×S×S tensor in [0, 1].
+
+    `scale` says what the two ends of the colour map stand for: 'map', the minimum and maximum of each map; 'layer', of
+    the layer; 'global', of all layers of its type in the model; or a pair (low, high). They are written on the grid.
+
+    Written are `results_<name_image>/<image>/<layer_name>/filter_<NNN>.png`, lossless, one pixel a value, and the grid
+    `results_<name_image>/<image>/<layer_name>.png`. `<image>` is the file's name with the start of its digest, so that
+    two images never overwrite each other. A layer without maps (a linear one) becomes a strip and has no files of single
+    filters. A layer that runs several times in a forward pass has a second grid `<layer_name>#2.png`, and so on: the list
+    returned then holds several paths. Files of an earlier rendering are replaced.
+    Raises `Problem`, a ValueError, for an unknown layer (naming the closest), an unknown scale or colour map.
+    """
+    pixels, image_name = _identify(image, getattr(model, "image_size", DEFAULT_IMAGE_SIZE))
+    captured = capture(model, layer_name, pixels)
+    limits = _limits_of_type(model, layer_name, pixels) if scale == "global" else scale
+    written = []
+    for name, output in captured.items():
+        maps = as_maps(output[0])
+        coloured = colour(maps, limits, colormap)
+        picture = np.moveaxis(pixels.numpy(), 0, 2)
+        if output.ndim == 2:
+            grid, shape = draw_strip(coloured, picture, name, f"{name_image} · {image_name}"), f"{maps.size} values"
+        else:
+            grid, shape = draw_grid(coloured, picture, name, f"{name_image} · {image_name}"), "{} maps of {}×{}".format(*maps.shape)
+        written.append(_save(results_folder(name_image) / image_name, name, coloured if output.ndim > 2 else None, grid))
+        if show and get_ipython():
+            print(f"{name}: {shape} → {shown(written[-1])}")
+            # In a notebook, 256 colours in all: a fifth of the bytes, and no eye tells the difference.
+            display(grid.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE))
+    return written
+
+
+class Coloured(NamedTuple):
+    """Maps as indices into a palette. `indices` uint8 C×H×W, `palette` uint8 256×3 RGB, `low` and `high` float C:
+    what indices 0 and 255 stand for in each map; `dead` bool C: maps of one value all over."""
+
+    indices: np.ndarray
+    palette: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    dead: np.ndarray
+
+    @property
+    def rgb(self) -> np.ndarray:
+        """uint8 C×H×W×3."""
+        return self.palette[self.indices]
+
+
+def as_maps(output: np.ndarray) -> np.ndarray:
+    """What a layer put out for one image as C×H×W: C×H×W as it is, tokens T×D as one map, values D as one row."""
+    if output.ndim == 3:
+        return output
+    if output.ndim in (1, 2):
+        return output.reshape(1, -1, output.shape[-1])
+    raise Problem(f"An output of {output.ndim} dimensions an image cannot be drawn as maps; choose another layer_name.")
+
+
+def colour(maps: np.ndarray, scale: Scale = "layer", colormap: str = "viridis") -> Coloured:
+    """Float C×H×W to indices into the 256 colours of matplotlib's `colormap`; `scale` is 'map', 'layer' or (low, high).
+
+    A value v becomes floor(256 (v - low) / (high - low)), cut off at 0 and 255, as matplotlib does it. Where low equals
+    high, as in a constant map on its own scale, it becomes 0. Values that are not finite are drawn as zeros.
+    """
+    if colormap not in matplotlib.colormaps:
+        raise Problem(f"There is no colour map {colormap!r}; try viridis, magma or gray.")
+    maps = np.nan_to_num(maps.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    lowest, highest = maps.min(axis=(1, 2)), maps.max(axis=(1, 2))
+    if scale == "map":
+        low, high = lowest, highest
+    elif scale == "layer":
+        low, high = np.full_like(lowest, lowest.min()), np.full_like(highest, highest.max())
+    elif isinstance(scale, tuple) and len(scale) == 2:
+        low, high = np.full_like(lowest, scale[0]), np.full_like(highest, scale[1])
+    else:
+        raise Problem(f"scale={scale!r} is none of 'map', 'layer', 'global' or a pair (low, high).")
+    width = (high - low)[:, None, None]
+    share = np.divide(maps - low[:, None, None], width, out=np.zeros_like(maps), where=width > 0)
+    indices = (share * 256).clip(0, 255).astype(np.uint8)
+    palette = matplotlib.colormaps[colormap](np.arange(256), bytes=True)[:, :3]
+    return Coloured(indices, palette, low, high, dead=lowest == highest)
+
+
+def save_png(path: Path, indices: np.ndarray, palette: np.ndarray) -> None:
+    """A lossless PNG of uint8 H×W indices with their palette: a third of the bytes, and of the time, that RGB takes."""
+    picture = Image.fromarray(indices)
+    picture.putpalette(palette.tobytes())
+    picture.save(path, compress_level=1)
+
+
+def _save(folder: Path, layer_name: str, coloured: Coloured | None, grid: Image.Image) -> Path:
+    """The files of one layer. New ones replace old ones one by one; then what is left of the old goes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = folder / layer_name
+    count = len(coloured.indices) if coloured else 0
+    if count:
+        files.mkdir(exist_ok=True)
+        with ThreadPoolExecutor() as pool:
+            names = (files / f"filter_{number:03d}.png" for number in range(count))
+            list(pool.map(save_png, names, coloured.indices, [coloured.palette] * count))
+    for old in files.glob("filter_*.png"):
+        if int(old.stem.removeprefix("filter_")) >= count:
+            old.unlink()
+    grid.save(folder / f"{layer_name}.png", compress_level=1)
+    return folder / f"{layer_name}.png"
+
+
+def _limits_of_type(model: nn.Module, layer_name: str, pixels: Tensor) -> tuple[float, float]:
+    """The smallest and largest value among all layers of the type that `layer_name` is."""
+    outputs = capture(model, layer_names(model, type(model.get_submodule(layer_name))), pixels).values()
+    return float(min(output.min() for output in outputs)), float(max(output.max() for output in outputs))
+
+
+def _identify(image: Path | str | Image.Image | np.ndarray | Tensor, image_size: int) -> tuple[Tensor, str]:
+    """The image as float32 3×S×S, and a name that no other image has."""
+    if isinstance(image, Tensor):
+        pixels, name, content = image.detach().float().cpu(), "image", image.detach().cpu().numpy().tobytes()
+    elif isinstance(image, np.ndarray):
+        pixels, name, content = to_input(Image.fromarray(image), image_size), "image", image.tobytes()
+    elif isinstance(image, Image.Image):
+        pixels, name, content = to_input(image, image_size), Path(getattr(image, "filename", "") or "image").stem, image.tobytes()
+    else:
+        if not Path(image).is_file():
+            raise Problem(f"There is no image {shown(Path(image))}; give the path of an image file.")
+        pixels, name, content = to_input(image, image_size), Path(image).stem, Path(image).read_bytes()
+    if pixels.ndim != 3 or pixels.shape[0] != 3:
+        raise Problem(f"The image has the shape {tuple(pixels.shape)}, not 3×S×S; pass one RGB image.")
+    safe_name = re.sub(r"[^\w.-]+", "_", name).strip("._") or "image"
+    return pixels, f"{safe_name}-{hashlib.sha256(content).hexdigest()[:6]}"

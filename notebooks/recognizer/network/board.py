@@ -1,0 +1,77 @@
+"""What TensorBoard gets. Each function here writes one kind of thing with the writer it is handed."""
+
+import shutil
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.tensorboard import SummaryWriter
+from torchvision.utils import make_grid
+
+from .evaluation import Evaluation
+from .training import Epoch
+
+
+def open_board(run: Path) -> SummaryWriter:
+    """A writer for the folder `run`, cleared of an earlier run's curves, which would be drawn over the new ones."""
+    for old in run.glob("events.out.tfevents.*"):
+        old.unlink()
+    shutil.rmtree(run / "hparams", ignore_errors=True)
+    return SummaryWriter(run)
+
+
+def log_batch(board: SummaryWriter, name: str, images: Tensor) -> None:
+    """A batch as the network sees it: float32 B×3×S×S in [0, 1]."""
+    board.add_image(name, make_grid(images, nrow=8))
+
+
+def log_graph(board: SummaryWriter, model: nn.Module) -> None:
+    """The graph of `model`. It is traced in eval mode, and before any hook is set, because tracing fires hooks."""
+    was_training = model.training
+    example = torch.zeros(1, 3, model.image_size, model.image_size, device=next(model.parameters()).device)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # SummaryWriter traces with torch.jit, which is on its way out
+        board.add_graph(model.eval(), example)
+    model.train(was_training)
+
+
+def log_scalars(board: SummaryWriter) -> Callable[[Epoch], None]:
+    """After each epoch: loss and accuracy for train and val, learning rate, speed."""
+
+    def log(epoch: Epoch) -> None:
+        for name, value in {
+            "loss/train": epoch.train_loss,
+            "loss/val": epoch.val_loss,
+            "accuracy/train": epoch.train_accuracy,
+            "accuracy/val": epoch.val_accuracy,
+            "training/learning rate": epoch.lr,
+            "training/images per second": epoch.images_per_second,
+        }.items():
+            board.add_scalar(name, value, epoch.number)
+
+    return log
+
+
+def log_weights(board: SummaryWriter) -> Callable[[Epoch], None]:
+    """After each epoch: a histogram of the weights of every convolution and fully connected layer."""
+
+    def log(epoch: Epoch) -> None:
+        for name, layer in epoch.model.named_modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                board.add_histogram(f"weights/{name}", layer.weight.detach().float(), epoch.number)
+
+    return log
+
+
+def log_evaluation(board: SummaryWriter, evaluation: Evaluation, confusion_figure, epoch: int) -> None:
+    """At the end: the confusion matrix as a picture and a precision-recall curve for every class."""
+    board.add_figure("test/confusion matrix", confusion_figure, epoch, close=False)
+    for index, name in enumerate(evaluation.classes):
+        board.add_pr_curve(f"test/{name}", evaluation.labels == index, evaluation.probabilities[:, index], epoch)
+
+
+def log_hparams(board: SummaryWriter, parameters: dict, metrics: dict[str, float]) -> None:
+    """What was chosen and what came of it. Last of all: it makes a run of its own inside this one."""
+    board.add_hparams(parameters, metrics, run_name="hparams")

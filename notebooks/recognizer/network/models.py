@@ -1,0 +1,126 @@
+"""The networks, small enough to read at a glance. Each takes float32 RGB in [0, 1], N×3×S×S, and normalises inside."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ..settings import Problem, shown
+
+
+class BikeCarCNN(nn.Module):
+    """Five convolutions, each followed by batch norm, ReLU and 2×2 max pooling, then two fully connected layers.
+
+    Input float32 N×3×S×S in [0, 1] with S = `image_size`; output logits, float32 N×len(classes). Every layer has a name of
+    its own, so that every step can be looked at. Raises `Problem` for an `image_size` that five poolings leave nothing of.
+    """
+
+    def __init__(self, classes: Sequence[str] = ("Bike", "Car"), image_size: int = 128) -> None:
+        super().__init__()
+        if image_size < 32:
+            raise Problem(f"image_size={image_size} is too small: pooling halves it five times. Use 32 or more.")
+        self.classes, self.image_size = list(classes), image_size
+        self.conv1 = nn.Conv2d(3, 16, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(16)
+        self.relu1 = nn.ReLU()
+        self.pool1 = nn.MaxPool2d(2)
+
+        self.conv2 = nn.Conv2d(16, 32, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(32)
+        self.relu2 = nn.ReLU()
+        self.pool2 = nn.MaxPool2d(2)
+
+        self.conv3 = nn.Conv2d(32, 64, 3, padding=1, bias=False)
+        self.bn3 = nn.BatchNorm2d(64)
+        self.relu3 = nn.ReLU()
+        self.pool3 = nn.MaxPool2d(2)
+
+        self.conv4 = nn.Conv2d(64, 128, 3, padding=1, bias=False)
+        self.bn4 = nn.BatchNorm2d(128)
+        self.relu4 = nn.ReLU()
+        self.pool4 = nn.MaxPool2d(2)
+
+        self.conv5 = nn.Conv2d(128, 128, 3, padding=1, bias=False)
+        self.bn5 = nn.BatchNorm2d(128)
+        self.relu5 = nn.ReLU()
+        self.pool5 = nn.MaxPool2d(2)
+
+        self.dropout = nn.Dropout(0.5)
+        self.fc1 = nn.Linear(128 * (image_size // 32) ** 2, 128)
+        self.relu6 = nn.ReLU()
+        self.fc2 = nn.Linear(128, len(self.classes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = (x - 0.5) / 0.25
+        x = self.pool1(self.relu1(self.bn1(self.conv1(x))))
+        x = self.pool2(self.relu2(self.bn2(self.conv2(x))))
+        x = self.pool3(self.relu3(self.bn3(self.conv3(x))))
+        x = self.pool4(self.relu4(self.bn4(self.conv4(x))))
+        x = self.pool5(self.relu5(self.bn5(self.conv5(x))))
+        x = self.relu6(self.fc1(self.dropout(x.flatten(1))))
+        return self.fc2(x)
+
+
+ARCHITECTURES = {"BikeCarCNN": BikeCarCNN}
+
+
+def save_model(model: nn.Module, path: Path) -> None:
+    """Write what `load_model` needs to rebuild `model`: which class it is, its classes and size, its weights."""
+    unfinished = path.with_suffix(".part")
+    torch.save(
+        {
+            "architecture": type(model).__name__,
+            "classes": model.classes,
+            "image_size": model.image_size,
+            "weights": model.state_dict(),
+        },
+        unfinished,
+    )
+    unfinished.replace(path)
+
+
+def load_model(path: Path | str) -> nn.Module:
+    """A saved model on the CPU, in eval mode, with `.image_size` and `.classes` (names in the order of its logits).
+
+    Raises `Problem` when there is no such file or it holds something else.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise Problem(f"There is no model at {shown(path)}; run notebook 02 to train one.")
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        model = ARCHITECTURES[saved["architecture"]](saved["classes"], saved["image_size"])
+        model.load_state_dict(saved["weights"])
+    except Exception as error:
+        raise Problem(f"{shown(path)} does not hold a model of this version; run notebook 02 to train one.") from error
+    return model.eval()
+
+
+def layer_table(model: nn.Module) -> list[tuple[str, str, tuple[int, ...], int]]:
+    """A row a layer, in the order they run: name, kind, output shape without the batch, number of parameters.
+
+    A layer that runs several times (a shared pooling layer) has a row each time; its parameters count once.
+    """
+    rows: list[tuple[str, str, tuple[int, ...], int]] = []
+    counted: set[nn.Module] = set()
+
+    def note(name: str, layer: nn.Module, output: Tensor) -> None:
+        parameters = 0 if layer in counted else sum(p.numel() for p in layer.parameters())
+        counted.add(layer)
+        rows.append((name, type(layer).__name__, tuple(output.shape[1:]), parameters))
+
+    leaves = [(name, layer) for name, layer in model.named_modules() if name and not any(layer.children())]
+    hooks = [
+        layer.register_forward_hook(lambda layer, _, output, name=name: note(name, layer, output))
+        for name, layer in leaves
+    ]
+    was_training = model.training
+    try:
+        with torch.no_grad():
+            model.eval()(torch.zeros(1, 3, model.image_size, model.image_size))
+    finally:
+        model.train(was_training)
+        for hook in hooks:
+            hook.remove()
+    return rows

@@ -1,0 +1,184 @@
+"""`fit`: the training loop, and what is kept of it."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from ..data.loading import Pictures, augment, batches
+from ..settings import Problem
+from .models import save_model
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What is known after one pass over the training images. Losses are mean cross-entropies, accuracies in [0, 1].
+
+    `model` is the network being trained; whoever uses it leaves it in the mode it was in.
+    """
+
+    number: int
+    model: nn.Module
+    lr: float
+    train_loss: float
+    train_accuracy: float
+    val_loss: float
+    val_accuracy: float
+    images_per_second: float
+    is_best: bool
+
+
+@dataclass
+class History:
+    """The epochs of a training run, and whether it was stopped before the last."""
+
+    epochs: list[Epoch] = field(default_factory=list)
+    interrupted: bool = False
+
+    @property
+    def best(self) -> Epoch:
+        return next(epoch for epoch in reversed(self.epochs) if epoch.is_best)
+
+
+def choose_device() -> torch.device:
+    """The GPU where there is one (NVIDIA's or Apple's), else the CPU."""
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    return accelerator or torch.device("cpu")
+
+
+def fastest_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where the hardware multiplies it, which is about three times as fast as float32; else float32."""
+    if device.type == "cuda":
+        has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # newer than the oldest torch that will do
+        has_bfloat16 = device.type == "cpu" and capabilities.get("avx512_bf16", False)
+    return torch.bfloat16 if has_bfloat16 else torch.float32
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """Compute in `fastest_dtype`; weights, and what is summed up, stay float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=fastest_dtype(device) == torch.bfloat16)
+
+
+def loss_of(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy of N×K logits, or of N×1 logits that say how much the second of two classes is preferred."""
+    if logits.shape[1] == 1:
+        return F.binary_cross_entropy_with_logits(logits[:, 0].float(), labels.float())
+    return F.cross_entropy(logits.float(), labels)
+
+
+def probabilities_of(logits: Tensor) -> Tensor:
+    """Float32 N×K class probabilities from N×K logits, or N×2 from N×1."""
+    logits = logits.float()
+    if logits.shape[1] == 1:
+        logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
+    return logits.softmax(dim=1)
+
+
+def predict(model: nn.Module, pictures: Pictures, batch_size: int = 100) -> Tensor:
+    """Class probabilities for every image: float32 N×K, on the CPU, in the order of `pictures`."""
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    with torch.no_grad(), autocast(device):
+        found = [probabilities_of(model(images)).cpu() for images, _ in batches(pictures, batch_size, device=device)]
+    model.train(was_training)
+    return torch.cat(found)
+
+
+def fit(
+    model: nn.Module,
+    train: Pictures,
+    val: Pictures,
+    *,
+    num_epochs: int,
+    lr: float = 2e-3,
+    batch_size: int = 32,
+    weight_decay: float = 0.05,
+    seed: int = 0,
+    checkpoint: Path,
+    after_epoch: Sequence[Callable[[Epoch], None]] = (),
+) -> History:
+    """Train `model` on the device where it is; keep its best epoch by validation in the file `checkpoint`.
+
+    AdamW with a one-cycle learning rate: up to `lr` over the first fifth of the steps, down to zero over the rest
+    (Smith & Topin 2018). After each epoch every function of `after_epoch` is called with what is known of it.
+    Ctrl-C (in Jupyter: the stop button) ends the run in good order once an epoch is complete.
+    Either way `model` is left in eval mode with the weights of its best epoch.
+    Raises `Problem` for fewer images than make a batch of two, or fewer epochs than one.
+    """
+    if num_epochs < 1 or len(train) < 2:
+        raise Problem(f"Training takes at least 1 epoch and 2 images, not {num_epochs} and {len(train)}.")
+    torch.manual_seed(seed)  # for dropout
+    generator = torch.Generator().manual_seed(seed)  # for the order of images and their augmentation
+    model.to(memory_format=torch.channels_last)
+    batch_size = min(batch_size, len(train))
+    steps = len(train) // batch_size
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=num_epochs * steps, pct_start=0.2)
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    history = History()
+    best = (-1.0, 0.0)
+
+    with tqdm(total=num_epochs * steps * batch_size, unit=" images", mininterval=0.5, smoothing=0.05) as progress:
+        try:
+            for number in range(1, num_epochs + 1):
+                train_loss, train_accuracy, speed = train_one_epoch(
+                    model, train, batch_size, optimizer, schedule, generator, progress
+                )
+                probabilities, labels = predict(model, val), val.labels
+                val_loss = F.nll_loss(probabilities.log(), labels).item()
+                val_accuracy = (probabilities.argmax(dim=1) == labels).float().mean().item()
+                is_best = (val_accuracy, -val_loss) > best
+                if is_best:
+                    best = (val_accuracy, -val_loss)
+                    save_model(model, checkpoint)
+                lr_now = schedule.get_last_lr()[0]
+                epoch = Epoch(number, model, lr_now, train_loss, train_accuracy, val_loss, val_accuracy, speed, is_best)
+                history.epochs.append(epoch)
+                progress.set_description(f"epoch {number}/{num_epochs}, val accuracy {val_accuracy:.1%}")
+                for function in after_epoch:
+                    function(epoch)
+        except KeyboardInterrupt:
+            if not history.epochs:
+                raise
+            history.interrupted = True
+    model.load_state_dict(torch.load(checkpoint, weights_only=True)["weights"])
+    model.eval()
+    return history
+
+
+def train_one_epoch(
+    model: nn.Module,
+    train: Pictures,
+    batch_size: int,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    generator: torch.Generator,
+    progress: tqdm,
+) -> tuple[float, float, float]:
+    """One pass over the training images. Returns their mean loss, accuracy (both augmented), and images a second."""
+    device = next(model.parameters()).device
+    started, count = time.perf_counter(), 0
+    loss_sum, correct = torch.zeros(2, device=device)
+    model.train()
+    for images, labels in batches(train, batch_size, device=device, shuffle=generator):
+        with autocast(device):
+            logits = model(augment(images, generator))
+        loss = loss_of(logits, labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+
+        count += len(images)
+        loss_sum += loss.detach() * len(images)
+        correct += (probabilities_of(logits.detach()).argmax(dim=1) == labels).sum()
+        progress.update(len(images))
+    return loss_sum.item() / count, correct.item() / count, count / (time.perf_counter() - started)

@@ -1,0 +1,54 @@
+"""Where things are, and what a reader may change: read once, when the package is imported."""
+
+import os
+from pathlib import Path
+from typing import TypeVar
+
+Value = TypeVar("Value", int, float, str, bool)
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+# Everything that a run makes goes below one folder. Tests point it elsewhere, so that they never touch a
+# reader's own pictures and models.
+WORKSPACE = Path(os.environ.get("WORKSPACE", PROJECT)).expanduser().resolve()
+DATASETS = WORKSPACE / "datasets"
+LOGS = WORKSPACE / "logs"
+
+
+class Problem(ValueError):
+    """Something about the input that the reader can mend; its text says what is wrong and what to do.
+
+    IPython shows the sentence alone: the way it took through the package would bury it.
+    """
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"{type(self).__name__}: {self}"]
+
+
+def parameter(name: str, default: Value) -> Value:
+    """The environment variable `name` as the type of `default`, or `default` where it is not set or empty.
+
+    Raises `Problem` when the variable cannot be read as that type.
+    """
+    text = os.environ.get(name, "").strip()
+    if not text:
+        return default
+    try:
+        if isinstance(default, bool):
+            return {"0": False, "false": False, "no": False, "1": True, "true": True, "yes": True}[text.lower()]
+        return type(default)(text)
+    except (ValueError, KeyError):
+        raise Problem(f"{name}={text!r} is not a {type(default).__name__}; try {name}={default}.") from None
+
+
+def results_folder(name_image: str) -> Path:
+    """`results_<name_image>`, the folder for pictures of what filters see in images of that name."""
+    if not name_image or any(character in name_image for character in '/\\:*?"<>|'):
+        raise Problem(f"name_image={name_image!r} cannot be part of a folder's name; use a word such as 'Bike'.")
+    return WORKSPACE / f"results_{name_image}"
+
+
+def shown(path: Path) -> str:
+    """`path` as it is printed: relative to the workspace, so that no one's folder names end up in a notebook."""
+    path = Path(path)
+    return path.relative_to(WORKSPACE).as_posix() if path.is_relative_to(WORKSPACE) else path.name

@@ -1,0 +1,92 @@
+"""Run notebooks in order from a terminal, showing what they print: `python notebooks/run.py 01 02 03`.
+
+The executed copies go to `logs/notebooks/`. With `--store` they take the place of the notebooks themselves, stripped of
+progress bars, times and everything else that differs from run to run or tells of the machine.
+"""
+
+import argparse
+import os
+import re
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+HERE = Path(__file__).resolve().parent
+PROGRESS_BAR = re.compile(r"\[\d+:\d\d[<,]")
+LOGS = Path(os.environ.get("WORKSPACE", HERE.parent)).expanduser().resolve() / "logs"
+
+
+class Talkative(NotebookClient):
+    """Shows the notebook's text output while it runs; nbclient alone would be silent for minutes."""
+
+    def output(self, outputs, message, display_id, cell_index):
+        content = message["content"]
+        if message["header"]["msg_type"] == "stream":
+            stream = sys.stderr if content["name"] == "stderr" else sys.stdout
+            stream.write(content["text"])
+            stream.flush()
+        return super().output(outputs, message, display_id, cell_index)
+
+
+def run(path: Path, store: bool) -> None:
+    """Execute one notebook from its own folder and write the result. Raises CellExecutionError where a cell fails."""
+    print(f"\n=== {path.stem} ===", flush=True)
+    started = time.perf_counter()
+    notebook = nbformat.read(path, as_version=4)
+    client = Talkative(
+        notebook,
+        timeout=None,
+        kernel_name="python3",
+        extra_arguments=["--IPKernelApp.log_level=40"],  # errors; its warnings are not about this notebook
+        resources={"metadata": {"path": str(HERE)}},
+    )
+    client.execute()
+    target = path if store else LOGS / "notebooks" / path.name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(cleaned(notebook), target)
+    print(f"=== {path.stem}: {time.perf_counter() - started:.0f} s ===", flush=True)
+
+
+def cleaned(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Without progress bars and run times, so that two runs that show the same are the same file."""
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+        if cell.cell_type != "code":
+            continue
+        for output in cell.outputs:
+            if output.output_type == "stream" and output.name == "stderr":
+                lines = re.split(r"[\r\n]", output.text)
+                output.text = "\n".join(line for line in lines if line.strip() and not PROGRESS_BAR.search(line))
+        cell.outputs = [o for o in cell.outputs if o.output_type != "stream" or o.text.strip()]
+    return notebook
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("numbers", nargs="*", default=["01", "02", "03"], help="which notebooks, for example: 01 02 03")
+    parser.add_argument("--store", action="store_true", help="keep the outputs in the notebooks themselves")
+    arguments = parser.parse_args()
+    os.environ.setdefault("TENSORBOARD", "0")  # there is no browser here to show it in
+    for number in arguments.numbers:
+        found = sorted(HERE.glob(f"{number}_*.ipynb"))
+        if not found:
+            print(f"There is no notebook {number}_….ipynb in {HERE.name}.", file=sys.stderr)
+            return 2
+        try:
+            run(found[0], arguments.store)
+        except CellExecutionError as error:
+            print(f"\n{found[0].name} stopped: {error.ename}: {error.evalue}", file=sys.stderr)
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
