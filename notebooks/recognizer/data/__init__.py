@@ -2,15 +2,15 @@
 
 from ..settings import parameter
 from .sources import choose, fetch
-from .split import Record, arrive, read_record, split
+from .split import Record, extract_into_train, read_record, split_images
 
 
 def prepare(dataset: str, *, sample_images: int, val_share: float, test_share: float, seed: int) -> Record:
     """All of notebook 01 in one call. Nothing is done twice: a second call with the same arguments changes nothing."""
     choice = choose(dataset)
     print(choice.reason)
-    arrive(choice.name, fetch(choice, sample_images=sample_images))
-    return split(val_share, test_share, seed)
+    extract_into_train(choice.name, fetch(choice, sample_images=sample_images))
+    return split_images(val_share, test_share, seed)
 
 
 def prepared() -> Record:

@@ -12,8 +12,9 @@ from torch import Tensor
 from torchvision.datasets import ImageFolder
 from tqdm import tqdm
 
+from .. import settings
 from ..inputs import as_pixels, open_rgb
-from ..settings import DATASETS, Problem, shown
+from ..settings import Problem, shown
 
 
 class Pictures(ImageFolder):
@@ -47,7 +48,7 @@ class Pictures(ImageFolder):
         listing = [(p.parent.name, p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in self.paths]
         key = hashlib.sha256(repr((self.image_size, listing)).encode()).hexdigest()[:16]
         split_name = Path(self.root).name
-        path = DATASETS / "cache" / f"{split_name}-{self.image_size}-{key}.npy"
+        path = settings.DATASETS / "cache" / f"{split_name}-{self.image_size}-{key}.npy"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             for outdated in path.parent.glob(f"{split_name}-*"):

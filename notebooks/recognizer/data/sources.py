@@ -10,7 +10,8 @@ from urllib.parse import unquote, urlsplit
 
 from tqdm import tqdm
 
-from ..settings import DATASETS, PROJECT, Problem
+from .. import settings
+from ..settings import PROJECT, Problem
 from . import drawings
 from .downloads import Download, download, reachable
 
@@ -136,7 +137,7 @@ def _automatic() -> Choice:
 
 
 def _archive_path(*parts: str) -> Path:
-    return DATASETS.joinpath("archives", *parts)
+    return settings.DATASETS.joinpath("archives", *parts)
 
 
 def fetch(choice: Choice, *, sample_images: int) -> list[ClassFiles]:

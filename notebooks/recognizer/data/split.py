@@ -10,12 +10,12 @@ import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from ..settings import DATASETS, Problem, shown
+from .. import settings
+from ..settings import Problem, shown
 from .images import ImageFile, extract
 from .sources import ClassFiles
 
 SPLITS = ("Train", "Val", "Test")
-INCOMING = DATASETS / "incoming"
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
 
 
@@ -50,7 +50,7 @@ class Record:
 
 def read_record(path: Path | None = None) -> Record | None:
     """The record of what lies in `datasets/`, or None where nothing was prepared yet."""
-    path = path or DATASETS / "split.json"
+    path = path or settings.DATASETS / "split.json"
     if not path.exists():
         return None
     fields = json.loads(path.read_text("utf-8"))
@@ -65,7 +65,7 @@ def _write_record(record: Record, path: Path) -> None:
     os.replace(unfinished, path)
 
 
-def arrive(dataset: str, files: list[ClassFiles]) -> Record:
+def extract_into_train(dataset: str, files: list[ClassFiles]) -> Record:
     """Extract `files` into `datasets/Train/<Class>/` in place of what an earlier run had put there.
 
     Files of the reader's own in these folders stay. When the same archives are there already, nothing is done.
@@ -77,38 +77,38 @@ def arrive(dataset: str, files: list[ClassFiles]) -> Record:
     record = read_record()
     if record and (record.dataset, record.archives) == (dataset, archives) and not _missing(record):
         return record
-    shutil.rmtree(INCOMING, ignore_errors=True)
+    shutil.rmtree(_incoming(), ignore_errors=True)
     ours = {row.key for row in record.files} if record else set()
-    table = extract(files, INCOMING, taken=_present().keys() - ours)
+    table = extract(files, _incoming(), taken=_present().keys() - ours)
     good, bad = [row for row in table if not row.reason], [row for row in table if row.reason]
-    _write_record(Record(dataset, archives, good, bad, {row.key: "Train" for row in good}), INCOMING / "record.json")
+    _write_record(Record(dataset, archives, good, bad, {row.key: "Train" for row in good}), _incoming() / "record.json")
     _take_in()
     return read_record()
 
 
 def _take_in() -> None:
     """Move what was extracted completely from `incoming` to its places. Each step can be repeated."""
-    arrived = read_record(INCOMING / "record.json")
+    arrived = read_record(_incoming() / "record.json")
     if not arrived:
         return
     old = read_record()
-    moved = {row.key for row in arrived.files if not (INCOMING / "images" / row.key).exists()}
+    moved = {row.key for row in arrived.files if not (_incoming() / "images" / row.key).exists()}
     present = _present()
     for row in old.files if old else []:
         if row.key in present and row.key not in moved:
             present[row.key].unlink()
     for row in arrived.files:
         if row.key not in moved:
-            _move(INCOMING / "images" / row.key, DATASETS / "Train" / row.key)
+            _move(_incoming() / "images" / row.key, settings.DATASETS / "Train" / row.key)
     for kind, place in (("masks", "Masks"), ("rejected", "Rejected")):
-        if (INCOMING / kind).exists():
-            shutil.rmtree(DATASETS / place, ignore_errors=True)
-            os.replace(INCOMING / kind, DATASETS / place)
-    os.replace(INCOMING / "record.json", DATASETS / "split.json")
-    shutil.rmtree(INCOMING)
+        if (_incoming() / kind).exists():
+            shutil.rmtree(settings.DATASETS / place, ignore_errors=True)
+            os.replace(_incoming() / kind, settings.DATASETS / place)
+    os.replace(_incoming() / "record.json", settings.DATASETS / "split.json")
+    shutil.rmtree(_incoming())
 
 
-def split(val_share: float = 0.2, test_share: float = 0.2, seed: int = 0) -> Record:
+def split_images(val_share: float = 0.2, test_share: float = 0.2, seed: int = 0) -> Record:
     """Move a random share of each class from Train to Val and Test, or undo and redo an earlier split.
 
     The choice depends on `seed` and the files' names alone. Images of the reader's own take part.
@@ -122,10 +122,10 @@ def split(val_share: float = 0.2, test_share: float = 0.2, seed: int = 0) -> Rec
         plan |= dict(zip(shuffled, _places(class_name, len(keys), val_share, test_share)))
     record.splits = dict(sorted(plan.items()))
     record.seed, record.val_share, record.test_share = seed, val_share, test_share
-    _write_record(record, DATASETS / "split.json")
+    _write_record(record, settings.DATASETS / "split.json")
     for key, place in record.splits.items():
-        if present[key] != DATASETS / place / key:
-            _move(present[key], DATASETS / place / key)
+        if present[key] != settings.DATASETS / place / key:
+            _move(present[key], settings.DATASETS / place / key)
     return record
 
 
@@ -139,11 +139,15 @@ def _places(class_name: str, count: int, val_share: float, test_share: float) ->
     return ["Val"] * val + ["Test"] * test + ["Train"] * (count - val - test)
 
 
+def _incoming() -> Path:
+    return settings.DATASETS / "incoming"
+
+
 def _present() -> dict[str, Path]:
     """Every image in Train, Val and Test: '<Class>/<name>' → where it lies."""
     found: dict[str, Path] = {}
     for place in SPLITS:
-        for path in sorted((DATASETS / place).glob("[!.]*/[!.]*")):
+        for path in sorted((settings.DATASETS / place).glob("[!.]*/[!.]*")):
             if path.suffix.lower() in IMAGE_ENDINGS:
                 key = f"{path.parent.name}/{path.name}"
                 if key in found:

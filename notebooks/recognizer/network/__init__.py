@@ -4,27 +4,28 @@ from pathlib import Path
 
 import torch
 
+from .. import settings
 from ..data import prepared
 from ..data.loading import Pictures
-from ..settings import DATASETS, LOGS, parameter
+from ..settings import parameter
 from .models import BikeCarCNN
 from .training import choose_device, fit
 
 
 def run_folder(dataset: str, image_size: int, num_epochs: int, seed: int) -> Path:
     """Where a run with these parameters keeps its logs: the same parameters, the same folder."""
-    return LOGS / f"{dataset}-{image_size}px-{num_epochs}epochs-seed{seed}"
+    return settings.LOGS / f"{dataset}-{image_size}px-{num_epochs}epochs-seed{seed}"
 
 
 def trained() -> Path:
     """The `model.pt` written last, or, where notebook 02 was not run on this machine, what it makes with its parameters."""
-    newest = max(LOGS.glob("*/model.pt"), key=lambda path: path.stat().st_mtime, default=None)
+    newest = max(settings.LOGS.glob("*/model.pt"), key=lambda path: path.stat().st_mtime, default=None)
     if newest:
         return newest
     print("There is no model yet: training one as notebook 02 does, without TensorBoard.")
     image_size, num_epochs, seed = parameter("IMAGE_SIZE", 128), parameter("EPOCHS", 25), parameter("SEED", 0)
     path = run_folder(prepared().dataset, image_size, num_epochs, seed) / "model.pt"
-    train, val = (Pictures(DATASETS / part, image_size) for part in ("Train", "Val"))
+    train, val = (Pictures(settings.DATASETS / part, image_size) for part in ("Train", "Val"))
     torch.manual_seed(seed)
     model = BikeCarCNN(train.classes, image_size).to(choose_device())
     fit(

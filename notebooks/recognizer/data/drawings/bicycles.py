@@ -5,8 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from .colours import Paint
-from .solids import Shape, arc, box, circle, ring, rotation, solid
-from .wheels import WheelStyle, add_wheel
+from .riders import add_rider
+from .solids import Shape, Wheel, box, circle, ring, rotation, solid
+from .wheels import WheelStyle, add_mudguard, add_wheel
 
 
 class Bicycle(NamedTuple):
@@ -67,7 +68,8 @@ def build_bicycle(kind: str, random: np.random.Generator) -> Shape:
     add_wheel(shape, rear, r, model.tyre_width, style, angle=random.uniform(0, 6))
     add_frame(shape, model, paint, rear, bracket, seat, seat_up, crown, head, steering)
     add_saddle(shape, model, paint, bracket, seat, seat_up)
-    add_drive(shape, paint, bracket, rear, r, random.uniform(0, 2 * np.pi))
+    angle = random.uniform(0, 2 * np.pi)
+    add_drive(shape, paint, bracket, rear, r, angle)
     add_carriers(shape, model, paint, rear, seat)
 
     mark, wheels = len(shape.points), len(shape.wheels)
@@ -78,6 +80,12 @@ def build_bicycle(kind: str, random: np.random.Generator) -> Shape:
         middle = head + steering * 0.02 + (0.22, 0, 0)
         add_basket(shape, paint, middle, (0.16, 0.18, 0.13))
     shape.turn(mark, rotation(steering, np.radians(random.normal(0, 14))), head, wheels)
+    if random.random() < 0.1:
+        hip = bracket + seat_up * (model.saddle - model.bracket) / seat_up[2] + (0, 0, 0.1)
+        hands = head + steering * model.bar_rise + np.array([(0, -0.25, 0.03), (0, 0.25, 0.03)])
+        crank = 0.17 * np.array([np.cos(angle), 0, np.sin(angle)])
+        feet = bracket + np.array([-crank + (0, -0.14, 0), crank + (0, 0.14, 0)])
+        add_rider(shape, hip, hands, feet, random)
     return shape
 
 
@@ -128,10 +136,9 @@ def add_frame(shape, model, paint, rear, bracket, seat, seat_up, crown, head, st
         shape.add([bracket + (0, 0.6 * side, 0), axle], paint.main, width=0.55 * model.tube, **tube)
         shape.add([seat - seat_up * 0.06 + (0, 0.4 * side, 0), axle], paint.main, width=0.5 * model.tube, **tube)
     if model.mudguards:
-        guard = arc(rear, model.wheel_radius + 0.03, 14, 0.25, 2.9)
-        shape.add(guard, paint.second, "frame", width=model.tyre_width + 0.015, gloss=0.5)
-        shape.add(solid([(-0.02, -0.025, 0.025, 0.02), (0, -0.025, 0.025, 0.02)]) + guard[-3], (0.8, 0.05, 0.05),
-                  "tail light", gloss=0.8)  # fmt: skip
+        add_mudguard(shape, rear, model.wheel_radius + 0.025, model.tyre_width + 0.02, 0.25, 2.9, paint.second, "frame")
+        lamp = solid([(-0.03, -0.03, 0.03, 0.025), (0, -0.03, 0.03, 0.025)]) + rear
+        shape.add(lamp + (-0.85 * model.wheel_radius - 0.03, 0, 0.6 * model.wheel_radius), (0.8, 0.05, 0.05), "tail light", gloss=0.8)
         foot = bracket + (-0.1, 0.16, -model.bracket)
         shape.add([bracket + (-0.05, 0.04, 0), foot], paint.trim, "frame", width=0.016)
     if model.stabilisers:
@@ -139,6 +146,7 @@ def add_frame(shape, model, paint, rear, bracket, seat, seat_up, crown, head, st
             centre = rear + (0, side, 0.08 - model.wheel_radius)
             shape.add([rear + (0, 0.3 * side, 0), centre], paint.metal, "frame", width=0.018)
             disc = circle(centre, 0.08, 14)
+            shape.wheels.append(Wheel(centre, np.array([0.08, 0, 0]), np.array([0, 0, 0.08])))
             shape.add(disc, paint.rubber, "wheel", two_sided=True)
             shape.add(ring(centre + (0, 0.1 * side, 0), 0.05, 0.02, 14), paint.metal, None, two_sided=True)
 
@@ -196,8 +204,7 @@ def add_fork(shape, model, paint, front, crown, head, steering) -> None:
             shape.add(legs, paint.main, "frame", width=0.65 * model.tube, gloss=0.5)
     shape.add([crown + (0, -spread, 0), crown + (0, spread, 0)], paint.main, "frame", width=0.04, gloss=0.5)
     if model.mudguards:
-        guard = arc(front, model.wheel_radius + 0.03, 12, 0.6, 2.9)
-        shape.add(guard, paint.second, "frame", width=model.tyre_width + 0.015, gloss=0.5)
+        add_mudguard(shape, front, model.wheel_radius + 0.025, model.tyre_width + 0.02, 0.7, 2.9, paint.second, "frame")
     if model.lamp:
         place = (crown + head) / 2 + (0.09, 0, 0)
         lamp = solid([(-0.06, -0.02, 0.02, 0.02), (0, -0.045, 0.045, 0.045), (0.02, -0.045, 0.045, 0.045)], 8)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .colours import Paint, grey
-from .solids import NO_PART, Shape, Wheel, arc, box, circle, loft, ring
+from .solids import Shape, Wheel, arc, box, circle, loft, ring
 
 
 class Car(NamedTuple):
@@ -27,28 +27,28 @@ class Car(NamedTuple):
 CARS = {
     "saloon": Car(
         1.80, 0.17, 0.33, (1.42, -1.33),
-        ((2.32, 0.62), (2.22, 0.74), (1.05, 0.97), (0.25, 1.38), (-0.35, 1.45), (-1.0, 1.38), (-1.72, 1.06), (-2.25, 1.0),
+        ((2.33, 0.66), (2.24, 0.80), (1.05, 0.98), (0.25, 1.38), (-0.35, 1.45), (-1.0, 1.38), (-1.72, 1.06), (-2.25, 1.0),
          (-2.34, 0.72)),
         (1.05, 0.25, -1.0, -1.72), (0.92, 0.98), (-0.28,), -1.35,
     ),
     "hatchback": Car(
         1.72, 0.17, 0.31, (1.25, -1.22),
-        ((1.98, 0.62), (1.88, 0.78), (1.02, 1.0), (0.30, 1.42), (-0.4, 1.50), (-1.35, 1.44), (-1.85, 1.02), (-1.95, 0.75)),
+        ((1.98, 0.68), (1.90, 0.84), (1.02, 1.02), (0.30, 1.42), (-0.4, 1.50), (-1.35, 1.44), (-1.85, 1.02), (-1.95, 0.75)),
         (1.02, 0.30, -1.35, -1.83), (0.93, 1.02), (-0.15,), -1.25,
     ),
     "estate": Car(
         1.80, 0.17, 0.33, (1.42, -1.33),
-        ((2.32, 0.62), (2.22, 0.75), (1.10, 0.98), (0.32, 1.40), (-0.4, 1.48), (-1.85, 1.42), (-2.25, 1.02), (-2.36, 0.72)),
+        ((2.33, 0.66), (2.24, 0.81), (1.10, 0.99), (0.32, 1.40), (-0.4, 1.48), (-1.85, 1.42), (-2.25, 1.02), (-2.36, 0.72)),
         (1.10, 0.32, -1.85, -2.23), (0.93, 1.0), (-0.2, -1.15), -2.0,
     ),
     "SUV": Car(
         1.90, 0.24, 0.39, (1.42, -1.35),
-        ((2.28, 0.80), (2.20, 1.0), (1.08, 1.14), (0.42, 1.62), (-0.3, 1.72), (-1.8, 1.66), (-2.2, 1.18), (-2.30, 0.85)),
+        ((2.30, 0.90), (2.22, 1.06), (1.08, 1.17), (0.42, 1.62), (-0.3, 1.72), (-1.8, 1.66), (-2.2, 1.18), (-2.30, 0.85)),
         (1.08, 0.42, -1.8, -2.17), (1.10, 1.18), (-0.2, -1.1), -1.8, 0.6,
     ),
     "pickup": Car(
         1.90, 0.28, 0.40, (1.70, -1.55),
-        ((2.65, 0.82), (2.58, 1.06), (1.40, 1.18), (0.80, 1.68), (0.1, 1.78), (-0.55, 1.72), (-0.72, 1.14), (-2.62, 1.12),
+        ((2.66, 0.94), (2.60, 1.12), (1.40, 1.22), (0.80, 1.68), (0.1, 1.78), (-0.55, 1.72), (-0.72, 1.14), (-2.62, 1.12),
          (-2.68, 0.8)),
         (1.40, 0.80, -0.55, -0.70), (1.12, 1.14), (0.12,), -0.55, 0.5, -0.78,
     ),
@@ -59,17 +59,24 @@ CARS = {
     ),
     "sports car": Car(
         1.86, 0.13, 0.34, (1.38, -1.28),
-        ((2.25, 0.52), (2.10, 0.66), (0.85, 0.86), (0.0, 1.20), (-0.5, 1.26), (-1.0, 1.18), (-1.85, 0.94), (-2.15, 0.90),
+        ((2.26, 0.56), (2.14, 0.72), (0.85, 0.90), (0.0, 1.20), (-0.5, 1.26), (-1.0, 1.18), (-1.85, 0.94), (-2.15, 0.90),
          (-2.22, 0.66)),
         (0.85, 0.0, -1.0, -1.75), (0.82, 0.92), (-0.55,), -1.25,
     ),
 }  # fmt: skip
 
 
+def rounded(line: np.ndarray) -> np.ndarray:
+    """A line (N×2) with each corner cut off at a sixth of the way to its neighbours."""
+    ahead, behind = line[1:-1] + (line[2:] - line[1:-1]) / 6, line[1:-1] + (line[:-2] - line[1:-1]) / 6
+    return np.concatenate([line[:1], np.stack([behind, ahead], axis=1).reshape(-1, 2), line[-1:]])
+
+
 class Skin(NamedTuple):
     """The surface of a car: everything on it is found by x."""
 
     car: Car
+    outline: np.ndarray  # x and z of `car.top`, from the tail on, with its corners rounded: 2×N
     nose_taper: float
     tail_taper: float
 
@@ -79,7 +86,7 @@ class Skin(NamedTuple):
         return self.car.top[-1][0], self.car.top[0][0]
 
     def top(self, x: np.ndarray) -> np.ndarray:
-        xs, zs = np.array(self.car.top[::-1]).T
+        xs, zs = self.outline
         return np.interp(x, xs, zs)
 
     def belt(self, x: np.ndarray) -> np.ndarray:
@@ -105,7 +112,7 @@ class Skin(NamedTuple):
     def sections(self) -> np.ndarray:
         """Cross-sections, stations×12×3, from the left sill over the roof to the right one."""
         tail, nose = self.ends
-        x = np.unique(np.concatenate([[p[0] for p in self.car.top], np.linspace(tail, nose, 9), [nose - 0.2, tail + 0.2]]))
+        x = np.unique(np.concatenate([self.outline[0], np.linspace(tail, nose, 7), [nose - 0.2, tail + 0.2]]))
         low, belt, top = np.full_like(x, self.car.clearance), self.belt(x), self.top(x)
         overhang = 0.10 * (np.clip((x - nose + 0.5) / 0.5, 0, 1) + np.clip((tail + 0.5 - x) / 0.5, 0, 1)) ** 2
         low = low + overhang
@@ -125,24 +132,30 @@ class Skin(NamedTuple):
 def build_car(kind: str, random: np.random.Generator) -> Shape:
     """A car of `kind`, with its own proportions, colours and face."""
     car, paint, shape = vary(CARS[kind], random), Paint(random), Shape()
-    skin = Skin(car, random.uniform(0.10, 0.22), random.uniform(0.06, 0.14))
+    outline = rounded(rounded(np.array(car.top[::-1]))).T
+    skin = Skin(car, outline, random.uniform(0.10, 0.22), random.uniform(0.06, 0.14))
     tail, nose = skin.ends
     dark = grey(random, 0.03, 0.09)
     glass = tuple(random.uniform(0.06, 0.22) * np.array((0.9, 1.0, 1.05)))
 
     sections = skin.sections()
-    faces = loft(sections)
-    colours = np.tile(np.array(paint.main), (len(faces), 1)).reshape(-1, 12, 3)
+    faces = loft(sections).reshape(len(sections) - 1, 12, 4, 3)
+
+    def strips(which: list[int]) -> np.ndarray:
+        """Faces of the strips from tail to nose, counted from the left sill over the roof."""
+        return faces[:, which].reshape(-1, 4, 3)
+
     shape_cladding = random.random() < car.cladding
-    roof = paint.second if random.random() < 0.12 else paint.main
-    shape.add(faces.reshape(-1, 12, 4, 3)[:, [1, 2, 3, 7, 8, 9]].reshape(-1, 4, 3), paint.main, "body", gloss=0.75, layer=1)
-    shape.add(faces.reshape(-1, 12, 4, 3)[:, [4, 5, 6]].reshape(-1, 4, 3), roof, "body", gloss=0.75, layer=1)
+    roof = paint.second if random.random() < 0.18 else paint.main
+    shape.add(strips([1, 2, 3, 7, 8, 9]), paint.main, "body", gloss=0.75, layer=1)
+    shape.add(strips([4, 5, 6]), roof, "body", gloss=0.75, layer=1)
     sill = dark if shape_cladding else paint.main
-    shape.add(faces.reshape(-1, 12, 4, 3)[:, [0, 10]].reshape(-1, 4, 3), sill, "body", gloss=0.3, layer=1)
-    shape.add(faces.reshape(-1, 12, 4, 3)[:, [11]].reshape(-1, 4, 3), dark, "body", layer=1)
+    shape.add(strips([0, 10]), sill, "body", gloss=0.3, layer=1)
+    shape.add(strips([11]), dark, "body", layer=1)
     shape.add(sections[-1], paint.main, "body", gloss=0.6, layer=1)
     shape.add(sections[0][::-1], paint.main, "body", gloss=0.6, layer=1)
 
+    add_reflections(shape, skin, paint, random)
     add_windows(shape, skin, glass, dark, random)
     add_lines(shape, skin, paint, dark, random)
     add_face(shape, skin, paint, dark, random)
@@ -174,15 +187,53 @@ def on_both_sides(shape: Shape, points: np.ndarray, colour, part, **look) -> Non
     shape.add(points[..., ::-1, :] * (1, -1, 1), colour, part, **look)
 
 
+def add_reflections(shape: Shape, skin: Skin, paint: Paint, random) -> None:
+    """What smooth panels mirror: bright and dark shapes along the sides, streaks and creases on the bonnet."""
+    tail, nose = skin.ends
+
+    def tone() -> tuple:
+        share, white = random.uniform(0.45, 1.5), random.uniform(0, 0.25) * (random.random() < 0.6)
+        return tuple(min(1.0, share * c + white) for c in paint.main)
+
+    for _ in range(random.integers(1, 4)):
+        start, length, low = random.uniform(tail + 0.3, nose - 1.2), random.uniform(0.8, 3), random.uniform(0.25, 0.8)
+        x = np.linspace(start, min(start + length, nose - 0.3), 5)
+        slant, thick = random.uniform(-0.06, 0.06), random.uniform(0.03, 0.3)
+        share = low + slant * np.linspace(-1, 1, 5)
+        edges = []
+        for level in (share, np.minimum(share + thick, 0.97)):
+            z = skin.car.clearance + 0.1 + level * (skin.belt(x) - skin.car.clearance - 0.1)
+            edges.append(np.stack([x, 1.001 * skin.half(x), z], axis=1))
+        low_edge, high_edge = edges
+        patch = np.stack([low_edge[:-1], high_edge[:-1], high_edge[1:], low_edge[1:]], axis=1)
+        on_both_sides(shape, patch, tone(), None, gloss=0.6, layer=2)
+    foot = skin.car.glass[0]
+    for _ in range(random.integers(1, 4)):
+        share, wide = random.uniform(0.05, 0.8), random.uniform(0.02, 0.2)
+        x = np.linspace(foot + 0.05, nose - 0.06, 5)
+        left, right = (np.stack([x, s * skin.edge(x), skin.top(x) + 0.012], axis=1) for s in (share + wide, share))
+        streak = np.stack([left[:-1], right[:-1], right[1:], left[1:]], axis=1)
+        on_both_sides(shape, streak, tone(), None, gloss=0.8, layer=2)
+
+
 def add_windows(shape: Shape, skin: Skin, glass, dark, random) -> None:
     foot, head, back, back_foot = skin.car.glass
+    framed, trim = random.random() < 0.6, dark if random.random() < 0.6 else (0.75, 0.75, 0.76)
     posts = [foot - 0.06, *skin.car.pillars, skin.car.last_window]
     for ahead, behind in zip(posts, posts[1:]):
         x = np.linspace(ahead - 0.035, behind + 0.035, 6)
         # In front, where the roof comes down to the belt, the window is as high as there is room.
         low, high = np.full(6, 0.08), np.full(6, 0.86)
         pane = np.concatenate([skin.window(x, low), skin.window(x[::-1], high)])[::-1]
+        if framed:
+            rim = np.concatenate([skin.window(x, low - 0.1), skin.window(x[::-1], high + 0.07)])[::-1]
+            on_both_sides(shape, rim, trim, "body", gloss=0.5, layer=2)
         on_both_sides(shape, pane, glass, "window", gloss=1.0, layer=2)
+        if random.random() < 0.6:  # a head rest, or someone's head
+            seat, wide = 0.6 * behind + 0.4 * ahead, 0.1
+            spots = np.array([seat - wide, seat - wide, seat + wide, seat + wide]), np.array([0.1, 0.5, 0.5, 0.1])
+            shade = random.uniform(0.3, 2.2)
+            on_both_sides(shape, skin.window(*spots), tuple(shade * c for c in glass), None, gloss=0.5, layer=2)
     for low, high, inset in ((foot, head, 0.03), (back_foot, back, 0.03)):
         x = np.array([low, high]) + np.array([inset, -inset]) * np.sign(high - low)
         edge, top = 0.93 * skin.edge(x), skin.top(x)
@@ -192,7 +243,7 @@ def add_windows(shape: Shape, skin: Skin, glass, dark, random) -> None:
         ])  # fmt: skip
         pane = pane[::-1] if low > high else pane
         shape.add(pane, glass, "window", gloss=1.0, layer=2)
-        if random.random() < 0.5:
+        if random.random() < 0.75:
             # What the glass mirrors: a slanting bright band.
             a, b = np.sort(random.uniform(-0.7, 0.7, 2))
             band = np.array([
@@ -218,6 +269,15 @@ def add_lines(shape: Shape, skin: Skin, paint: Paint, dark, random) -> None:
             handle[:, 0] = x + np.array([0.05, 0.22, 0.22, 0.05])
             handle[:, 2] = z + np.array([0, 0, 0.035, 0.035])
             on_both_sides(shape, handle[::-1], paint.trim if random.random() < 0.5 else paint.metal, None, layer=2)
+    tail, nose = skin.ends
+    x = np.linspace(tail + 0.35, nose - 0.4, 8)
+    z = skin.belt(x) - random.uniform(0.1, 0.3)
+    # Piece by piece, because each piece of a bent band faces its own way.
+    line = np.stack([x, skin.half(x) * 1.002, z], axis=1)
+    crease = np.stack([line[:-1], line[:-1] - (0, 0, 0.02), line[1:] - (0, 0, 0.02), line[1:]], axis=1)[:, ::-1]
+    on_both_sides(shape, crease, tuple(min(1, 1.3 * c + 0.12) for c in paint.main), None, gloss=0.8, layer=2)
+    if random.random() < 0.25:  # a rubbing strip
+        on_both_sides(shape, crease - (0, 0, 0.18), dark, None, layer=2)
     if car.seam is not None:
         x = car.seam
         gap = np.array([(x - 0.02, w, low), (x + 0.02, w, low), (x + 0.02, w, skin.belt(x)), (x - 0.02, w, skin.belt(x))])
@@ -225,6 +285,16 @@ def add_lines(shape: Shape, skin: Skin, paint: Paint, dark, random) -> None:
     mirror = box((-0.08, 0, 0), (0.06, 0.18, 0.13)) + (car.glass[0] - 0.35, 0.93 * w, float(skin.belt(car.glass[0])) + 0.02)
     shape.add(mirror, paint.main, "body", gloss=0.6, layer=2)
     shape.add((mirror * (1, -1, 1))[:, ::-1], paint.main, "body", gloss=0.6, layer=2)
+
+
+def add_plate(shape: Shape, skin: Skin, x: float, z: float, random) -> None:
+    """A number plate with something written on it, at nose or tail."""
+    outwards = slice(None) if x > 0 else slice(None, None, -1)
+    paper = grey(random, 0.75, 0.95) if random.random() < 0.8 else (0.85, 0.75, 0.2)
+    shape.add(across(skin, x, ((0.32, z), (0.32, z + 0.12)))[outwards], paper, "body", layer=2)
+    for y in np.linspace(-0.2, 0.2, 6) + random.uniform(-0.01, 0.01, 6):
+        sign = np.array([(x, y - 0.018, z + 0.025), (x, y + 0.018, z + 0.025), (x, y + 0.018, z + 0.095), (x, y - 0.018, z + 0.095)])
+        shape.add(sign[outwards], (0.1, 0.1, 0.15), None, layer=2)
 
 
 def across(skin: Skin, x: float, rows: tuple[tuple[float, float], ...]) -> np.ndarray:
@@ -240,13 +310,13 @@ def add_face(shape: Shape, skin: Skin, paint: Paint, dark, random) -> None:
     low = skin.car.clearance + 0.1
     height = top - low
     level = low + height * random.uniform(0.62, 0.74)
-    wide = random.uniform(0.4, 0.62)
-    bottom = level - height * random.choice([0.05, 0.12, 0.3], p=[0.4, 0.4, 0.2])
-    grille = across(skin, nose, ((0.85 * wide, bottom), (wide, top - 0.06)))
-    shape.add(grille, dark, "grille", gloss=0.3, layer=2)
+    tall = random.random() < 0.25  # a grille like a temple front
+    wide = random.uniform(0.25, 0.4) if tall else random.uniform(0.4, 0.62)
+    bottom = level - height * (0.4 if tall else random.choice([0.05, 0.12, 0.3], p=[0.35, 0.35, 0.3]))
     if random.random() < 0.6:
-        rim = np.concatenate([grille, grille[:1]])
-        shape.add(np.stack([rim[:-1], rim[1:]], axis=1), paint.metal, "grille", width=0.022, layer=2, anchor=grille[0])
+        chrome = across(skin, nose, ((0.85 * wide + 0.04, bottom - 0.025), (wide + 0.04, top - 0.035)))
+        shape.add(chrome, paint.metal, "grille", gloss=0.6, layer=2)
+    shape.add(across(skin, nose, ((0.85 * wide, bottom), (wide, top - 0.06))), dark, "grille", gloss=0.3, layer=2)
     shine = tuple(0.6 * c for c in paint.metal)
     if random.random() < 0.5:
         for z in np.linspace(bottom, top - 0.06, 5)[1:-1]:
@@ -258,10 +328,25 @@ def add_face(shape: Shape, skin: Skin, paint: Paint, dark, random) -> None:
             bar = np.array([(nose, y - 0.007, bottom), (nose, y - 0.007, top - 0.06), (nose, y + 0.007, top - 0.06),
                             (nose, y + 0.007, bottom)])  # fmt: skip
             shape.add(bar[::-1], shine, "grille", gloss=0.6, layer=2)
-    intake = across(skin, nose, ((0.75, low + 0.02), (0.6 + 0.2 * random.random(), low + 0.3 * height)))
-    shape.add(intake, dark, "grille", layer=2)
-    plate = across(skin, nose, ((0.32, low + 0.32 * height), (0.32, low + 0.32 * height + 0.11)))
-    shape.add(plate, grey(random, 0.7, 0.95) if random.random() < 0.8 else (0.85, 0.75, 0.2), None, layer=2)
+    if random.random() < 0.7:
+        intake = across(skin, nose, ((0.75, low + 0.02), (0.6 + 0.3 * random.random(), low + 0.3 * height)))
+        shape.add(intake, dark, "grille", layer=2)
+    if random.random() < 0.4:  # a skid plate, or a bright lip
+        lip = across(skin, nose, ((0.6, low - 0.06), (0.75, low + random.uniform(0.0, 0.12))))
+        shape.add(lip, paint.metal if random.random() < 0.7 else dark, None, gloss=0.6, layer=2)
+    add_plate(shape, skin, nose, low + 0.3 * height, random)
+    edge = across(skin, nose, ((0.98, bottom - 0.05), (0.98, bottom - 0.035)))
+    shape.add(edge, tuple(0.5 * c for c in paint.main), None, layer=2)
+    if random.random() < 0.6:  # fog lamps in their housings
+        half, rise = float(skin.half(nose)), random.uniform(0.08, 0.2)
+        corner = np.array([(nose, 0.66 * half, low + 0.05), (nose, 0.98 * half, low + 0.03), (nose, 0.98 * half, low + 0.05 + rise),
+                           (nose, 0.8 * half, low + 0.02 + rise)])  # fmt: skip
+        on_both_sides(shape, corner, dark, None, layer=2)
+        disc = circle((0, 0, 0), 0.05, 10)[:, [1, 0, 2]] + (nose, 0.85 * half, low + 0.05 + rise / 2)
+        on_both_sides(shape, disc, (0.9, 0.9, 0.86), "headlight", gloss=0.8, layer=2)
+    if random.random() < 0.7:  # the maker's badge
+        disc = circle((0, 0, 0), 0.05, 10)[:, [1, 0, 2]] + (nose, 0, top - 0.1)
+        shape.add(disc, (0.85, 0.85, 0.87), None, gloss=0.9, layer=2)
 
     if random.random() < 0.15:  # round lamps of an older car
         radius = min(0.12, 0.35 * height)
@@ -282,10 +367,16 @@ def add_face(shape: Shape, skin: Skin, paint: Paint, dark, random) -> None:
         (nose - 0.8 * back, 0.97 * float(skin.half(nose - 0.8 * back)), high_edge + 0.03 + rise), (nose - 0.04, outer, high_edge),
         (nose, inner, high_edge),
     ])  # fmt: skip
-    tone = grey(random, 0.55, 0.95)
-    on_both_sides(shape, lamp, tone, "headlight", gloss=0.9, layer=2)
-    pupil = lamp.mean(axis=0) * (0, 1, 1) + (nose, 0, 0) + (lamp - lamp.mean(axis=0)) * 0.45 * (0, 1, 1)
-    on_both_sides(shape, pupil, (0.98, 0.98, 0.95) if random.random() < 0.6 else (0.3, 0.3, 0.33), None, gloss=0.9, layer=2)
+    housing = grey(random, 0.5, 0.95) if random.random() < 0.5 else grey(random, 0.08, 0.3)
+    on_both_sides(shape, lamp, housing, "headlight", gloss=0.8, layer=2)
+    middle = lamp.mean(axis=0)
+    for share in (-0.22, 0.25):
+        bulb = circle((0, 0, 0), 0.28 * thick, 10)[:, [1, 0, 2]] + middle * (0, 1, 1) + (nose, share * (outer - inner), 0)
+        bulb[:, 0] -= 0.3 * back * (bulb[:, 1] > middle[1])
+        on_both_sides(shape, bulb, (0.97, 0.97, 0.95) if housing[0] < 0.4 else (0.45, 0.46, 0.5), None, gloss=0.9, layer=2)
+    if random.random() < 0.4:  # a line of light above or below
+        line = np.array([lamp[0], lamp[1], lamp[1] + (0, 0, 0.03), lamp[0] + (0, 0, 0.03)]) + (0, 0, 0 if share < 0 else 0.7 * thick)
+        on_both_sides(shape, line, (1, 1, 1), None, layer=2)
 
 
 def add_tail(shape: Shape, skin: Skin, paint: Paint, dark, random) -> None:
@@ -302,8 +393,9 @@ def add_tail(shape: Shape, skin: Skin, paint: Paint, dark, random) -> None:
         (tail + 0.22, 0.98 * float(skin.half(tail + 0.22)), high), (tail, outer, high), (tail, inner, high),
     ])[::-1]  # fmt: skip
     on_both_sides(shape, lamp, red, "tail light", gloss=0.8, layer=2)
-    plate = across(skin, tail, ((0.32, low + 0.36 * height), (0.32, low + 0.36 * height + 0.11)))[::-1]
-    shape.add(plate, grey(random, 0.7, 0.95), None, layer=2)
+    add_plate(shape, skin, tail, low + (0.2 if random.random() < 0.5 else 0.42) * height, random)
+    edge = across(skin, tail, ((0.98, low + 0.38 * height), (0.98, low + 0.40 * height)))[::-1]
+    shape.add(edge, tuple(0.5 * c for c in paint.main), None, layer=2)
     skirt = across(skin, tail, ((0.8, low), (0.9, low + 0.12 * height)))[::-1]
     shape.add(skirt, dark, None, layer=2)
 
@@ -312,7 +404,7 @@ def add_wheels(shape: Shape, skin: Skin, paint: Paint, dark, random) -> None:
     """Four wheels: whole ones behind the body, and in its arches the faces that look at us."""
     car, radius = skin.car, skin.car.wheel_radius
     y, width = 0.965 * car.width / 2, 0.21
-    share, spokes = random.uniform(0.58, 0.76), int(random.choice([0, 5, 5, 6, 7, 10]))
+    share, spokes = random.uniform(0.62, 0.8), int(random.choice([0, 5, 5, 6, 7, 10]))
     rim = paint.metal if random.random() < 0.85 else paint.trim
     angle = random.uniform(0, 6)
     for x in car.axles:

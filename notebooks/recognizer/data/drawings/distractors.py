@@ -36,7 +36,7 @@ class Spot:
         self.painter.stroke(self.at(points), width * self.scale, colour)
 
     def disc(self, x: float, y: float, radius: float, colour: tuple) -> None:
-        t = np.linspace(0, 2 * np.pi, 14)
+        t = np.linspace(0, 2 * np.pi, 10)
         self.fill(np.stack([x + radius * np.cos(t), y + radius * np.sin(t)], axis=1), colour)
 
 
@@ -91,16 +91,18 @@ def tree(s: Spot, random: Random) -> None:
         s.stroke([(0.5 * x, 0.6 * start + 0.4 * y), (0.5 * x + random.uniform(-0.6, 0.6), y)], 0.03, bark)
     if random.random() < 0.5:
         green = np.array(((0.2, 0.36, 0.12), (0.45, 0.5, 0.15), (0.55, 0.35, 0.12))[random.integers(3)])
-        for _ in range(26):
+        for _ in range(60):
             x, y = random.normal(0, 0.7), high + random.normal(0.7, 0.6)
-            s.disc(x, y, random.uniform(0.15, 0.5), tuple(green * random.uniform(0.5, 1.5)))
+            s.disc(x, y, random.uniform(0.06, 0.3), tuple(green * random.uniform(0.5, 1.5)))
 
 
 def bush(s: Spot, random: Random) -> None:
     """Low leaves."""
     green = np.array((0.22, 0.36, 0.12)) * random.uniform(0.6, 1.4)
-    for _ in range(18):
-        s.disc(random.normal(0, 0.3), abs(random.normal(0.15, 0.2)), random.uniform(0.05, 0.2), tuple(green * random.uniform(0.5, 1.6)))
+    wide, high = random.uniform(0.15, 0.4), random.uniform(0.15, 0.35)
+    for _ in range(45):
+        x, y = random.normal(0, wide), abs(random.normal(0, high))
+        s.disc(x, y, random.uniform(0.03, 0.09), tuple(green * random.uniform(0.4, 1.7)))
 
 
 def poster(s: Spot, random: Random) -> None:

@@ -58,15 +58,19 @@ def cast_shadow(picture: np.ndarray, shape: Shape, camera: Camera, light: Light)
 
 def photograph(picture: np.ndarray, random: Random) -> tuple[np.ndarray, bytes]:
     """What a camera makes of the scene (uint8, H×W×3): the pixels of a JPEG file, and the file."""
-    image = picture
-    if random.random() < 0.5:
-        # In shares of a picture's width, so that small and large drawings are equally sharp.
-        image = cv2.GaussianBlur(image, (0, 0), max(0.05, random.exponential(0.003) * len(image)))
+    # Widths are shares of the picture's, so that small and large drawings are equally sharp.
+    image, softness = picture, random.uniform(0.001, 0.011) * len(picture)
+    if random.random() < 0.25:
+        image = cv2.GaussianBlur(image, (0, 0), softness)
+    else:  # as phones and web sites do
+        smooth = cv2.GaussianBlur(image, (0, 0), 0.008 * len(image))
+        amount = random.uniform(0.2, 1.8)
+        image = cv2.addWeighted(image, 1 + amount, smooth, -amount, 0)
     saturation = 0.0 if random.random() < 0.06 else random.uniform(0.5, 1.25)
     image = cv2.transform(image, saturation * np.eye(3) + (1 - saturation) / 3)
     # What is left is the same for every pixel: a table from 256 values to 256 values for each channel.
-    table = np.linspace(0, 1, 256)[:, None] ** np.exp(random.normal(0, 0.2))
-    table = (table - 0.5) * np.exp(random.normal(0, 0.15)) + 0.5 + random.normal(0, 0.06)
+    table = np.linspace(0, 1, 256)[:, None] ** np.exp(random.normal(-0.1, 0.2))
+    table = (table - 0.5) * np.exp(random.normal(0.2, 0.15)) + 0.54 + random.normal(0, 0.08)
     table = table * np.exp(random.normal(0, 0.05, 3)) * np.exp(random.normal(0, 0.12))
     pixels = cv2.LUT(image, (255 * table).clip(0, 255).astype(np.uint8)[None])
     if random.random() < 0.6:

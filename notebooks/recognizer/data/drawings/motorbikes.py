@@ -5,8 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from .colours import Paint, any_paint
-from .solids import Shape, arc, box, circle, rotation, solid
-from .wheels import WheelStyle, add_wheel
+from .riders import add_rider
+from .solids import Shape, box, circle, rotation, solid
+from .wheels import WheelStyle, add_mudguard, add_wheel
 
 Stations = tuple[tuple[float, float, float, float], ...]  # of a solid: (x, bottom, top, half width)
 
@@ -103,6 +104,12 @@ def build_motorbike(kind: str, random: np.random.Generator) -> Shape:
     add_fork(shape, model, paint, front, head, steering, random)
     add_cockpit(shape, model, paint, head, random)
     shape.turn(mark, rotation(steering, np.radians(random.normal(0, 9))), head, wheels)
+    if random.random() < 0.12:
+        x, _, top, _ = model.saddle[-2]
+        rise, back, wide = model.bar
+        hands = head + np.array([(-back, -wide + 0.05, rise + 0.05), (-back, wide - 0.05, rise + 0.05)])
+        feet = np.array([(-0.2, -0.24, 0.38), (-0.2, 0.24, 0.38)]) + ((0.3, 0, 0) if not model.tank else (0, 0, 0))
+        add_rider(shape, np.array([x - 0.15, 0, top + 0.1]), hands, feet, random)
     return shape
 
 
@@ -153,11 +160,13 @@ def add_chassis(shape, model, paint, rear, head) -> None:
         shape.add([pivot + off, rear + off], paint.metal if side < 0 else paint.trim, "frame", width=0.05, gloss=0.5)
         down = [head - (0.02, 0, 0.12), head + (-0.2, 1.2 * side, -0.5), (0.2, 1.2 * side, 0.26), (-0.15, 1.2 * side, 0.26),
                 pivot + off]  # fmt: skip
-        shape.add(np.array([np.broadcast_to(p, 3) for p in down]), paint.trim, "frame", width=0.032, gloss=0.4)
+        if model.tank:  # a scooter's are covered
+            shape.add(np.array(down), paint.trim, "frame", width=0.032, gloss=0.4)
         shock = [pivot + 0.55 * (rear - pivot) + off, np.array([rear[0] + 0.35, side, 0.72])]
         shape.add(shock, paint.metal, "frame", width=0.045, gloss=0.7)
         shape.add([(pivot[0], 2.0 * side, 0.36), (pivot[0], 3.0 * side, 0.36)], paint.trim, "frame", width=0.035)
-    shape.add([head - (0.03, 0, 0.1), (x, 0, 0.72), pivot], paint.trim, "frame", width=0.05)
+    if model.tank:
+        shape.add([head - (0.03, 0, 0.1), (x, 0, 0.72), pivot], paint.trim, "frame", width=0.05)
     shape.add([(-0.2, 0.1, 0.26), (-0.28, 0.30, 0.0)], paint.trim, "frame", width=0.025)
 
 
@@ -236,8 +245,7 @@ def add_rear_end(shape, model, paint, rear, random) -> None:
     """Mudguard, tail light, plate, panniers and top case."""
     radius, width = model.wheels[1], model.tyres[1]
     x, z = model.tail[0][0], (model.tail[0][1] + model.tail[0][2]) / 2
-    guard = arc(rear, radius + 0.05, 10, 1.2, 2.7)
-    shape.add(guard, paint.second, "fairing", width=width + 0.03, gloss=0.6)
+    add_mudguard(shape, rear, radius + 0.035, width + 0.03, 1.1, 2.7, paint.second, "fairing")
     lamp = box((-0.05, -0.07, -0.035), (0.02, 0.07, 0.035)) + (x, 0, z)
     shape.add(lamp, (0.75, 0.05, 0.05), "tail light", gloss=0.8)
     plate = np.array([(0, -0.1, -0.22), (0, -0.1, -0.08), (0, 0.1, -0.08), (0, 0.1, -0.22)]) + (x - 0.06, 0, z)
@@ -262,9 +270,8 @@ def add_fork(shape, model, paint, front, head, steering, random) -> None:
         middle = front + steering * 0.42 + off
         shape.add([front + off, middle], paint.trim if random.random() < 0.5 else paint.metal, "frame", width=0.06, gloss=0.5)
         shape.add([middle, head + off], paint.metal, "frame", width=0.045, gloss=0.9)
-    gap = 0.17 if random.random() < model.beak else 0.035
-    guard = arc(front, radius + gap, 12, 0.55, 2.35)
-    shape.add(guard, paint.main, "fairing", width=width + 0.05, gloss=0.7)
+    gap = 0.17 if random.random() < model.beak else 0.03
+    add_mudguard(shape, front, radius + gap, width + 0.04, 0.6, 2.4, paint.main, "fairing")
     place = head + (0.12, 0, -0.06)
     if model.fairing:
         x, low, high, _ = model.fairing[-1]

@@ -133,8 +133,10 @@ def shade(colours: np.ndarray, gloss: np.ndarray, normals: np.ndarray, sight: np
     lit *= 0.8 + 0.2 * normals[:, 2]
     facing = np.clip((normals * sight).sum(axis=1), 0, 1)
     mirrored = 2 * facing[:, None] * normals - sight
-    above = np.clip(0.5 + 2.5 * mirrored[:, 2], 0, 1)[:, None]
-    reflected = above * light.sky + (1 - above) * light.ground
-    share = (gloss * (0.12 + 0.6 * (1 - facing) ** 3))[:, None]
+    # Ground below, sky above, and along the horizon a dark band of houses and trees.
+    above = np.clip(4 * mirrored[:, 2] - 0.2, 0, 1)[:, None]
+    below = np.clip(-4 * mirrored[:, 2], 0, 1)[:, None]
+    reflected = above * light.sky + (below + 0.3 * (1 - above - below)) * light.ground
+    share = (gloss * (0.26 + 0.6 * (1 - facing) ** 3))[:, None]
     spot = np.clip(mirrored @ light.direction, 0, 1) ** 24
     return colours * lit[:, None] * (1 - share) + reflected * share + (0.55 * gloss * spot * light.diffuse)[:, None]

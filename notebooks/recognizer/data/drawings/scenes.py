@@ -129,11 +129,11 @@ def ground(b: Backdrop, random: Random, where: np.ndarray, kind: str | None = No
     """Asphalt, paving, grass, earth, gravel or a smooth floor, inside `where`."""
     kind = kind or str(random.choice(["asphalt", "paving", "grass", "earth", "gravel", "floor"]))
     low, high, fine = {
-        "asphalt": (grey(random, 0.22, 0.45), None, 0.10),
-        "paving": (grey(random, 0.40, 0.7), None, 0.08),
-        "grass": ((0.16, 0.28, 0.10), (0.45, 0.58, 0.25), 0.30),
-        "earth": ((0.38, 0.30, 0.22), (0.66, 0.55, 0.42), 0.25),
-        "gravel": (grey(random, 0.35, 0.45), grey(random, 0.65, 0.8), 0.35),
+        "asphalt": (grey(random, 0.22, 0.5), None, 0.16),
+        "paving": (grey(random, 0.40, 0.7), None, 0.14),
+        "grass": ((0.16, 0.28, 0.10), (0.45, 0.58, 0.25), 0.45),
+        "earth": ((0.38, 0.30, 0.22), (0.66, 0.55, 0.42), 0.35),
+        "gravel": (grey(random, 0.4, 0.5), grey(random, 0.6, 0.8), 0.4),
         "floor": (grey(random, 0.3, 0.75), None, 0.02),
     }[kind]
     high = high or tuple(1.25 * c for c in low)
@@ -155,7 +155,7 @@ def foliage(b: Backdrop, random: Random, where: np.ndarray) -> None:
     dark, bright = [((0.05, 0.12, 0.04), (0.35, 0.52, 0.18)), ((0.10, 0.18, 0.08), (0.60, 0.68, 0.30)),
                     ((0.16, 0.10, 0.05), (0.70, 0.52, 0.22))][random.choice(3, p=(0.5, 0.3, 0.2))]  # fmt: skip
     leaf = int(random.integers(b.size // 8, b.size // 2))
-    field = noise(random, b.size, (4, 0.25), (10, 0.2), (leaf, 0.25), (b.size, 0.1))
+    field = noise(random, b.size, (4, 0.25), (10, 0.2), (leaf, 0.35), (b.size, 0.2))
     b.texture(where, dark, bright, 0.42 + field)
 
 
@@ -171,7 +171,7 @@ def wall(b: Backdrop, random: Random) -> None:
     if kind == "fence":
         foliage(b, random, everywhere)
     else:
-        patchy = noise(random, b.size, (3, 0.2), (12, 0.12), (b.size // 2, 0.08))
+        patchy = noise(random, b.size, (3, 0.2), (12, 0.12), (b.size // 2, 0.12), (b.size, 0.12))
         b.texture(everywhere, 0.8 * colour, 1.1 * colour, 0.5 + patchy)
     seam = tuple(colour * random.choice([0.7, 1.25]))
     if kind == "brick":
@@ -239,7 +239,7 @@ def street(b: Backdrop, random: Random) -> None:
             kerb = Plane(b, out * distance, along)
             a, c = kerb.edge(0), b.camera.line(kerb.at(60, 0) + width * out, kerb.at(-60, 0) + width * out)
             b.fill(np.concatenate([a, c]), colour)
-    grain = noise(random, b.size, (b.size, 6), (b.size // 3, 5))
+    grain = noise(random, b.size, (b.size, 9), (b.size // 3, 8))
     b.picture[:] = np.clip(b.picture + grain[..., None], 0, 255).astype(np.uint8)
 
 

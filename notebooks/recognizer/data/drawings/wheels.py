@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .solids import Colour, Shape, Wheel, circle, ring
+from .solids import Colour, Shape, Wheel, arc, circle, ring
 
 
 class WheelStyle(NamedTuple):
@@ -40,7 +40,7 @@ def add_wheel(
     bands = [circle(right, inner), outer, circle(left, inner)]
     for a, b in zip(bands, bands[1:]):
         a, b = np.concatenate([a, a[:1]]), np.concatenate([b, b[:1]])
-        shape.add(np.stack([a[:-1], a[1:], b[1:], b[:-1]], axis=1)[:, ::-1], style.tyre, "wheel", **common)
+        shape.add(np.stack([a[:-1], a[1:], b[1:], b[:-1]], axis=1), style.tyre, "wheel", two_sided=True, **common)
 
     rim = style.rim_share * radius
     metal = rim - style.rim_depth * radius
@@ -68,3 +68,16 @@ def add_wheel(
         shape.add(tyre, style.tyre, "wheel", gloss=0.15, **common)
         shape.add(metal_ring, style.rim, "wheel", gloss=0.7, **common)
         shape.add(hub, style.rim, "wheel", gloss=0.6, **common)
+
+
+def add_mudguard(
+    shape: Shape, centre: np.ndarray, radius: float, width: float, start: float, end: float, colour: Colour, part: str
+) -> None:
+    """A band over a wheel from one angle to another, with a narrow edge down either side."""
+    anchor = centre + (0, 0, radius)
+    band = arc(centre, radius, 12, start, end)
+    lip = arc(centre, radius - 0.035, 12, start, end)
+    half = np.array([0, width / 2, 0])
+    for a, b in ((band - half, band + half), (band - half, lip - half), (band + half, lip + half)):
+        strip = np.stack([a[:-1], a[1:], b[1:], b[:-1]], axis=1)
+        shape.add(strip, colour, part, gloss=0.6, two_sided=True, anchor=anchor)

@@ -1,0 +1,48 @@
+"""What several tests need: a workspace of their own, and tiny pictures made on the spot."""
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from recognizer import settings
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch) -> Path:
+    """An empty folder in which this test's datasets, logs and results are made."""
+    folder = tmp_path / "workspace"
+    monkeypatch.setattr(settings, "WORKSPACE", folder)
+    monkeypatch.setattr(settings, "DATASETS", folder / "datasets")
+    monkeypatch.setattr(settings, "LOGS", folder / "logs")
+    return folder
+
+
+def picture(number: int, size: tuple[int, int] = (12, 10), bright: bool = False) -> bytes:
+    """A tiny PNG, different for each number."""
+    pixels = np.random.default_rng(number).integers(0, 100, (size[1], size[0], 3)) + 150 * bright
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.astype(np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def write_zip(path: Path, members: dict[str, bytes]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path
+
+
+@pytest.fixture
+def own_zips(tmp_path) -> Path:
+    """A folder with Bike.zip and Car.zip: twenty images each, two files that are none, and clutter."""
+    bikes = {f"Bike/bike_{i}.png": picture(i) for i in range(20)}
+    broken = {"Bike/empty.jpg": b"", "Bike/page.jpg": b"<html>not here</html>", "Bike/cut.png": picture(99)[:-40]}
+    clutter = {"__MACOSX/Bike/._bike_1.png": b"x", "Bike/Thumbs.db": b"x", "Bike/.DS_Store": b"x"}
+    write_zip(tmp_path / "own" / "Bike.zip", bikes | broken | clutter)
+    write_zip(tmp_path / "own" / "Car.zip", {f"Car/car_{i}.png": picture(100 + i, bright=True) for i in range(20)})
+    return tmp_path / "own"

@@ -1,0 +1,353 @@
+"""What happens to a reader's pictures: downloads, extraction, the split, and how they reach the network."""
+
+import hashlib
+import http.server
+import io
+import json
+import tarfile
+import threading
+import warnings
+from collections import Counter
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import v2
+
+from recognizer.data import choose, fetch, prepare, read_record, sources, split
+from recognizer.data.downloads import Download, download
+from recognizer.data.loading import Pictures, augment, batches
+from recognizer.inputs import open_rgb, to_input
+from recognizer.settings import DATASETS, Problem, parameter
+
+from .conftest import picture, write_zip
+
+PARTS = ("Train", "Val", "Test")
+
+
+def prepare_from(folder: Path, *, val_share=0.2, test_share=0.2, seed=0):
+    return prepare(str(folder), sample_images=0, val_share=val_share, test_share=test_share, seed=seed)
+
+
+def images_in(workspace: Path) -> dict[str, bytes]:
+    files = [p for part in PARTS for p in (workspace / "datasets" / part).rglob("*") if p.is_file()]
+    return {p.relative_to(workspace / "datasets").as_posix(): p.read_bytes() for p in files}
+
+
+# --- the split ---
+
+
+def test_split_is_a_stratified_partition(workspace, own_zips):
+    prepare_from(own_zips)
+    files = images_in(workspace)
+    assert Counter(tuple(key.split("/")[:2]) for key in files) == {
+        (part, name): count for name in ("Bike", "Car") for part, count in zip(PARTS, (12, 4, 4))
+    }
+    expected = {hashlib.sha256(picture(i)).digest() for i in range(20)}
+    expected |= {hashlib.sha256(picture(100 + i, bright=True)).digest() for i in range(20)}
+    assert {hashlib.sha256(content).digest() for content in files.values()} == expected
+
+
+def test_split_depends_on_the_seed_alone(workspace, own_zips):
+    prepare_from(own_zips, seed=3)
+    first = images_in(workspace)
+    prepare_from(own_zips, seed=4)
+    assert images_in(workspace).keys() != first.keys()
+    prepare_from(own_zips, seed=3)
+    assert images_in(workspace) == first
+
+
+def test_other_shares_split_again_from_the_whole(workspace, own_zips):
+    prepare_from(own_zips)
+    prepare_from(own_zips, val_share=0.1, test_share=0.4)
+    counts = Counter(key.split("/")[0] for key in images_in(workspace))
+    assert counts == {"Train": 20, "Val": 4, "Test": 16}
+
+
+def test_second_run_changes_nothing(workspace, own_zips):
+    prepare_from(own_zips)
+    before = {p: p.stat().st_mtime_ns for p in workspace.rglob("*") if p.is_file() and p.name != "split.json"}
+    record = (workspace / "datasets" / "split.json").read_bytes()
+    prepare_from(own_zips)
+    assert {p: p.stat().st_mtime_ns for p in workspace.rglob("*") if p.is_file() and p.name != "split.json"} == before
+    assert (workspace / "datasets" / "split.json").read_bytes() == record
+
+
+def test_record_tells_where_every_file_is(workspace, own_zips):
+    prepare_from(own_zips)
+    record = json.loads((workspace / "datasets" / "split.json").read_text())
+    assert (record["seed"], record["val_share"], record["test_share"]) == (0, 0.2, 0.2)
+    digests = {f"{row['class_name']}/{row['name']}": row["sha256"] for row in record["files"]}
+    for key, content in images_in(workspace).items():
+        part, _, name = key.partition("/")
+        assert record["splits"][name] == part
+        assert digests[name] == hashlib.sha256(content).hexdigest()
+
+
+def test_another_data_set_leaves_a_readers_own_files(workspace, own_zips, tmp_path):
+    prepare_from(own_zips)
+    mine = workspace / "datasets" / "Train" / "Bike" / "mine.png"
+    mine.write_bytes(picture(777))
+    clash = workspace / "datasets" / "Train" / "Car" / "new_0.png"
+    clash.write_bytes(picture(778))
+    for name in ("Bike", "Car"):
+        write_zip(tmp_path / "other" / f"{name}.zip", {f"new_{i}.png": picture(i + 200 * (name == "Car")) for i in range(10)})
+    prepare_from(tmp_path / "other")
+    contents = list(images_in(workspace).values())
+    assert len(contents) == 22
+    assert picture(777) in contents and picture(778) in contents
+
+
+def test_stopped_between_extraction_and_its_end(workspace, own_zips, monkeypatch):
+    prepare_from(own_zips)
+    expected = images_in(workspace)
+    (own_zips / "Car.zip").rename(own_zips / "Lorry.zip")
+    moves = iter(range(7))
+    real_move = split._move
+
+    def move_seven(source, target):
+        if next(moves, None) is None:
+            raise KeyboardInterrupt
+        real_move(source, target)
+
+    monkeypatch.setattr(split, "_move", move_seven)
+    with pytest.raises(KeyboardInterrupt):
+        prepare_from(own_zips)
+    monkeypatch.setattr(split, "_move", real_move)
+    (own_zips / "Lorry.zip").rename(own_zips / "Car.zip")
+    prepare_from(own_zips)
+    assert images_in(workspace) == expected
+
+
+@pytest.mark.parametrize(
+    ("val_share", "test_share", "sentence"),
+    [(0.0, 0.2, "leave a part empty"), (0.6, 0.4, "leave a part empty"), (0.01, 0.2, "Bike has 20 image")],
+)
+def test_shares_that_leave_a_part_empty(workspace, own_zips, val_share, test_share, sentence):
+    with pytest.raises(Problem, match=sentence):
+        prepare_from(own_zips, val_share=val_share, test_share=test_share)
+
+
+# --- extraction ---
+
+
+def test_what_is_no_image_is_kept_apart_with_its_reason(workspace, own_zips):
+    prepare_from(own_zips)
+    reasons = {row.name: row.reason for row in read_record().rejected}
+    assert reasons.keys() == {"empty.jpg", "page.jpg", "cut.png"}
+    assert reasons["empty.jpg"] == "empty file" and reasons["page.jpg"] == "not an image"
+    assert reasons["cut.png"].startswith("does not decode completely")
+    assert {p.name for p in (workspace / "datasets" / "Rejected").rglob("*.*")} == reasons.keys()
+
+
+def test_names_that_meet_when_folders_are_flattened(workspace, tmp_path):
+    folder = tmp_path / "own"
+    write_zip(folder / "Bike.zip", {f"{where}/bike.png": picture(i) for i, where in enumerate("abcdef")})
+    write_zip(folder / "Car.zip", {f"car_{i}.png": picture(50 + i) for i in range(6)})
+    prepare_from(folder)
+    assert sum(key.split("/")[1] == "Bike" for key in images_in(workspace)) == 6
+
+
+def test_an_archive_in_an_archive_and_plain_folders(workspace, tmp_path):
+    inner = io.BytesIO()
+    with tarfile.open(fileobj=inner, mode="w:gz") as archive:
+        for i in range(5):
+            info = tarfile.TarInfo(f"all/Bike/bike_{i}.png")
+            info.size = len(picture(i))
+            archive.addfile(info, io.BytesIO(picture(i)))
+    write_zip(tmp_path / "own" / "Bike.zip", {"inner.tar.gz": inner.getvalue()})
+    cars = tmp_path / "own" / "Car"
+    cars.mkdir()
+    for i in range(5):
+        (cars / f"car_{i}.png").write_bytes(picture(60 + i))
+    prepare_from(tmp_path / "own")
+    assert Counter(key.split("/")[1] for key in images_in(workspace)) == {"Bike": 5, "Car": 5}
+    assert len(list(cars.iterdir())) == 5  # the reader's folder is copied, not moved
+
+
+def test_masks_travel_beside_the_images(workspace):
+    prepare("sample", sample_images=6, val_share=0.2, test_share=0.2, seed=0)
+    for key in images_in(workspace):
+        _, class_name, name = key.split("/")
+        mask = workspace / "datasets" / "Masks" / class_name / f"{Path(name).stem}.png"
+        assert mask.exists(), mask.name
+
+
+def test_messages_say_what_to_do(workspace, tmp_path):
+    with pytest.raises(Problem, match="neither a folder nor one of auto, sample, motorbikes"):
+        choose("bikes-and-cars")
+    write_zip(tmp_path / "one" / "Bike.zip", {"a.png": picture(1)})
+    with pytest.raises(Problem, match="telling things apart takes two"):
+        fetch(choose(str(tmp_path / "one")), sample_images=0)
+    write_zip(tmp_path / "one" / "Car.zip", {"readme.txt": b"no images here"})
+    with pytest.raises(Problem, match="No image of Car"):
+        prepare_from(tmp_path / "one")
+    (tmp_path / "one" / "Car.zip").write_bytes(b"PK\x03\x04 not really a zip")
+    with pytest.raises(Problem, match="Car.zip is broken"):
+        prepare_from(tmp_path / "one")
+    with pytest.raises(Problem, match="run notebook 01"):
+        Pictures(workspace / "datasets" / "Train", 32)
+
+
+# --- downloads, as they really happen: over HTTP ---
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A web server on this machine; yields its address and the folder that it serves."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *arguments):
+            pass
+
+    folder = tmp_path / "served"
+    folder.mkdir()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as httpd:
+        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{httpd.server_port}", folder
+        httpd.shutdown()
+
+
+def test_download_with_the_right_checksum(server, tmp_path):
+    address, folder = server
+    archive = write_zip(folder / "Bike.zip", {"a.png": picture(1)})
+    digest = hashlib.md5(archive.read_bytes()).hexdigest()
+    path = download(Download(f"{address}/Bike.zip", f"md5:{digest}", "Bike.zip"), tmp_path / "got" / "Bike.zip")
+    assert path.read_bytes() == archive.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("served", "checksum", "sentence"),
+    [
+        ("Bike.zip", "sha256:" + "0" * 64, "not the published 0000"),
+        ("page.zip", None, "no zip or tar archive"),
+        ("missing.zip", None, "404"),
+    ],
+)
+def test_a_wrong_download_leaves_nothing_behind(server, tmp_path, served, checksum, sentence):
+    address, folder = server
+    write_zip(folder / "Bike.zip", {"a.png": picture(1)})
+    (folder / "page.zip").write_text("<html>please log in</html>")
+    with pytest.raises(Problem, match=sentence):
+        download(Download(f"{address}/{served}", checksum, served), tmp_path / "got" / served)
+    assert not list((tmp_path / "got").iterdir())
+
+
+def test_archives_over_http_become_a_data_set(workspace, server, own_zips):
+    address, folder = server
+    for name in ("Bike.zip", "Car.zip"):
+        (folder / name).write_bytes((own_zips / name).read_bytes())
+    prepare_from(f"{address}/Bike.zip {address}/Car.zip")
+    assert len(images_in(workspace)) == 40
+
+
+def test_auto_moves_on_only_where_nothing_answers(workspace, server, monkeypatch):
+    address, folder = server
+
+    def source_at(url):
+        return sources.Source("motorbikes", "", "", (Download(url, None, "x.zip"),), {"Bike": "*", "Car": "*"})
+
+    monkeypatch.setattr(sources, "AUTOMATIC", ("motorbikes",))
+    monkeypatch.setitem(sources.SOURCES, "motorbikes", source_at("http://127.0.0.1:9/x.zip"))  # nobody listens there
+    assert choose("auto").name == "sample"
+    assert "drawn sample, because no source" in choose("auto").reason
+    monkeypatch.setitem(sources.SOURCES, "motorbikes", source_at(f"{address}/x.zip"))
+    assert choose("auto").name == "motorbikes"
+    with pytest.raises(Problem, match="404"):
+        fetch(choose("auto"), sample_images=0)
+
+
+# --- from files to batches ---
+
+
+def save(tmp_path: Path, image: Image.Image, name: str, **options) -> Path:
+    image.save(tmp_path / name, **options)
+    return tmp_path / name
+
+
+def test_images_load_as_the_eye_sees_them(tmp_path):
+    red = Image.new("RGB", (8, 6), (255, 0, 0))
+    tall = Image.new("RGB", (4, 8), "white")
+    tall.paste((0, 0, 255), (0, 0, 4, 4))  # blue on top
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn right by 90° to see it upright
+    sixteen_bit = Image.fromarray(np.full((6, 8), 40000, dtype=np.uint16))
+    clear = Image.new("RGBA", (8, 6), (0, 0, 0, 0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for path, place, expected in [
+            (save(tmp_path, red.convert("P"), "palette.png"), (0, 0), (255, 0, 0)),
+            (save(tmp_path, red.convert("CMYK"), "cmyk.jpg", quality=100), (0, 0), (254, 0, 0)),
+            (save(tmp_path, red, "webp.jpg", format="WEBP", lossless=True), (0, 0), (255, 0, 0)),
+            (save(tmp_path, clear, "clear.png"), (0, 0), (255, 255, 255)),
+            (save(tmp_path, sixteen_bit, "deep.png"), (0, 0), (156, 156, 156)),
+            (save(tmp_path, Image.new("L", (8, 6), 77), "grey.png"), (0, 0), (77, 77, 77)),
+            (save(tmp_path, tall, "turned.png", exif=exif), (7, 0), (0, 0, 255)),
+        ]:
+            image = open_rgb(path)
+            assert image.mode == "RGB"
+            assert image.getpixel(place) == pytest.approx(expected, abs=2), path.name
+
+
+def test_to_input_is_what_the_network_sees_in_validation(workspace, own_zips):
+    prepare_from(own_zips)
+    val = Pictures(workspace / "datasets" / "Val", 32)
+    (images, _), = batches(val, len(val))
+    for path, image in zip(val.paths, images):
+        found = to_input(path, 32)
+        assert found.dtype == torch.float32 and found.shape == (3, 32, 32)
+        torch.testing.assert_close(found, image)
+        reference = v2.functional.pil_to_tensor(Image.open(path).convert("RGB").resize((32, 32), Image.Resampling.BILINEAR))
+        torch.testing.assert_close(found, reference / 255)
+
+
+def test_pixels_are_decoded_once_and_follow_the_files(workspace, own_zips):
+    prepare_from(own_zips)
+    folder = workspace / "datasets" / "Val"
+    before = Pictures(folder, 32)
+    cache = list((workspace / "datasets" / "cache").glob("Val-*"))
+    assert len(cache) == 1
+    stamp = cache[0].stat().st_mtime_ns
+    Pictures(folder, 32)
+    assert cache[0].stat().st_mtime_ns == stamp
+    before.paths[0].write_bytes(picture(4711, size=(30, 30)))
+    assert not torch.equal(Pictures(folder, 32).pixels[0], before.pixels[0])
+
+
+def test_folders_that_are_no_classes_are_not_classes(workspace, own_zips):
+    prepare_from(own_zips)
+    for name in (".ipynb_checkpoints", "Empty"):
+        (workspace / "datasets" / "Val" / name).mkdir()
+    (workspace / "datasets" / "Val" / "Empty" / ".gitkeep").touch()
+    (workspace / "datasets" / "Val" / ".ipynb_checkpoints" / "x.png").write_bytes(picture(1))
+    assert Pictures(workspace / "datasets" / "Val", 32).classes == ["Bike", "Car"]
+
+
+def test_augmentation_is_seeded_and_stays_in_range():
+    images = torch.rand(6, 3, 24, 24, generator=torch.Generator().manual_seed(1))
+    one, two, other = (augment(images, torch.Generator().manual_seed(seed)) for seed in (5, 5, 6))
+    assert torch.equal(one, two) and not torch.equal(one, other)
+    assert one.shape == images.shape and one.min() >= 0 and one.max() <= 1
+
+
+def test_augmentation_moves_pixels_but_does_not_invent_colours():
+    """A picture of one grey stays, up to light and tint, a picture of one colour."""
+    augmented = augment(torch.full((4, 3, 16, 16), 0.5), torch.Generator().manual_seed(0))
+    assert augmented.flatten(2).std(dim=2).max() < 1e-5
+
+
+def test_parameters_from_the_environment(monkeypatch):
+    monkeypatch.setenv("EPOCHS", "7")
+    monkeypatch.setenv("TENSORBOARD", "0")
+    assert parameter("EPOCHS", 25) == 7 and parameter("TENSORBOARD", True) is False
+    assert parameter("NOT_SET_ANYWHERE", 0.5) == 0.5
+    monkeypatch.setenv("EPOCHS", "many")
+    with pytest.raises(Problem, match="EPOCHS='many' is not a int; try EPOCHS=25"):
+        parameter("EPOCHS", 25)
+
+
+def test_the_tests_keep_away_from_a_readers_data():
+    assert not DATASETS.is_relative_to(Path(__file__).resolve().parents[1])

@@ -1,0 +1,205 @@
+"""The network, its training, and what is said about how good it is."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
+
+from recognizer import BikeCarCNN, load_model
+from recognizer.data import prepare
+from recognizer.data.loading import Pictures
+from recognizer.network import board, trained
+from recognizer.network.evaluation import Evaluation, evaluate, save_metrics, wilson_interval
+from recognizer.network.models import layer_table, save_model
+from recognizer.network.training import fit, loss_of, predict, probabilities_of
+from recognizer.settings import Problem
+
+
+@pytest.fixture
+def parts(workspace, own_zips):
+    """Train, Val, Test of tiny pictures: dark ones are bikes, bright ones cars."""
+    prepare(str(own_zips), sample_images=0, val_share=0.2, test_share=0.2, seed=0)
+    return [Pictures(workspace / "datasets" / part, 32) for part in ("Train", "Val", "Test")]
+
+
+def train(parts, checkpoint, seed=0, num_epochs=3, **options):
+    torch.manual_seed(seed)
+    model = BikeCarCNN(parts[0].classes, 32)
+    history = fit(model, *parts[:2], num_epochs=num_epochs, batch_size=8, seed=seed, checkpoint=checkpoint, **options)
+    return model, history
+
+
+# --- the model ---
+
+
+def test_layers_parameters_and_shapes_by_hand():
+    """Parameters by the textbook: k·k·in·out for a convolution without bias, 2·out for batch norm, in·out + out."""
+    rows = {name: (shape, count) for name, _, shape, count in layer_table(BikeCarCNN(image_size=128))}
+    channels = (3, 16, 32, 64, 128, 128)
+    for i, (before, after) in enumerate(zip(channels, channels[1:]), start=1):
+        side = 128 // 2 ** (i - 1)
+        assert rows[f"conv{i}"] == ((after, side, side), 9 * before * after)
+        assert rows[f"bn{i}"][1] == 2 * after
+        assert rows[f"pool{i}"] == ((after, side // 2, side // 2), 0)
+    assert rows["fc1"] == ((128,), 128 * 4 * 4 * 128 + 128)
+    assert rows["fc2"] == ((2,), 128 * 2 + 2)
+    assert sum(count for _, count in rows.values()) == sum(p.numel() for p in BikeCarCNN().parameters()) < 2_000_000
+
+
+def test_model_on_disk_gives_the_same_logits(tmp_path):
+    torch.manual_seed(0)
+    model = BikeCarCNN(["Bike", "Car", "Lorry"], 64)
+    model(torch.rand(4, 3, 64, 64))  # moves the running statistics of batch norm
+    save_model(model, tmp_path / "model.pt")
+    torch.load(tmp_path / "model.pt", weights_only=True)  # nothing in it but tensors and plain values
+    loaded = load_model(tmp_path / "model.pt")
+    assert (loaded.classes, loaded.image_size, loaded.training) == (["Bike", "Car", "Lorry"], 64, False)
+    images = torch.rand(2, 3, 64, 64)
+    assert torch.equal(loaded(images), model.eval()(images))
+
+
+def test_a_model_that_cannot_be_loaded(tmp_path, workspace):
+    with pytest.raises(Problem, match="run notebook 02"):
+        load_model(tmp_path / "model.pt")
+    (tmp_path / "model.pt").write_bytes(b"something else")
+    with pytest.raises(Problem, match="does not hold a model"):
+        load_model(tmp_path / "model.pt")
+    with pytest.raises(Problem, match="image_size=16 is too small"):
+        BikeCarCNN(image_size=16)
+
+
+def test_one_logit_means_the_second_class():
+    logits = torch.tensor([[-2.0], [0.5]])
+    assert torch.allclose(probabilities_of(logits)[:, 1], torch.sigmoid(logits[:, 0]))
+    both = torch.cat([torch.zeros(2, 1), logits], dim=1)
+    labels = torch.tensor([0, 1])
+    assert torch.allclose(loss_of(logits, labels), nn.functional.cross_entropy(both, labels))
+
+
+# --- training ---
+
+
+def test_it_learns_dark_from_bright(parts, tmp_path):
+    model, history = train(parts, tmp_path / "model.pt", num_epochs=12)
+    assert len(history.epochs) == 12 and not history.interrupted
+    assert evaluate(model, parts[2]).accuracy == 1.0
+    assert [e.lr for e in history.epochs][-1] < 1e-5  # the schedule ran to its end
+
+
+def test_results_depend_on_nothing_but_the_seed(parts, tmp_path):
+    one, _ = train(parts, tmp_path / "1.pt", seed=1)
+    torch.rand(17)  # what ran before must not matter
+    two, _ = train(parts, tmp_path / "2.pt", seed=1)
+    other, _ = train(parts, tmp_path / "3.pt", seed=2)
+    assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values()))
+    assert not torch.equal(one.conv1.weight, other.conv1.weight)
+
+
+def test_the_best_epoch_is_kept(parts, tmp_path):
+    seen = []
+    model, history = train(parts, tmp_path / "model.pt", num_epochs=6, after_epoch=[lambda e: seen.append(predict(e.model, parts[1]))])
+    best = max(history.epochs, key=lambda e: (e.val_accuracy, -e.val_loss))
+    assert history.best is best
+    kept = predict(load_model(tmp_path / "model.pt").to(memory_format=torch.channels_last), parts[1])
+    torch.testing.assert_close(kept, seen[best.number - 1], atol=1e-3, rtol=0)
+    torch.testing.assert_close(predict(model, parts[1]), seen[best.number - 1], atol=1e-3, rtol=0)
+
+
+def test_interrupted_training_keeps_its_best_epoch(parts, tmp_path):
+    def stop(epoch):
+        if epoch.number == 2:
+            raise KeyboardInterrupt
+
+    model, history = train(parts, tmp_path / "model.pt", num_epochs=9, after_epoch=[stop])
+    assert history.interrupted and len(history.epochs) == 2
+    assert not model.training
+    load_model(tmp_path / "model.pt")
+
+
+def test_too_little_to_train_on(parts, tmp_path):
+    with pytest.raises(Problem, match="at least 1 epoch"):
+        train(parts, tmp_path / "model.pt", num_epochs=0)
+
+
+def test_a_model_is_trained_where_there_is_none(workspace, own_zips, monkeypatch, capsys):
+    for name, value in {"DATASET": str(own_zips), "IMAGE_SIZE": "32", "EPOCHS": "1"}.items():
+        monkeypatch.setenv(name, value)
+    path = trained()
+    assert "There is no model yet" in capsys.readouterr().out
+    assert trained() == path and capsys.readouterr().out == ""
+
+
+# --- evaluation ---
+
+
+def test_wilson_interval_by_its_formula():
+    for correct, total in [(0, 10), (7, 10), (97, 100), (390, 400), (5, 5)]:
+        z, share = 1.959963984540054, correct / total
+        middle = (share + z**2 / (2 * total)) / (1 + z**2 / total)
+        half = z / (1 + z**2 / total) * np.sqrt(share * (1 - share) / total + z**2 / (4 * total**2))
+        assert wilson_interval(correct, total) == pytest.approx((middle - half, middle + half))
+
+
+def test_confusion_precision_recall_and_mistakes_by_hand(parts):
+    labels = np.array([0, 0, 0, 1, 1])
+    probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.45, 0.55], [0.99, 0.01]], dtype=np.float32)
+
+    class Fixed(nn.Module):
+        classes = ["Bike", "Car"]
+
+        def __init__(self):
+            super().__init__()
+            self.unused = nn.Parameter(torch.zeros(1))
+
+        def forward(self, images):
+            return torch.from_numpy(probabilities).log()
+
+    class Five(Pictures):
+        def __init__(self):
+            self.pixels, self.labels = torch.zeros(5, 3, 4, 4, dtype=torch.uint8), torch.from_numpy(labels)
+            self.samples = [None] * 5
+
+    found = evaluate(Fixed(), Five())
+    assert found.accuracy == pytest.approx(3 / 5)
+    assert found.confusion.tolist() == [[2, 1], [1, 1]]
+    assert found.by_class() == [("Bike", pytest.approx(2 / 3), pytest.approx(2 / 3), 3), ("Car", 0.5, 0.5, 2)]
+    assert found.worst_mistakes(5) == [4, 1]
+
+
+def test_metrics_can_be_read_back(tmp_path):
+    save_metrics(tmp_path / "metrics.json", {"test_accuracy": 0.5, "confusion": [[1, 0], [0, 1]]})
+    assert json.loads((tmp_path / "metrics.json").read_text())["confusion"] == [[1, 0], [0, 1]]
+
+
+# --- TensorBoard ---
+
+
+def test_what_the_board_shows(parts, tmp_path):
+    for _ in range(2):  # a second run in the same folder replaces the first
+        torch.manual_seed(0)
+        writer = board.open_board(tmp_path / "run")
+        model = BikeCarCNN(parts[0].classes, 32)
+        board.log_batch(writer, "batch/augmented", torch.rand(8, 3, 32, 32))
+        board.log_graph(writer, model)
+        _, history = train(parts, tmp_path / "run" / "model.pt", after_epoch=[board.log_scalars(writer), board.log_weights(writer)])
+        found = Evaluation(parts[2].classes, np.eye(2, dtype=np.float32), np.array([0, 1]), np.array([0, 1]), np.eye(2, dtype=int))
+        from matplotlib.figure import Figure
+
+        board.log_evaluation(writer, found, Figure(), history.best.number)
+        board.log_hparams(writer, {"lr": 0.1}, {"test/accuracy": 1.0})
+        writer.close()
+    events = EventAccumulator(str(tmp_path / "run"), size_guidance={"scalars": 0}).Reload()
+    tags = events.Tags()
+    for part in ("train", "val"):
+        logged = events.Scalars(f"loss/{part}")
+        assert [e.step for e in logged] == [1, 2, 3]
+        assert [e.value for e in logged] == pytest.approx([getattr(e, f"{part}_loss") for e in history.epochs])
+    assert {"accuracy/train", "accuracy/val", "training/learning rate"} <= set(tags["scalars"])
+    assert {"weights/conv1", "weights/fc2"} <= set(tags["histograms"])
+    assert {"batch/augmented", "test/confusion matrix"} <= set(tags["images"]) and tags["graph"]
+    assert {"test/Bike", "test/Car"} <= set(tags["tensors"])
+    assert len(list((tmp_path / "run" / "hparams").iterdir())) == 1
+    assert not model.conv1._forward_hooks
