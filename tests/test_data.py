@@ -15,13 +15,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torchvision.transforms import v2
-
 from recognizer.data import choose, fetch, prepare, read_record, sources, split
 from recognizer.data.downloads import Download, download
 from recognizer.data.loading import Pictures, augment, batches
 from recognizer.inputs import open_rgb, to_input
 from recognizer.settings import DATASETS, Problem, parameter
+from torchvision.transforms import v2
 
 from .conftest import picture, write_zip
 
@@ -94,7 +93,9 @@ def test_another_data_set_leaves_a_readers_own_files(workspace, own_zips, tmp_pa
     clash = workspace / "datasets" / "Train" / "Car" / "new_0.png"
     clash.write_bytes(picture(778))
     for name in ("Bike", "Car"):
-        write_zip(tmp_path / "other" / f"{name}.zip", {f"new_{i}.png": picture(i + 200 * (name == "Car")) for i in range(10)})
+        write_zip(
+            tmp_path / "other" / f"{name}.zip", {f"new_{i}.png": picture(i + 200 * (name == "Car")) for i in range(10)}
+        )
     prepare_from(tmp_path / "other")
     contents = list(images_in(workspace).values())
     assert len(contents) == 22
@@ -295,12 +296,14 @@ def test_images_load_as_the_eye_sees_them(tmp_path):
 def test_to_input_is_what_the_network_sees_in_validation(workspace, own_zips):
     prepare_from(own_zips)
     val = Pictures(workspace / "datasets" / "Val", 32)
-    (images, _), = batches(val, len(val))
+    ((images, _),) = batches(val, len(val))
     for path, image in zip(val.paths, images):
         found = to_input(path, 32)
         assert found.dtype == torch.float32 and found.shape == (3, 32, 32)
         torch.testing.assert_close(found, image)
-        reference = v2.functional.pil_to_tensor(Image.open(path).convert("RGB").resize((32, 32), Image.Resampling.BILINEAR))
+        reference = v2.functional.pil_to_tensor(
+            Image.open(path).convert("RGB").resize((32, 32), Image.Resampling.BILINEAR)
+        )
         torch.testing.assert_close(found, reference / 255)
 
 

@@ -8,13 +8,12 @@ import pytest
 import torch
 import torchvision
 from PIL import Image
-from torch import nn
-from torchvision.models.feature_extraction import create_feature_extractor
-
 from recognizer import BikeCarCNN, capture, display_image_filtered, layer_names, to_input
 from recognizer.maps.activations import hooked
-from recognizer.maps.pictures import colour
+from recognizer.maps.colours import colour
 from recognizer.settings import Problem
+from torch import nn
+from torchvision.models.feature_extraction import create_feature_extractor
 
 from .conftest import picture
 
@@ -230,7 +229,9 @@ def test_global_scale_spans_all_layers_of_the_type(workspace, image_file):
             layer.bias.zero_()
     (grid,) = display_image_filtered("Bike", model, "0", image_file, scale="global")
     with Image.open(grid.parent / "0" / "filter_000.png") as image:
-        assert np.asarray(image).max() <= 256 / 100 * 1.1  # beside values a hundred times larger, hardly above the bottom
+        assert (
+            np.asarray(image).max() <= 256 / 100 * 1.1
+        )  # beside values a hundred times larger, hardly above the bottom
 
 
 def test_name_image_must_be_a_folder_name(workspace, image_file):

@@ -5,9 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from torch import nn
-
+from matplotlib.figure import Figure
 from recognizer import BikeCarCNN, load_model
 from recognizer.data import prepare
 from recognizer.data.loading import Pictures
@@ -16,6 +14,8 @@ from recognizer.network.evaluation import Evaluation, evaluate, save_metrics, wi
 from recognizer.network.models import layer_table, save_model
 from recognizer.network.training import fit, loss_of, predict, probabilities_of
 from recognizer.settings import Problem
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
 
 
 @pytest.fixture
@@ -100,7 +100,9 @@ def test_results_depend_on_nothing_but_the_seed(parts, tmp_path):
 
 def test_the_best_epoch_is_kept(parts, tmp_path):
     seen = []
-    model, history = train(parts, tmp_path / "model.pt", num_epochs=6, after_epoch=[lambda e: seen.append(predict(e.model, parts[1]))])
+    model, history = train(
+        parts, tmp_path / "model.pt", num_epochs=6, after_epoch=[lambda e: seen.append(predict(e.model, parts[1]))]
+    )
     best = max(history.epochs, key=lambda e: (e.val_accuracy, -e.val_loss))
     assert history.best is best
     kept = predict(load_model(tmp_path / "model.pt").to(memory_format=torch.channels_last), parts[1])
@@ -184,10 +186,12 @@ def test_what_the_board_shows(parts, tmp_path):
         model = BikeCarCNN(parts[0].classes, 32)
         board.log_batch(writer, "batch/augmented", torch.rand(8, 3, 32, 32))
         board.log_graph(writer, model)
-        _, history = train(parts, tmp_path / "run" / "model.pt", after_epoch=[board.log_scalars(writer), board.log_weights(writer)])
-        found = Evaluation(parts[2].classes, np.eye(2, dtype=np.float32), np.array([0, 1]), np.array([0, 1]), np.eye(2, dtype=int))
-        from matplotlib.figure import Figure
-
+        _, history = train(
+            parts, tmp_path / "run" / "model.pt", after_epoch=[board.log_scalars(writer), board.log_weights(writer)]
+        )
+        found = Evaluation(
+            parts[2].classes, np.eye(2, dtype=np.float32), np.array([0, 1]), np.array([0, 1]), np.eye(2, dtype=int)
+        )
         board.log_evaluation(writer, found, Figure(), history.best.number)
         board.log_hparams(writer, {"lr": 0.1}, {"test/accuracy": 1.0})
         writer.close()

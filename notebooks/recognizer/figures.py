@@ -9,6 +9,8 @@ from IPython.display import Code, Markdown
 from matplotlib.figure import Figure
 from PIL import Image, ImageOps
 
+from .network.training import History
+
 WIDTH = 9.6  # inches, at 100 dots each: as wide as a notebook's column
 BLUE, ORANGE, GREY = "#1f6fb4", "#e07b00", "#888888"
 
@@ -57,7 +59,9 @@ def captioned_sheet(images: Sequence[np.ndarray], captions: Sequence[str], title
     """Images (H×W×3, float in [0, 1] or uint8) with a caption below each."""
     rows = -(-len(images) // columns)
     height = WIDTH / columns + 0.42
-    figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, rows * height + 0.35), layout="constrained", squeeze=False)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(WIDTH, rows * height + 0.35), layout="constrained", squeeze=False
+    )
     figure.suptitle(title, fontsize=11, fontweight="bold", x=0.005, ha="left")
     for axis in axes.flat:
         axis.axis("off")
@@ -67,14 +71,18 @@ def captioned_sheet(images: Sequence[np.ndarray], captions: Sequence[str], title
     return figure
 
 
-def curves(history: "History") -> Figure:
+def curves(history: History) -> Figure:
     """Loss and accuracy for train and val, an epoch a point, the best epoch marked."""
     epochs = [epoch.number for epoch in history.epochs]
     figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.1), layout="constrained")
     for axis, kind, unit in zip(axes, ("loss", "accuracy"), ("cross-entropy", "share of images")):
         for part, colour in (("train", BLUE), ("val", ORANGE)):
-            axis.plot(epochs, [getattr(e, f"{part}_{kind}") for e in history.epochs], color=colour, label=part, marker=".")
-        axis.axvline(history.best.number, color=GREY, linewidth=1, linestyle=":", label=f"kept: epoch {history.best.number}")
+            axis.plot(
+                epochs, [getattr(e, f"{part}_{kind}") for e in history.epochs], color=colour, label=part, marker="."
+            )
+        axis.axvline(
+            history.best.number, color=GREY, linewidth=1, linestyle=":", label=f"kept: epoch {history.best.number}"
+        )
         axis.set(title=kind.capitalize(), xlabel="epoch", ylabel=unit)
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.legend()

@@ -53,7 +53,9 @@ def download(wanted: Download, path: Path) -> Path:
         os.replace(unfinished, path)
     except requests.HTTPError as error:
         status = f"{error.response.status_code} {error.response.reason}"
-        raise Problem(f"{_host(wanted)} answered «{status}» for {path.name}; try again later or another DATASET.") from error
+        raise Problem(
+            f"{_host(wanted)} answered «{status}» for {path.name}; try again later or another DATASET."
+        ) from error
     except requests.RequestException as error:
         reason = type(error).__name__
         raise Problem(f"The download of {path.name} from {_host(wanted)} broke off ({reason}); run again.") from error
@@ -70,7 +72,10 @@ def _receive(url: str, path: Path) -> None:
         with session.get(url, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS)) as response:
             response.raise_for_status()
             size = int(response.headers.get("Content-Length", 0)) or None
-            with tqdm(desc=path.stem, total=size, unit="B", unit_scale=True, leave=False) as bar, path.open("wb") as file:
+            with (
+                tqdm(desc=path.stem, total=size, unit="B", unit_scale=True, leave=False) as bar,
+                path.open("wb") as file,
+            ):
                 for chunk in response.iter_content(CHUNK):
                     bar.update(file.write(chunk))
 

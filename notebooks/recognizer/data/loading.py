@@ -58,7 +58,9 @@ class Pictures(ImageFolder):
             pixels = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=shape)
             with ThreadPoolExecutor() as pool:
                 decoding = pool.map(self._pixels_of, range(len(self)))
-                for i, image in enumerate(tqdm(decoding, f"decode {split_name}", len(self), leave=False, unit=" images")):
+                for i, image in enumerate(
+                    tqdm(decoding, f"decode {split_name}", len(self), leave=False, unit=" images")
+                ):
                     pixels[i] = image
             pixels.flush()
             del pixels
@@ -106,7 +108,15 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
     room = (1 - zoom).clamp(min=0.1)
     cos, sin = angle.cos() * zoom, angle.sin() * zoom
     matrix = torch.stack(
-        [cos * stretch * flip, -sin / stretch, uniform(-1, 1) * room, sin * stretch * flip, cos / stretch, uniform(-1, 1) * room], dim=1
+        [
+            cos * stretch * flip,
+            -sin / stretch,
+            uniform(-1, 1) * room,
+            sin * stretch * flip,
+            cos / stretch,
+            uniform(-1, 1) * room,
+        ],
+        dim=1,
     ).view(count, 2, 3)
     grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
     images = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)

@@ -135,7 +135,9 @@ def _places(class_name: str, count: int, val_share: float, test_share: float) ->
         raise Problem(f"Shares of {val_share} for Val and {test_share} for Test leave a part empty; try 0.2 and 0.2.")
     val, test = round(count * val_share), round(count * test_share)
     if min(val, test, count - val - test) < 1:
-        raise Problem(f"{class_name} has {count} image(s), too few for Train, Val and Test; add images of {class_name}.")
+        raise Problem(
+            f"{class_name} has {count} image(s), too few for Train, Val and Test; add images of {class_name}."
+        )
     return ["Val"] * val + ["Test"] * test + ["Train"] * (count - val - test)
 
 
@@ -151,7 +153,9 @@ def _present() -> dict[str, Path]:
             if path.suffix.lower() in IMAGE_ENDINGS:
                 key = f"{path.parent.name}/{path.name}"
                 if key in found:
-                    raise Problem(f"{shown(path)} and {shown(found[key])} share a name; rename one of them and run again.")
+                    raise Problem(
+                        f"{shown(path)} and {shown(found[key])} share a name; rename one of them and run again."
+                    )
                 found[key] = path
     return found
 

@@ -34,7 +34,9 @@ def hooked(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, list[Te
 
             def keep(layer: nn.Module, inputs: tuple, output: Tensor, name: str = name) -> None:
                 if not isinstance(output, Tensor):
-                    raise Problem(f"Layer {name!r} puts out a {type(output).__name__}, not a tensor; choose a layer inside it.")
+                    raise Problem(
+                        f"Layer {name!r} puts out a {type(output).__name__}, not a tensor; choose a layer inside it."
+                    )
                 # A copy, because an in-place ReLU that follows would write over it. Returning nothing, because
                 # what a hook returns takes the place of the layer's output.
                 outputs[name].append(output.detach().clone())

@@ -6,13 +6,15 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from .colours import Coloured
+
 SHEET_WIDTH, MARGIN, GAP, LABEL = 1000, 14, 6, 16  # pixels
 THUMBNAIL, BAR_WIDTH, BAR_HEIGHT = 96, 200, 12
 SMALLEST_LABELLED = 26  # below this a number is wider than its map
 INK, QUIET, ALARM = "#222222", "#777777", "#c0392b"
 
 
-def draw_grid(coloured: "Coloured", image: np.ndarray, layer_name: str, subtitle: str) -> Image.Image:
+def draw_grid(coloured: Coloured, image: np.ndarray, layer_name: str, subtitle: str) -> Image.Image:
     """Every map with its number, the image they belong to and the colour scale on top; constant maps are marked dead.
 
     `image` is float H×W×3 in [0, 1]. Returns an RGB picture about 1000 pixels wide.
@@ -48,7 +50,7 @@ def draw_grid(coloured: "Coloured", image: np.ndarray, layer_name: str, subtitle
     return sheet
 
 
-def draw_strip(coloured: "Coloured", image: np.ndarray, layer_name: str, subtitle: str) -> Image.Image:
+def draw_strip(coloured: Coloured, image: np.ndarray, layer_name: str, subtitle: str) -> Image.Image:
     """The values of a layer without maps as squares, in rows of at most 64, the number of the first before each row."""
     values = coloured.rgb[0, 0]
     per_row = min(64, len(values))

@@ -4,9 +4,7 @@ import hashlib
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
 
-import matplotlib
 import numpy as np
 from IPython import get_ipython
 from IPython.display import display
@@ -16,11 +14,10 @@ from torch import Tensor, nn
 from ..inputs import to_input
 from ..settings import Problem, results_folder, shown
 from .activations import capture, layer_names
+from .colours import Coloured, Scale, as_maps, colour
 from .grids import draw_grid, draw_strip
 
 DEFAULT_IMAGE_SIZE = 224  # of models that do not say what they take; torchvision's take this
-
-Scale = str | tuple[float, float]
 
 
 def display_image_filtered(
@@ -59,63 +56,18 @@ def display_image_filtered(
         if output.ndim == 2:
             grid, shape = draw_strip(coloured, picture, name, f"{name_image} · {image_name}"), f"{maps.size} values"
         else:
-            grid, shape = draw_grid(coloured, picture, name, f"{name_image} · {image_name}"), "{} maps of {}×{}".format(*maps.shape)
-        written.append(_save(results_folder(name_image) / image_name, name, coloured if output.ndim > 2 else None, grid))
+            grid, shape = (
+                draw_grid(coloured, picture, name, f"{name_image} · {image_name}"),
+                "{} maps of {}×{}".format(*maps.shape),
+            )
+        written.append(
+            _save(results_folder(name_image) / image_name, name, coloured if output.ndim > 2 else None, grid)
+        )
         if show and get_ipython():
             print(f"{name}: {shape} → {shown(written[-1])}")
             # In a notebook, 256 colours in all: a fifth of the bytes, and no eye tells the difference.
             display(grid.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE))
     return written
-
-
-class Coloured(NamedTuple):
-    """Maps as indices into a palette. `indices` uint8 C×H×W, `palette` uint8 256×3 RGB, `low` and `high` float C:
-    what indices 0 and 255 stand for in each map; `dead` bool C: maps of one value all over."""
-
-    indices: np.ndarray
-    palette: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    dead: np.ndarray
-
-    @property
-    def rgb(self) -> np.ndarray:
-        """uint8 C×H×W×3."""
-        return self.palette[self.indices]
-
-
-def as_maps(output: np.ndarray) -> np.ndarray:
-    """What a layer put out for one image as C×H×W: C×H×W as it is, tokens T×D as one map, values D as one row."""
-    if output.ndim == 3:
-        return output
-    if output.ndim in (1, 2):
-        return output.reshape(1, -1, output.shape[-1])
-    raise Problem(f"An output of {output.ndim} dimensions an image cannot be drawn as maps; choose another layer_name.")
-
-
-def colour(maps: np.ndarray, scale: Scale = "layer", colormap: str = "viridis") -> Coloured:
-    """Float C×H×W to indices into the 256 colours of matplotlib's `colormap`; `scale` is 'map', 'layer' or (low, high).
-
-    A value v becomes floor(256 (v - low) / (high - low)), cut off at 0 and 255, as matplotlib does it. Where low equals
-    high, as in a constant map on its own scale, it becomes 0. Values that are not finite are drawn as zeros.
-    """
-    if colormap not in matplotlib.colormaps:
-        raise Problem(f"There is no colour map {colormap!r}; try viridis, magma or gray.")
-    maps = np.nan_to_num(maps.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    lowest, highest = maps.min(axis=(1, 2)), maps.max(axis=(1, 2))
-    if scale == "map":
-        low, high = lowest, highest
-    elif scale == "layer":
-        low, high = np.full_like(lowest, lowest.min()), np.full_like(highest, highest.max())
-    elif isinstance(scale, tuple) and len(scale) == 2:
-        low, high = np.full_like(lowest, scale[0]), np.full_like(highest, scale[1])
-    else:
-        raise Problem(f"scale={scale!r} is none of 'map', 'layer', 'global' or a pair (low, high).")
-    width = (high - low)[:, None, None]
-    share = np.divide(maps - low[:, None, None], width, out=np.zeros_like(maps), where=width > 0)
-    indices = (share * 256).clip(0, 255).astype(np.uint8)
-    palette = matplotlib.colormaps[colormap](np.arange(256), bytes=True)[:, :3]
-    return Coloured(indices, palette, low, high, dead=lowest == highest)
 
 
 def save_png(path: Path, indices: np.ndarray, palette: np.ndarray) -> None:
@@ -155,7 +107,11 @@ def _identify(image: Path | str | Image.Image | np.ndarray | Tensor, image_size:
     elif isinstance(image, np.ndarray):
         pixels, name, content = to_input(Image.fromarray(image), image_size), "image", image.tobytes()
     elif isinstance(image, Image.Image):
-        pixels, name, content = to_input(image, image_size), Path(getattr(image, "filename", "") or "image").stem, image.tobytes()
+        pixels, name, content = (
+            to_input(image, image_size),
+            Path(getattr(image, "filename", "") or "image").stem,
+            image.tobytes(),
+        )
     else:
         if not Path(image).is_file():
             raise Problem(f"There is no image {shown(Path(image))}; give the path of an image file.")

@@ -136,7 +136,7 @@ def build_car(kind: str, random: np.random.Generator) -> Shape:
     skin = Skin(car, outline, random.uniform(0.10, 0.22), random.uniform(0.06, 0.14))
     tail, nose = skin.ends
     dark = grey(random, 0.03, 0.09)
-    glass = tuple(random.uniform(0.06, 0.22) * np.array((0.9, 1.0, 1.05)))
+    glass = tuple(random.uniform(0.03, 0.2) * np.array((0.9, 1.0, 1.05)))
 
     sections = skin.sections()
     faces = loft(sections).reshape(len(sections) - 1, 12, 4, 3)
@@ -218,6 +218,7 @@ def add_reflections(shape: Shape, skin: Skin, paint: Paint, random) -> None:
 
 def add_windows(shape: Shape, skin: Skin, glass, dark, random) -> None:
     foot, head, back, back_foot = skin.car.glass
+    shine = random.uniform(0.1, 1.0)
     framed, trim = random.random() < 0.6, dark if random.random() < 0.6 else (0.75, 0.75, 0.76)
     posts = [foot - 0.06, *skin.car.pillars, skin.car.last_window]
     for ahead, behind in zip(posts, posts[1:]):
@@ -228,7 +229,7 @@ def add_windows(shape: Shape, skin: Skin, glass, dark, random) -> None:
         if framed:
             rim = np.concatenate([skin.window(x, low - 0.1), skin.window(x[::-1], high + 0.07)])[::-1]
             on_both_sides(shape, rim, trim, "body", gloss=0.5, layer=2)
-        on_both_sides(shape, pane, glass, "window", gloss=1.0, layer=2)
+        on_both_sides(shape, pane, glass, "window", gloss=shine, layer=2)
         if random.random() < 0.6:  # a head rest, or someone's head
             seat, wide = 0.6 * behind + 0.4 * ahead, 0.1
             spots = np.array([seat - wide, seat - wide, seat + wide, seat + wide]), np.array([0.1, 0.5, 0.5, 0.1])
@@ -242,7 +243,7 @@ def add_windows(shape: Shape, skin: Skin, glass, dark, random) -> None:
             (x[1], -edge[1], top[1]), (x[1], 0, top[1] + 0.01), (x[1], edge[1], top[1]),
         ])  # fmt: skip
         pane = pane[::-1] if low > high else pane
-        shape.add(pane, glass, "window", gloss=1.0, layer=2)
+        shape.add(pane, glass, "window", gloss=shine, layer=2)
         if random.random() < 0.75:
             # What the glass mirrors: a slanting bright band.
             a, b = np.sort(random.uniform(-0.7, 0.7, 2))

@@ -173,7 +173,7 @@ def add_before(painter: Painter, camera: Camera, reach: float, random: Random) -
     aside = np.array([ahead[1], -ahead[0], 0])
     s = spot(painter, camera, -1.15 * reach * ahead + random.uniform(-1, 1) * reach * aside)
     if s:
-        BEFORE[random.choice(len(BEFORE), p=(0.15, 0.4, 0.1, 0.25, 0.1))](s, random)
+        BEFORE[random.choice(len(BEFORE), p=(0.08, 0.45, 0.1, 0.27, 0.1))](s, random)
 
 
 def add_writing(painter: Painter, random: Random) -> None:

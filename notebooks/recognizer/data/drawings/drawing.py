@@ -49,8 +49,8 @@ def draw(class_name: str, index: int, *, seed: int = 0, size: int = 160) -> Draw
     shape = kinds[kind](kind, random)
 
     view = any_view(random, shape.all_points())
-    share = random.uniform(0.26, 0.8) ** 2
-    place = tuple(random.uniform(-1, 1, 2) * (1.0, 0.8))
+    share = random.uniform(*((0.12, 0.3) if random.random() < 0.12 else (0.28, 0.8))) ** 2
+    place = tuple(np.clip(random.normal(0, (0.5, 0.4)), -1, 1))
     camera = frame(view, shape.all_points(), share, FILLING[kinds[kind]], place, size)
     light = any_light(random)
 
@@ -81,7 +81,7 @@ def any_view(random: np.random.Generator, points: np.ndarray) -> View:
         pitch=float(np.radians(abs(random.normal(6, 7)) + 1)),
         roll=float(np.radians(random.normal(0, 3))),
         distance=float(length * (0.6 + random.gamma(3, 0.6))),
-        stretch=float(np.exp(random.normal(-0.22, 0.2))),
+        stretch=float(np.exp(random.normal(-0.35, 0.13) if random.random() < 0.55 else random.normal(0, 0.06))),
     )
 
 

@@ -21,7 +21,7 @@ def any_light(random: Random) -> Light:
     return Light(
         direction=direction,
         ambient=ambient,
-        diffuse=random.uniform(0.95, 1.15) - ambient,
+        diffuse=random.uniform(1.0, 1.4) - ambient,
         sky=sky,
         ground=np.array([0.30, 0.29, 0.27]) * random.uniform(0.4, 1.3),
         shadow=random.uniform(0.15, 0.75),
@@ -69,7 +69,7 @@ def photograph(picture: np.ndarray, random: Random) -> tuple[np.ndarray, bytes]:
     saturation = 0.0 if random.random() < 0.06 else random.uniform(0.5, 1.25)
     image = cv2.transform(image, saturation * np.eye(3) + (1 - saturation) / 3)
     # What is left is the same for every pixel: a table from 256 values to 256 values for each channel.
-    table = np.linspace(0, 1, 256)[:, None] ** np.exp(random.normal(-0.1, 0.2))
+    table = np.linspace(0, 1, 256)[:, None] ** np.exp(random.normal(-0.12, 0.16))
     table = (table - 0.5) * np.exp(random.normal(0.2, 0.15)) + 0.54 + random.normal(0, 0.08)
     table = table * np.exp(random.normal(0, 0.05, 3)) * np.exp(random.normal(0, 0.12))
     pixels = cv2.LUT(image, (255 * table).clip(0, 255).astype(np.uint8)[None])

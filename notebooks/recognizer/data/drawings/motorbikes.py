@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .colours import Paint, any_paint
+from .colours import Paint, any_paint, grey
 from .riders import add_rider
 from .solids import Shape, box, circle, rotation, solid
 from .wheels import WheelStyle, add_mudguard, add_wheel
@@ -225,20 +225,27 @@ def add_bodywork(shape, model, paint, random) -> None:
         stations = getattr(model, name)
         if stations:
             shape.add(solid(stations, 12, 0.75), colour, part, gloss=gloss)
-    if model.tank and random.random() < 0.5:  # a band of another colour along the tank
-        xs = [s[0] for s in model.tank[1:]]
-        for side in (-1, 1):
-            low = [(x, side * 1.02 * half, bottom + 0.45 * (top - bottom)) for x, bottom, top, half in model.tank[1:]]
-            high = [(x, y, z + 0.05) for x, y, z in low]
-            band = np.array(low + high[::-1])
-            anchor = band.mean(axis=0) + (0, side * 0.1, 0)
-            shape.add(band if side < 0 else band[::-1], paint.accent, None, gloss=0.8, anchor=anchor)
+    for stations in (model.tank, model.fairing, model.tail):
+        if stations and random.random() < 0.5:
+            add_band(shape, stations, paint.accent if random.random() < 0.6 else grey(random, 0.05, 0.95), random)
     if not model.tank:  # the floor of a scooter
         shape.add(box((-0.12, -0.16, 0.22), (0.34, 0.16, 0.28)), paint.second, "fairing", gloss=0.3)
     elif model.fairing and not model.cylinders:  # a belly pan below the engine
         belly = solid([(-0.35, 0.24, 0.42, 0.10), (-0.05, 0.20, 0.50, 0.16), (0.3, 0.26, 0.6, 0.16)], 10)
         shape.add(belly, paint.second, "fairing", gloss=0.7)
         shape.add(solid([(-0.3, 0.4, 0.7, 0.1), (0.1, 0.4, 0.74, 0.13)], 8), paint.trim, "engine", gloss=0.3)
+
+
+def add_band(shape, stations: Stations, colour, random) -> None:
+    """A band of another colour along both sides of a solid."""
+    level, wide, rise = random.uniform(0.25, 0.6), random.uniform(0.08, 0.35), random.uniform(-0.2, 0.2)
+    shares = level + rise * np.linspace(-0.5, 0.5, len(stations) - 1)
+    for side in (-1, 1):
+        low, high = ([(x, side * 1.02 * half, bottom + share * (top - bottom)) for share, (x, bottom, top, half) in
+                      zip(shares + up, stations[1:])] for up in (0, wide))  # fmt: skip
+        band = np.array(low + high[::-1])
+        anchor = band.mean(axis=0) + (0, side * 0.1, 0)
+        shape.add(band if side < 0 else band[::-1], colour, None, gloss=0.8, anchor=anchor)
 
 
 def add_rear_end(shape, model, paint, rear, random) -> None:

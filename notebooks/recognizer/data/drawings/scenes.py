@@ -129,15 +129,15 @@ def ground(b: Backdrop, random: Random, where: np.ndarray, kind: str | None = No
     """Asphalt, paving, grass, earth, gravel or a smooth floor, inside `where`."""
     kind = kind or str(random.choice(["asphalt", "paving", "grass", "earth", "gravel", "floor"]))
     low, high, fine = {
-        "asphalt": (grey(random, 0.22, 0.5), None, 0.16),
-        "paving": (grey(random, 0.40, 0.7), None, 0.14),
-        "grass": ((0.16, 0.28, 0.10), (0.45, 0.58, 0.25), 0.45),
-        "earth": ((0.38, 0.30, 0.22), (0.66, 0.55, 0.42), 0.35),
-        "gravel": (grey(random, 0.4, 0.5), grey(random, 0.6, 0.8), 0.4),
+        "asphalt": (grey(random, 0.22, 0.5), None, 0.09),
+        "paving": (grey(random, 0.40, 0.7), None, 0.07),
+        "grass": ((0.16, 0.28, 0.10), (0.45, 0.58, 0.25), 0.28),
+        "earth": ((0.38, 0.30, 0.22), (0.66, 0.55, 0.42), 0.2),
+        "gravel": (grey(random, 0.4, 0.5), grey(random, 0.6, 0.8), 0.28),
         "floor": (grey(random, 0.3, 0.75), None, 0.02),
     }[kind]
     high = high or tuple(1.25 * c for c in low)
-    field = noise(random, b.size, (5, 0.2), (b.size // 4, fine), (b.size, fine))
+    field = noise(random, b.size, (5, 0.2), (24, 0.6 * fine), (b.size // 3, 0.8 * fine), (b.size, fine))
     b.texture(where, low, high, 0.5 + field)
     if kind in ("paving", "floor") and random.random() < 0.8:
         tile, seam = random.uniform(0.3, 1.2), tuple(0.75 * c for c in low)
