@@ -62,16 +62,20 @@ def cleaned(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         if cell.cell_type != "code":
             continue
         for output in cell.outputs:
-            if output.output_type == "stream" and output.name == "stderr":
+            if output.output_type == "stream":
                 lines = re.split(r"[\r\n]", output.text)
-                output.text = "\n".join(line for line in lines if line.strip() and not PROGRESS_BAR.search(line))
+                output.text = (
+                    "\n".join(line for line in lines if line.strip() and not PROGRESS_BAR.search(line)) + "\n"
+                )
         cell.outputs = [o for o in cell.outputs if o.output_type != "stream" or o.text.strip()]
     return notebook
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("numbers", nargs="*", default=["01", "02", "03"], help="which notebooks, for example: 01 02 03")
+    parser.add_argument(
+        "numbers", nargs="*", default=["01", "02", "03"], help="which notebooks, for example: 01 02 03"
+    )
     parser.add_argument("--store", action="store_true", help="keep the outputs in the notebooks themselves")
     arguments = parser.parse_args()
     os.environ.setdefault("TENSORBOARD", "0")  # there is no browser here to show it in

@@ -40,8 +40,14 @@ def write_zip(path: Path, members: dict[str, bytes]) -> Path:
 def own_zips(tmp_path) -> Path:
     """A folder with Bike.zip and Car.zip: twenty images each, two files that are none, and clutter."""
     bikes = {f"Bike/bike_{i}.png": picture(i) for i in range(20)}
-    broken = {"Bike/empty.jpg": b"", "Bike/page.jpg": b"<html>not here</html>", "Bike/cut.png": picture(99)[:-40]}
+    broken = {
+        "Bike/empty.jpg": b"",
+        "Bike/page.jpg": b"<html>not here</html>",
+        "Bike/cut.png": picture(99)[:-40],
+    }
     clutter = {"__MACOSX/Bike/._bike_1.png": b"x", "Bike/Thumbs.db": b"x", "Bike/.DS_Store": b"x"}
     write_zip(tmp_path / "own" / "Bike.zip", bikes | broken | clutter)
-    write_zip(tmp_path / "own" / "Car.zip", {f"Car/car_{i}.png": picture(100 + i, bright=True) for i in range(20)})
+    write_zip(
+        tmp_path / "own" / "Car.zip", {f"Car/car_{i}.png": picture(100 + i, bright=True) for i in range(20)}
+    )
     return tmp_path / "own"

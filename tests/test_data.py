@@ -71,7 +71,9 @@ def test_second_run_changes_nothing(workspace, own_zips):
     before = {p: p.stat().st_mtime_ns for p in workspace.rglob("*") if p.is_file() and p.name != "split.json"}
     record = (workspace / "datasets" / "split.json").read_bytes()
     prepare_from(own_zips)
-    assert {p: p.stat().st_mtime_ns for p in workspace.rglob("*") if p.is_file() and p.name != "split.json"} == before
+    assert {
+        p: p.stat().st_mtime_ns for p in workspace.rglob("*") if p.is_file() and p.name != "split.json"
+    } == before
     assert (workspace / "datasets" / "split.json").read_bytes() == record
 
 
@@ -94,7 +96,8 @@ def test_another_data_set_leaves_a_readers_own_files(workspace, own_zips, tmp_pa
     clash.write_bytes(picture(778))
     for name in ("Bike", "Car"):
         write_zip(
-            tmp_path / "other" / f"{name}.zip", {f"new_{i}.png": picture(i + 200 * (name == "Car")) for i in range(10)}
+            tmp_path / "other" / f"{name}.zip",
+            {f"new_{i}.png": picture(i + 200 * (name == "Car")) for i in range(10)},
         )
     prepare_from(tmp_path / "other")
     contents = list(images_in(workspace).values())
@@ -216,7 +219,9 @@ def test_download_with_the_right_checksum(server, tmp_path):
     address, folder = server
     archive = write_zip(folder / "Bike.zip", {"a.png": picture(1)})
     digest = hashlib.md5(archive.read_bytes()).hexdigest()
-    path = download(Download(f"{address}/Bike.zip", f"md5:{digest}", "Bike.zip"), tmp_path / "got" / "Bike.zip")
+    path = download(
+        Download(f"{address}/Bike.zip", f"md5:{digest}", "Bike.zip"), tmp_path / "got" / "Bike.zip"
+    )
     assert path.read_bytes() == archive.read_bytes()
 
 
@@ -249,10 +254,14 @@ def test_auto_moves_on_only_where_nothing_answers(workspace, server, monkeypatch
     address, folder = server
 
     def source_at(url):
-        return sources.Source("motorbikes", "", "", (Download(url, None, "x.zip"),), {"Bike": "*", "Car": "*"})
+        return sources.Source(
+            "motorbikes", "", "", (Download(url, None, "x.zip"),), {"Bike": "*", "Car": "*"}
+        )
 
     monkeypatch.setattr(sources, "AUTOMATIC", ("motorbikes",))
-    monkeypatch.setitem(sources.SOURCES, "motorbikes", source_at("http://127.0.0.1:9/x.zip"))  # nobody listens there
+    monkeypatch.setitem(
+        sources.SOURCES, "motorbikes", source_at("http://127.0.0.1:9/x.zip")
+    )  # nobody listens there
     assert choose("auto").name == "sample"
     assert "drawn sample, because no source" in choose("auto").reason
     monkeypatch.setitem(sources.SOURCES, "motorbikes", source_at(f"{address}/x.zip"))

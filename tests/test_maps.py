@@ -129,7 +129,9 @@ def test_colours_are_matplotlibs(scale, colormap):
     maps = np.random.default_rng(0).normal(size=(3, 7, 5)).astype(np.float32)
     found = colour(maps, scale, colormap).rgb
     for channel, shown in zip(maps, found):
-        low, high = {"map": (channel.min(), channel.max()), "layer": (maps.min(), maps.max())}.get(scale, scale)
+        low, high = {"map": (channel.min(), channel.max()), "layer": (maps.min(), maps.max())}.get(
+            scale, scale
+        )
         norm = matplotlib.colors.Normalize(low, high, clip=True)
         expected = matplotlib.colormaps[colormap](norm(channel), bytes=True)[..., :3]
         assert np.abs(expected.astype(int) - shown).max() <= 3  # rounding may fall on the next of 256 colours
@@ -137,7 +139,9 @@ def test_colours_are_matplotlibs(scale, colormap):
 
 
 def test_constant_maps_are_dead_and_draw_without_a_warning(recwarn):
-    maps = np.stack([np.zeros((4, 4)), np.full((4, 4), 3.0), np.arange(16.0).reshape(4, 4), np.full((4, 4), np.nan)])
+    maps = np.stack(
+        [np.zeros((4, 4)), np.full((4, 4), 3.0), np.arange(16.0).reshape(4, 4), np.full((4, 4), np.nan)]
+    )
     for scale in ("map", "layer"):
         assert colour(maps, scale).dead.tolist() == [True, True, False, True]
     assert not recwarn.list
@@ -159,7 +163,9 @@ def test_files_hold_the_maps_pixel_by_pixel(workspace, resnet, image_file):
     assert [f.name for f in files] == [f"filter_{i:03d}.png" for i in range(128)]
     assert grid.parent.parent == workspace / "results_Car" and grid.name == "layer2.0.conv1.png"
     with torch.no_grad():
-        expected = create_feature_extractor(resnet.eval(), ["layer2.0.conv1"])(to_input(image_file, 224)[None])
+        expected = create_feature_extractor(resnet.eval(), ["layer2.0.conv1"])(
+            to_input(image_file, 224)[None]
+        )
     expected = colour(expected["layer2.0.conv1"][0].numpy(), "layer").rgb
     for file, pixels in zip(files, expected):
         with Image.open(file) as image:
@@ -172,7 +178,9 @@ def test_rendering_again_leaves_nothing_stale(workspace, image_file):
     (grid,) = display_image_filtered("Bike", wide, "0", image_file)
     (grid.parent / "0" / "notes.txt").write_text("mine")
     display_image_filtered("Bike", narrow, "0", image_file)
-    assert {p.name for p in (grid.parent / "0").iterdir()} == {f"filter_{i:03d}.png" for i in range(5)} | {"notes.txt"}
+    assert {p.name for p in (grid.parent / "0").iterdir()} == {f"filter_{i:03d}.png" for i in range(5)} | {
+        "notes.txt"
+    }
 
 
 def test_two_images_never_share_a_folder(workspace, tmp_path):

@@ -28,7 +28,9 @@ def parts(workspace, own_zips):
 def train(parts, checkpoint, seed=0, num_epochs=3, **options):
     torch.manual_seed(seed)
     model = BikeCarCNN(parts[0].classes, 32)
-    history = fit(model, *parts[:2], num_epochs=num_epochs, batch_size=8, seed=seed, checkpoint=checkpoint, **options)
+    history = fit(
+        model, *parts[:2], num_epochs=num_epochs, batch_size=8, seed=seed, checkpoint=checkpoint, **options
+    )
     return model, history
 
 
@@ -46,7 +48,11 @@ def test_layers_parameters_and_shapes_by_hand():
         assert rows[f"pool{i}"] == ((after, side // 2, side // 2), 0)
     assert rows["fc1"] == ((128,), 128 * 4 * 4 * 128 + 128)
     assert rows["fc2"] == ((2,), 128 * 2 + 2)
-    assert sum(count for _, count in rows.values()) == sum(p.numel() for p in BikeCarCNN().parameters()) < 2_000_000
+    assert (
+        sum(count for _, count in rows.values())
+        == sum(p.numel() for p in BikeCarCNN().parameters())
+        < 2_000_000
+    )
 
 
 def test_model_on_disk_gives_the_same_logits(tmp_path):
@@ -101,7 +107,10 @@ def test_results_depend_on_nothing_but_the_seed(parts, tmp_path):
 def test_the_best_epoch_is_kept(parts, tmp_path):
     seen = []
     model, history = train(
-        parts, tmp_path / "model.pt", num_epochs=6, after_epoch=[lambda e: seen.append(predict(e.model, parts[1]))]
+        parts,
+        tmp_path / "model.pt",
+        num_epochs=6,
+        after_epoch=[lambda e: seen.append(predict(e.model, parts[1]))],
     )
     best = max(history.epochs, key=lambda e: (e.val_accuracy, -e.val_loss))
     assert history.best is best
@@ -147,7 +156,9 @@ def test_wilson_interval_by_its_formula():
 
 def test_confusion_precision_recall_and_mistakes_by_hand(parts):
     labels = np.array([0, 0, 0, 1, 1])
-    probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.45, 0.55], [0.99, 0.01]], dtype=np.float32)
+    probabilities = np.array(
+        [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.45, 0.55], [0.99, 0.01]], dtype=np.float32
+    )
 
     class Fixed(nn.Module):
         classes = ["Bike", "Car"]
@@ -187,10 +198,16 @@ def test_what_the_board_shows(parts, tmp_path):
         board.log_batch(writer, "batch/augmented", torch.rand(8, 3, 32, 32))
         board.log_graph(writer, model)
         _, history = train(
-            parts, tmp_path / "run" / "model.pt", after_epoch=[board.log_scalars(writer), board.log_weights(writer)]
+            parts,
+            tmp_path / "run" / "model.pt",
+            after_epoch=[board.log_scalars(writer), board.log_weights(writer)],
         )
         found = Evaluation(
-            parts[2].classes, np.eye(2, dtype=np.float32), np.array([0, 1]), np.array([0, 1]), np.eye(2, dtype=int)
+            parts[2].classes,
+            np.eye(2, dtype=np.float32),
+            np.array([0, 1]),
+            np.array([0, 1]),
+            np.eye(2, dtype=int),
         )
         board.log_evaluation(writer, found, Figure(), history.best.number)
         board.log_hparams(writer, {"lr": 0.1}, {"test/accuracy": 1.0})
@@ -200,7 +217,9 @@ def test_what_the_board_shows(parts, tmp_path):
     for part in ("train", "val"):
         logged = events.Scalars(f"loss/{part}")
         assert [e.step for e in logged] == [1, 2, 3]
-        assert [e.value for e in logged] == pytest.approx([getattr(e, f"{part}_loss") for e in history.epochs])
+        assert [e.value for e in logged] == pytest.approx(
+            [getattr(e, f"{part}_loss") for e in history.epochs]
+        )
     assert {"accuracy/train", "accuracy/val", "training/learning rate"} <= set(tags["scalars"])
     assert {"weights/conv1", "weights/fc2"} <= set(tags["histograms"])
     assert {"batch/augmented", "test/confusion matrix"} <= set(tags["images"]) and tags["graph"]

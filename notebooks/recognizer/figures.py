@@ -32,9 +32,13 @@ plt.rcParams.update(
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Markdown:
-    """A table as notebooks show it; numbers to the right."""
+    """A table as notebooks show it: words to the left, numbers (also those that are text already) to the right."""
     rows = [[f"{value:,}" if isinstance(value, int) else str(value) for value in row] for row in rows]
-    lines = [header, ["---:" if i else ":---" for i in range(len(header))], *rows]
+    is_number = [
+        all(row[i].replace(",", "").rstrip("%").replace(".", "").isdigit() for row in rows)
+        for i in range(len(header))
+    ]
+    lines = [header, ["---:" if number else ":---" for number in is_number], *rows]
     return Markdown("\n".join("| " + " | ".join(line) + " |" for line in lines))
 
 
@@ -55,13 +59,15 @@ def contact_sheet(images: Sequence[Image.Image], columns: int = 10, side: int = 
     return sheet
 
 
-def captioned_sheet(images: Sequence[np.ndarray], captions: Sequence[str], title: str, columns: int = 6) -> Figure:
+def captioned_sheet(
+    images: Sequence[np.ndarray], captions: Sequence[str], title: str, columns: int = 6
+) -> Figure:
     """Images (H×W×3, float in [0, 1] or uint8) with a caption below each."""
     rows = -(-len(images) // columns)
-    height = WIDTH / columns + 0.42
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(WIDTH, rows * height + 0.35), layout="constrained", squeeze=False
-    )
+    height = WIDTH / columns + 0.2 * (1 + max(caption.count("\n") for caption in captions))
+    size = (WIDTH, rows * height + 0.35)
+    figure, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.01, hspace=0, wspace=0)
     figure.suptitle(title, fontsize=11, fontweight="bold", x=0.005, ha="left")
     for axis in axes.flat:
         axis.axis("off")
@@ -78,10 +84,18 @@ def curves(history: History) -> Figure:
     for axis, kind, unit in zip(axes, ("loss", "accuracy"), ("cross-entropy", "share of images")):
         for part, colour in (("train", BLUE), ("val", ORANGE)):
             axis.plot(
-                epochs, [getattr(e, f"{part}_{kind}") for e in history.epochs], color=colour, label=part, marker="."
+                epochs,
+                [getattr(e, f"{part}_{kind}") for e in history.epochs],
+                color=colour,
+                label=part,
+                marker=".",
             )
         axis.axvline(
-            history.best.number, color=GREY, linewidth=1, linestyle=":", label=f"kept: epoch {history.best.number}"
+            history.best.number,
+            color=GREY,
+            linewidth=1,
+            linestyle=":",
+            label=f"kept: epoch {history.best.number}",
         )
         axis.set(title=kind.capitalize(), xlabel="epoch", ylabel=unit)
         axis.xaxis.get_major_locator().set_params(integer=True)

@@ -35,7 +35,9 @@ def parameter(name: str, default: Value) -> Value:
         return default
     try:
         if isinstance(default, bool):
-            return {"0": False, "false": False, "no": False, "1": True, "true": True, "yes": True}[text.lower()]
+            return {"0": False, "false": False, "no": False, "1": True, "true": True, "yes": True}[
+                text.lower()
+            ]
         return type(default)(text)
     except (ValueError, KeyError):
         raise Problem(f"{name}={text!r} is not a {type(default).__name__}; try {name}={default}.") from None
@@ -44,7 +46,9 @@ def parameter(name: str, default: Value) -> Value:
 def results_folder(name_image: str) -> Path:
     """`results_<name_image>`, the folder for pictures of what filters see in images of that name."""
     if not name_image or any(character in name_image for character in '/\\:*?"<>|'):
-        raise Problem(f"name_image={name_image!r} cannot be part of a folder's name; use a word such as 'Bike'.")
+        raise Problem(
+            f"name_image={name_image!r} cannot be part of a folder's name; use a word such as 'Bike'."
+        )
     return WORKSPACE / f"results_{name_image}"
 
 

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
-from tqdm import tqdm
 from urllib3.util import Retry
 
+from ..progress import progress_bar
 from ..settings import Problem
 
 CONNECT_SECONDS, READ_SECONDS = 5, 60
@@ -58,7 +58,9 @@ def download(wanted: Download, path: Path) -> Path:
         ) from error
     except requests.RequestException as error:
         reason = type(error).__name__
-        raise Problem(f"The download of {path.name} from {_host(wanted)} broke off ({reason}); run again.") from error
+        raise Problem(
+            f"The download of {path.name} from {_host(wanted)} broke off ({reason}); run again."
+        ) from error
     finally:
         unfinished.unlink(missing_ok=True)
     return path
@@ -66,14 +68,16 @@ def download(wanted: Download, path: Path) -> Path:
 
 def _receive(url: str, path: Path) -> None:
     with requests.Session() as session:
-        retry = Retry(total=4, backoff_factor=1, status_forcelist=(429, 500, 502, 503, 504), raise_on_status=False)
+        retry = Retry(
+            total=4, backoff_factor=1, status_forcelist=(429, 500, 502, 503, 504), raise_on_status=False
+        )
         for scheme in ("http://", "https://"):
             session.mount(scheme, HTTPAdapter(max_retries=retry))
         with session.get(url, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS)) as response:
             response.raise_for_status()
             size = int(response.headers.get("Content-Length", 0)) or None
             with (
-                tqdm(desc=path.stem, total=size, unit="B", unit_scale=True, leave=False) as bar,
+                progress_bar(path.stem, size, "B", unit_scale=True) as bar,
                 path.open("wb") as file,
             ):
                 for chunk in response.iter_content(CHUNK):
@@ -91,7 +95,9 @@ def _verify(wanted: Download, path: Path) -> None:
                 "away. Run again; if it happens again, the file was changed at its source and should not be trusted."
             )
     if not (zipfile.is_zipfile(path) or tarfile.is_tarfile(path)):
-        raise Problem(f"What {_host(wanted)} sent as {wanted.file_name} is no zip or tar archive; check the address.")
+        raise Problem(
+            f"What {_host(wanted)} sent as {wanted.file_name} is no zip or tar archive; check the address."
+        )
 
 
 def _host(wanted: Download) -> str:

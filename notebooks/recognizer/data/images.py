@@ -15,14 +15,23 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from PIL import Image
-from tqdm import tqdm
 
 from ..inputs import open_rgb
+from ..progress import progress_bar
 from ..settings import Problem
 from .sources import ARCHIVE_ENDINGS, ClassFiles
 
 # What archives carry besides pictures. Left out without a word: nobody misses it.
-CLUTTER = ("__MACOSX/*", "*/__MACOSX/*", ".*", "*/.*", "Thumbs.db", "*/Thumbs.db", "desktop.ini", "*/desktop.ini")
+CLUTTER = (
+    "__MACOSX/*",
+    "*/__MACOSX/*",
+    ".*",
+    "*/.*",
+    "Thumbs.db",
+    "*/Thumbs.db",
+    "desktop.ini",
+    "*/desktop.ini",
+)
 
 
 @dataclass(frozen=True)
@@ -57,10 +66,12 @@ def extract(files: list[ClassFiles], folder: Path, taken: Container[str] = ()) -
     table: list[ImageFile] = []
     for kind in ("images", "masks", "rejected"):
         (folder / kind).mkdir(parents=True)
-    with tqdm(desc="extract", unit=" files", mininterval=0.5, leave=False) as progress:
+    with progress_bar("extract", None, "files") as progress:
         for source in files:
             for inner_path, read in _members(source.path):
-                if any(fnmatch(inner_path, clutter) for clutter in CLUTTER) or not fnmatch(inner_path, source.pattern):
+                if any(fnmatch(inner_path, clutter) for clutter in CLUTTER) or not fnmatch(
+                    inner_path, source.pattern
+                ):
                     continue
                 name, content = PurePosixPath(inner_path).name, read()
                 if source.is_mask:
@@ -75,7 +86,9 @@ def extract(files: list[ClassFiles], folder: Path, taken: Container[str] = ()) -
                 progress.update()
     for class_name in sorted({source.class_name for source in files}):
         if not any(row.class_name == class_name and not row.reason for row in table):
-            raise Problem(f"No image of {class_name} was found in {files[0].path.name} and what lies beside it.")
+            raise Problem(
+                f"No image of {class_name} was found in {files[0].path.name} and what lies beside it."
+            )
     return table
 
 
@@ -88,13 +101,17 @@ def check(class_name: str, name: str, content: bytes) -> ImageFile:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(content)) as image:
-                row = replace(row, width=image.width, height=image.height, mode=image.mode, format=image.format)
+                row = replace(
+                    row, width=image.width, height=image.height, mode=image.mode, format=image.format
+                )
             open_rgb(io.BytesIO(content))
     except Image.UnidentifiedImageError:
         return replace(row, reason="not an image")
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         return replace(row, reason="absurdly large when decoded")
-    except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, …; here all mean one thing
+    except (
+        Exception
+    ) as error:  # decoders raise OSError, SyntaxError, struct.error, …; here all mean one thing
         return replace(row, reason=f"does not decode completely: {error}")
     return row
 
@@ -131,7 +148,9 @@ def _archive_members(file: BinaryIO, name: str) -> Iterator[tuple[str, Callable[
         yield from _with_nested((info.name, partial(archive.extractfile, info)) for info in files)
 
 
-def _with_nested(entries: Iterable[tuple[str, Callable[[], BinaryIO]]]) -> Iterator[tuple[str, Callable[[], bytes]]]:
+def _with_nested(
+    entries: Iterable[tuple[str, Callable[[], BinaryIO]]],
+) -> Iterator[tuple[str, Callable[[], bytes]]]:
     for name, open_entry in entries:
         if name.lower().endswith(ARCHIVE_ENDINGS):
             with open_entry() as packed, tempfile.TemporaryFile() as unpacked:

@@ -1,5 +1,6 @@
 """From image files to batches: `ImageFolder` reads, a cache keeps the pixels, augmentation works on whole batches."""
 
+import contextlib
 import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torchvision.datasets import ImageFolder
-from tqdm import tqdm
 
 from .. import settings
 from ..inputs import as_pixels, open_rgb
+from ..progress import progress_bar
 from ..settings import Problem, shown
 
 
@@ -44,39 +45,48 @@ class Pictures(ImageFolder):
         return [p.name for p in folders], {p.name: i for i, p in enumerate(folders)}
 
     def _decoded(self) -> Tensor:
-        """The pixels from `datasets/cache/`, put there first where this very list of files is not there yet."""
+        """The pixels from `datasets/cache/`, put there first where those of this very list of files are not there yet."""
         listing = [(p.parent.name, p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in self.paths]
-        key = hashlib.sha256(repr((self.image_size, listing)).encode()).hexdigest()[:16]
-        split_name = Path(self.root).name
-        path = settings.DATASETS / "cache" / f"{split_name}-{self.image_size}-{key}.npy"
+        key = hashlib.sha256(repr(listing).encode()).hexdigest()[:16]
+        name = f"{Path(self.root).name}-{self.image_size}px"
+        path = settings.DATASETS / "cache" / f"{name}-{key}.npy"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            for outdated in path.parent.glob(f"{split_name}-*"):
-                outdated.unlink()
-            unfinished = path.with_suffix(".part")
-            shape = (len(self), 3, self.image_size, self.image_size)
-            pixels = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=shape)
-            with ThreadPoolExecutor() as pool:
-                decoding = pool.map(self._pixels_of, range(len(self)))
-                for i, image in enumerate(
-                    tqdm(decoding, f"decode {split_name}", len(self), leave=False, unit=" images")
-                ):
-                    pixels[i] = image
-            pixels.flush()
-            del pixels
-            unfinished.rename(path)
+            for outdated in path.parent.glob(f"{name}-*"):
+                with contextlib.suppress(PermissionError):  # Windows keeps a file that is still mapped
+                    outdated.unlink()
+            self._decode_to(path.with_suffix(".part"))
+            path.with_suffix(".part").rename(path)
         # Mapped copy-on-write, because PyTorch warns of arrays that cannot be written to.
         return torch.from_numpy(np.load(path, mmap_mode="c"))
+
+    def _decode_to(self, path: Path) -> None:
+        shape = (len(self), 3, self.image_size, self.image_size)
+        pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+        with (
+            ThreadPoolExecutor() as pool,
+            progress_bar(f"decode {Path(self.root).name}", len(self), "images") as progress,
+        ):
+            for index, image in enumerate(pool.map(self._pixels_of, range(len(self)))):
+                pixels[index] = image
+                progress.update()
+        pixels.flush()
 
     def _pixels_of(self, index: int) -> np.ndarray:
         try:
             return self[index][0].numpy()
         except Exception as error:
-            raise Problem(f"{shown(self.paths[index])} does not decode ({error}); remove it and run again.") from error
+            raise Problem(
+                f"{shown(self.paths[index])} does not decode ({error}); remove it and run again."
+            ) from error
 
 
 def batches(
-    pictures: Pictures, batch_size: int, *, device: torch.device | str = "cpu", shuffle: torch.Generator | None = None
+    pictures: Pictures,
+    batch_size: int,
+    *,
+    device: torch.device | str = "cpu",
+    shuffle: torch.Generator | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches of (images, labels): float32 B×3×S×S in [0, 1], channels last, and int64 B.
 
@@ -88,7 +98,10 @@ def batches(
             return
         chosen = chosen.sort().values  # in the order of the file on disk
         images = pictures.pixels[chosen].to(device)
-        yield images.float().div_(255).contiguous(memory_format=torch.channels_last), pictures.labels[chosen].to(device)
+        yield (
+            images.float().div_(255).contiguous(memory_format=torch.channels_last),
+            pictures.labels[chosen].to(device),
+        )
 
 
 def augment(images: Tensor, generator: torch.Generator) -> Tensor:

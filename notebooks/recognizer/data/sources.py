@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from tqdm import tqdm
-
 from .. import settings
+from ..progress import progress_bar
 from ..settings import PROJECT, Problem
 from . import drawings
 from .downloads import Download, download, reachable
@@ -43,7 +42,11 @@ SOURCES = {
             "motorbikes",
             "4,000 photographs from the web, mostly motorbikes and cars in shop pictures (Kaggle, 103 MB)",
             "see the data set's page on Kaggle",
-            (Download(f"{KAGGLE}/utkarshsaxenadn/car-vs-bike-classification-dataset", None, "car-vs-bike.zip"),),
+            (
+                Download(
+                    f"{KAGGLE}/utkarshsaxenadn/car-vs-bike-classification-dataset", None, "car-vs-bike.zip"
+                ),
+            ),
             {"Bike": "*/Bike/*", "Car": "*/Car/*"},
         ),
         Source(
@@ -51,8 +54,12 @@ SOURCES = {
             "785 photographs of bicycles and cars in streets, with object masks (IG02, 413 MB)",
             "free for research",
             (
-                Download(f"{LEAR}/ig02-v1.0-bikes.zip", "md5:13266fdf968176fa3aebdd439184254f", "ig02-bikes.zip"),
-                Download(f"{LEAR}/ig02-v1.0-cars.zip", "md5:34de933832755ee009c6f0e9d9c6426e", "ig02-cars.zip"),
+                Download(
+                    f"{LEAR}/ig02-v1.0-bikes.zip", "md5:13266fdf968176fa3aebdd439184254f", "ig02-bikes.zip"
+                ),
+                Download(
+                    f"{LEAR}/ig02-v1.0-cars.zip", "md5:34de933832755ee009c6f0e9d9c6426e", "ig02-cars.zip"
+                ),
             ),
             {"Bike": "bikes/*.image.png", "Car": "cars/*.image.png"},
             {"Bike": "bikes/*.mask.*.png", "Car": "cars/*.mask.*.png"},
@@ -108,7 +115,9 @@ def choose(dataset: str = "auto") -> Choice:
     if dataset == "sample":
         return Choice("sample", "Using the drawn sample, as asked: bikes and cars drawn by this project.")
     if dataset in SOURCES:
-        return Choice(dataset, f"Using {dataset}, as asked: {SOURCES[dataset].what}.", source=SOURCES[dataset])
+        return Choice(
+            dataset, f"Using {dataset}, as asked: {SOURCES[dataset].what}.", source=SOURCES[dataset]
+        )
     if dataset.startswith(("http://", "https://")):
         addresses = tuple(dataset.split())
         digest = hashlib.sha256(dataset.encode()).hexdigest()[:8]
@@ -169,9 +178,12 @@ def _drawn(images_per_class: int) -> list[ClassFiles]:
     if not folder.exists():
         unfinished = folder.with_name(f"{folder.name}.part")
         shutil.rmtree(unfinished, ignore_errors=True)
-        with tqdm(desc="draw", total=images_per_class * len(drawings.CLASSES), unit=" images", leave=False) as bar:
+        with progress_bar("draw", images_per_class * len(drawings.CLASSES), "images") as bar:
             drawings.write_zips(
-                unfinished, images_per_class=images_per_class, workers=os.cpu_count(), progress=lambda *_: bar.update()
+                unfinished,
+                images_per_class=images_per_class,
+                workers=os.cpu_count(),
+                progress=lambda *_: bar.update(),
             )
         unfinished.rename(folder)
     return _in_folder(folder)
@@ -191,7 +203,9 @@ def _in_folder(folder: Path) -> list[ClassFiles]:
         )
     masks = folder / "masks"
     if masks.is_dir():
-        found += [ClassFiles(entry.name, entry, is_mask=True) for entry in sorted(masks.iterdir()) if entry.is_dir()]
+        found += [
+            ClassFiles(entry.name, entry, is_mask=True) for entry in sorted(masks.iterdir()) if entry.is_dir()
+        ]
     return found
 
 

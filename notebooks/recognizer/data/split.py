@@ -81,7 +81,9 @@ def extract_into_train(dataset: str, files: list[ClassFiles]) -> Record:
     ours = {row.key for row in record.files} if record else set()
     table = extract(files, _incoming(), taken=_present().keys() - ours)
     good, bad = [row for row in table if not row.reason], [row for row in table if row.reason]
-    _write_record(Record(dataset, archives, good, bad, {row.key: "Train" for row in good}), _incoming() / "record.json")
+    _write_record(
+        Record(dataset, archives, good, bad, {row.key: "Train" for row in good}), _incoming() / "record.json"
+    )
     _take_in()
     return read_record()
 
@@ -132,7 +134,9 @@ def split_images(val_share: float = 0.2, test_share: float = 0.2, seed: int = 0)
 def _places(class_name: str, count: int, val_share: float, test_share: float) -> list[str]:
     """'Train', 'Val' or 'Test' for each of `count` images: shares rounded, the rest to Train."""
     if not (0 < val_share and 0 < test_share and val_share + test_share < 1):
-        raise Problem(f"Shares of {val_share} for Val and {test_share} for Test leave a part empty; try 0.2 and 0.2.")
+        raise Problem(
+            f"Shares of {val_share} for Val and {test_share} for Test leave a part empty; try 0.2 and 0.2."
+        )
     val, test = round(count * val_share), round(count * test_share)
     if min(val, test, count - val - test) < 1:
         raise Problem(
@@ -167,7 +171,11 @@ def _missing(record: Record) -> bool:
 
 def _size(path: Path) -> int:
     """Bytes of an archive, or of all files of a folder."""
-    return sum(f.stat().st_size for f in path.rglob("*") if f.is_file()) if path.is_dir() else path.stat().st_size
+    return (
+        sum(f.stat().st_size for f in path.rglob("*") if f.is_file())
+        if path.is_dir()
+        else path.stat().st_size
+    )
 
 
 def _move(source: Path, target: Path) -> None:

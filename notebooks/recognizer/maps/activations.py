@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from ..settings import Problem
 
 
-def layer_names(model: nn.Module, kind: type[nn.Module] | tuple[type[nn.Module], ...] = nn.Module) -> list[str]:
+def layer_names(
+    model: nn.Module, kind: type[nn.Module] | tuple[type[nn.Module], ...] = nn.Module
+) -> list[str]:
     """The names that `model.named_modules()` gives its layers, in order; with `kind`, only layers of that type."""
     return [name for name, layer in model.named_modules() if name and isinstance(layer, kind)]
 
@@ -20,8 +22,8 @@ def layer_names(model: nn.Module, kind: type[nn.Module] | tuple[type[nn.Module],
 def hooked(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, list[Tensor]]]:
     """While open, every forward pass appends what the layers `names` put out to the lists it yields.
 
-    The hooks are gone afterwards, also when something raises.
-    Raises `Problem`, a ValueError, for an unknown name, with the closest ones, and for a layer that puts out no tensor.
+    The hooks are gone afterwards, also when something raises. Raises `Problem`, a ValueError, for an
+    unknown name, with the closest ones, and for a layer that puts out no tensor.
     """
     layers = dict(model.named_modules())
     outputs: dict[str, list[Tensor]] = {}

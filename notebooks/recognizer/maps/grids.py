@@ -5,6 +5,8 @@ from functools import cache
 import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+from torchvision.transforms.functional import to_pil_image
 
 from .colours import Coloured
 
@@ -14,10 +16,10 @@ SMALLEST_LABELLED = 26  # below this a number is wider than its map
 INK, QUIET, ALARM = "#222222", "#777777", "#c0392b"
 
 
-def draw_grid(coloured: Coloured, image: np.ndarray, layer_name: str, subtitle: str) -> Image.Image:
+def draw_grid(coloured: Coloured, image: Tensor, layer_name: str, subtitle: str) -> Image.Image:
     """Every map with its number, the image they belong to and the colour scale on top; constant maps are marked dead.
 
-    `image` is float H×W×3 in [0, 1]. Returns an RGB picture about 1000 pixels wide.
+    `image` is float 3×S×S in [0, 1]. Returns an RGB picture about 1000 pixels wide.
     """
     maps = coloured.rgb
     count, height, width = maps.shape[:3]
@@ -31,12 +33,16 @@ def draw_grid(coloured: Coloured, image: np.ndarray, layer_name: str, subtitle: 
     sheet_width = max(2 * MARGIN + columns * (cell_width + GAP) - GAP, 560)
     sheet = Image.new("RGB", (sheet_width, top + rows * (cell_height + label + GAP) + MARGIN - GAP), "white")
     draw = ImageDraw.Draw(sheet)
-    _draw_header(sheet, draw, coloured, image, layer_name, f"{count} maps of {height}×{width}", subtitle, own_scales)
+    _draw_header(
+        sheet, draw, coloured, image, layer_name, f"{count} maps of {height}×{width}", subtitle, own_scales
+    )
     resampling = Image.Resampling.NEAREST if factor >= 1 else Image.Resampling.BOX
     for number in range(count):
         x = MARGIN + number % columns * (cell_width + GAP)
         y = top + number // columns * (cell_height + label + GAP)
-        sheet.paste(Image.fromarray(maps[number]).resize((cell_width, cell_height), resampling), (x, y + label))
+        sheet.paste(
+            Image.fromarray(maps[number]).resize((cell_width, cell_height), resampling), (x, y + label)
+        )
         dead = bool(coloured.dead[number])
         if dead:
             draw.rectangle((x, y + label, x + cell_width - 1, y + label + cell_height - 1), outline=ALARM)
@@ -50,16 +56,20 @@ def draw_grid(coloured: Coloured, image: np.ndarray, layer_name: str, subtitle: 
     return sheet
 
 
-def draw_strip(coloured: Coloured, image: np.ndarray, layer_name: str, subtitle: str) -> Image.Image:
+def draw_strip(coloured: Coloured, image: Tensor, layer_name: str, subtitle: str) -> Image.Image:
     """The values of a layer without maps as squares, in rows of at most 64, the number of the first before each row."""
     values = coloured.rgb[0, 0]
     per_row = min(64, len(values))
     side = 14 if len(values) > 16 else 40
     rows = -(-len(values) // per_row)
     top, left = MARGIN + THUMBNAIL + MARGIN, MARGIN + 40
-    sheet = Image.new("RGB", (max(left + per_row * side + MARGIN, 560), top + rows * (side + 2) + MARGIN), "white")
+    sheet = Image.new(
+        "RGB", (max(left + per_row * side + MARGIN, 560), top + rows * (side + 2) + MARGIN), "white"
+    )
     draw = ImageDraw.Draw(sheet)
-    _draw_header(sheet, draw, coloured, image, layer_name, f"{len(values)} values", subtitle, own_scales=False)
+    _draw_header(
+        sheet, draw, coloured, image, layer_name, f"{len(values)} values", subtitle, own_scales=False
+    )
     for number, value in enumerate(values):
         x, y = left + number % per_row * side, top + number // per_row * (side + 2)
         draw.rectangle((x, y, x + side - 1, y + side - 1), fill=tuple(int(v) for v in value))
@@ -70,13 +80,18 @@ def draw_strip(coloured: Coloured, image: np.ndarray, layer_name: str, subtitle:
 
 def _layout(count: int, height: int, width: int, own_scales: bool) -> tuple[int, float]:
     """Columns, and the factor by which maps are drawn larger (a whole number) or smaller."""
-    columns = 8 if count <= 32 or own_scales else 16 if count <= 256 else 32
-    factor = ((SHEET_WIDTH - 2 * MARGIN + GAP) // columns - GAP) / max(height, width)
-    return min(columns, count), max(1, int(factor)) if factor > 1 else factor
+    wanted_columns = 8 if count <= 32 or own_scales else 16 if count <= 256 else 32
+    room = SHEET_WIDTH - 2 * MARGIN + GAP
+    factor = (room // wanted_columns - GAP) / max(height, width)
+    if factor > 1:
+        factor = round(factor) if factor < 3 else int(factor)
+    columns = max(1, room // (round(width * factor) + GAP))
+    rows = -(-count // columns)
+    return -(-count // rows), factor
 
 
 def _draw_header(sheet, draw, coloured, image, layer_name, shape, subtitle, own_scales) -> None:
-    thumbnail = Image.fromarray((image * 255).clip(0, 255).astype(np.uint8))
+    thumbnail = to_pil_image(image.clamp(0, 1))
     thumbnail.thumbnail((THUMBNAIL, THUMBNAIL))
     sheet.paste(thumbnail, (MARGIN, MARGIN))
     x = MARGIN + THUMBNAIL + MARGIN
@@ -85,8 +100,12 @@ def _draw_header(sheet, draw, coloured, image, layer_name, shape, subtitle, own_
     draw.text((x, MARGIN + 26), shape + (f", {dead} dead (constant)" if dead else ""), INK, font(13))
     draw.text((x, MARGIN + 45), subtitle, QUIET, font(13))
     y = MARGIN + 76
-    bar = np.broadcast_to(coloured.palette[np.arange(BAR_WIDTH) * 256 // BAR_WIDTH], (BAR_HEIGHT, BAR_WIDTH, 3))
-    low, high = ("min", "max of each map") if own_scales else (f"{coloured.low[0]:.3g}", f"{coloured.high[0]:.3g}")
+    bar = np.broadcast_to(
+        coloured.palette[np.arange(BAR_WIDTH) * 256 // BAR_WIDTH], (BAR_HEIGHT, BAR_WIDTH, 3)
+    )
+    low, high = (
+        ("min", "max of each map") if own_scales else (f"{coloured.low[0]:.3g}", f"{coloured.high[0]:.3g}")
+    )
     middle = y + BAR_HEIGHT // 2
     draw.text((x, middle), low, INK, font(12), anchor="lm")
     x += round(draw.textlength(low, font(12))) + 6

@@ -30,41 +30,37 @@ def display_image_filtered(
     colormap: str = "viridis",
     show: bool = True,
 ) -> list[Path]:
-    """Save what each filter of a layer sees in an image, show them in one grid, and return the grid's path.
+    """Save what each filter of a layer sees in an image, show them in one grid, return the grid's path.
 
-    `model` is any module, `layer_name` what `model.named_modules()` calls the layer (see `layer_names`), `image` a file,
-    a PIL image, a uint8 H×W×3 array, or a float32 3×S×S tensor in [0, 1].
+    `model` is any module, `layer_name` what `model.named_modules()` calls the layer (see `layer_names`),
+    `image` a file, a PIL image, a uint8 H×W×3 array, or a float32 3×S×S tensor in [0, 1].
 
-    `scale` says what the two ends of the colour map stand for: 'map', the minimum and maximum of each map; 'layer', of
-    the layer; 'global', of all layers of its type in the model; or a pair (low, high). They are written on the grid.
+    `scale` says what the two ends of the colour map stand for: 'map', the minimum and maximum of each
+    map; 'layer', of the layer; 'global', of all layers of its type in the model; or a pair (low, high).
+    They are written on the grid.
 
-    Written are `results_<name_image>/<image>/<layer_name>/filter_<NNN>.png`, lossless, one pixel a value, and the grid
-    `results_<name_image>/<image>/<layer_name>.png`. `<image>` is the file's name with the start of its digest, so that
-    two images never overwrite each other. A layer without maps (a linear one) becomes a strip and has no files of single
-    filters. A layer that runs several times in a forward pass has a second grid `<layer_name>#2.png`, and so on: the list
-    returned then holds several paths. Files of an earlier rendering are replaced.
-    Raises `Problem`, a ValueError, for an unknown layer (naming the closest), an unknown scale or colour map.
+    Written are `results_<name_image>/<image>/<layer_name>/filter_<NNN>.png`, lossless, one pixel a value,
+    and the grid `results_<name_image>/<image>/<layer_name>.png`. `<image>` is the file's name with the
+    start of its digest, so that two images never overwrite each other. A layer without maps (a linear
+    one) becomes a strip and has no files of single filters. A layer that runs several times in a forward
+    pass has a second grid `<layer_name>#2.png`, and so on: then several paths are returned. Files of an
+    earlier rendering are replaced.
+    Raises `Problem`, a ValueError, for an unknown layer (naming the closest), scale or colour map.
     """
     pixels, image_name = _identify(image, getattr(model, "image_size", DEFAULT_IMAGE_SIZE))
-    captured = capture(model, layer_name, pixels)
-    limits = _limits_of_type(model, layer_name, pixels) if scale == "global" else scale
+    if scale == "global":
+        scale = _range_of_type(model, layer_name, pixels)
+    folder, subtitle = results_folder(name_image) / image_name, f"{name_image} · {image_name}"
     written = []
-    for name, output in captured.items():
-        maps = as_maps(output[0])
-        coloured = colour(maps, limits, colormap)
-        picture = np.moveaxis(pixels.numpy(), 0, 2)
-        if output.ndim == 2:
-            grid, shape = draw_strip(coloured, picture, name, f"{name_image} · {image_name}"), f"{maps.size} values"
-        else:
-            grid, shape = (
-                draw_grid(coloured, picture, name, f"{name_image} · {image_name}"),
-                "{} maps of {}×{}".format(*maps.shape),
-            )
-        written.append(
-            _save(results_folder(name_image) / image_name, name, coloured if output.ndim > 2 else None, grid)
-        )
+    for name, output in capture(model, layer_name, pixels).items():
+        coloured = colour(as_maps(output[0]), scale, colormap)
+        draw, files = (draw_strip, 0) if output.ndim == 2 else (draw_grid, len(coloured.indices))
+        grid = draw(coloured, pixels, name, subtitle)
+        _save_filters(folder / name, coloured, files)
+        grid.save(folder / f"{name}.png", compress_level=1)
+        written.append(folder / f"{name}.png")
         if show and get_ipython():
-            print(f"{name}: {shape} → {shown(written[-1])}")
+            print(f"{name}: {' × '.join(map(str, output.shape[1:]))} → {shown(written[-1])}")
             # In a notebook, 256 colours in all: a fifth of the bytes, and no eye tells the difference.
             display(grid.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE))
     return written
@@ -77,24 +73,20 @@ def save_png(path: Path, indices: np.ndarray, palette: np.ndarray) -> None:
     picture.save(path, compress_level=1)
 
 
-def _save(folder: Path, layer_name: str, coloured: Coloured | None, grid: Image.Image) -> Path:
-    """The files of one layer. New ones replace old ones one by one; then what is left of the old goes."""
+def _save_filters(folder: Path, coloured: Coloured, count: int) -> None:
+    """One file a filter in place of those of an earlier rendering; other files there are left alone."""
     folder.mkdir(parents=True, exist_ok=True)
-    files = folder / layer_name
-    count = len(coloured.indices) if coloured else 0
-    if count:
-        files.mkdir(exist_ok=True)
-        with ThreadPoolExecutor() as pool:
-            names = (files / f"filter_{number:03d}.png" for number in range(count))
-            list(pool.map(save_png, names, coloured.indices, [coloured.palette] * count))
-    for old in files.glob("filter_*.png"):
+    with ThreadPoolExecutor() as pool:
+        names = (folder / f"filter_{number:03d}.png" for number in range(count))
+        list(pool.map(save_png, names, coloured.indices, [coloured.palette] * count))
+    for old in folder.glob("filter_*.png"):
         if int(old.stem.removeprefix("filter_")) >= count:
             old.unlink()
-    grid.save(folder / f"{layer_name}.png", compress_level=1)
-    return folder / f"{layer_name}.png"
+    if not any(folder.iterdir()):
+        folder.rmdir()
 
 
-def _limits_of_type(model: nn.Module, layer_name: str, pixels: Tensor) -> tuple[float, float]:
+def _range_of_type(model: nn.Module, layer_name: str, pixels: Tensor) -> tuple[float, float]:
     """The smallest and largest value among all layers of the type that `layer_name` is."""
     outputs = capture(model, layer_names(model, type(model.get_submodule(layer_name))), pixels).values()
     return float(min(output.min() for output in outputs)), float(max(output.max() for output in outputs))

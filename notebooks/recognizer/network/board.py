@@ -1,6 +1,8 @@
 """What TensorBoard gets. Each function here writes one kind of thing with the writer it is handed."""
 
+import os
 import shutil
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,10 @@ from torchvision.utils import make_grid
 
 from .evaluation import Evaluation
 from .training import Epoch
+
+if not shutil.which("tensorboard"):
+    # %tensorboard starts the program of that name; a kernel started by its full path does not find its own.
+    os.environ.setdefault("TENSORBOARD_BINARY", str(Path(sys.executable).with_name("tensorboard")))
 
 
 def open_board(run: Path) -> SummaryWriter:
@@ -32,7 +38,9 @@ def log_graph(board: SummaryWriter, model: nn.Module) -> None:
     was_training = model.training
     example = torch.zeros(1, 3, model.image_size, model.image_size, device=next(model.parameters()).device)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # SummaryWriter traces with torch.jit, which is on its way out
+        warnings.simplefilter(
+            "ignore", FutureWarning
+        )  # SummaryWriter traces with torch.jit, which is on its way out
         board.add_graph(model.eval(), example)
     model.train(was_training)
 
@@ -69,7 +77,9 @@ def log_evaluation(board: SummaryWriter, evaluation: Evaluation, confusion_figur
     """At the end: the confusion matrix as a picture and a precision-recall curve for every class."""
     board.add_figure("test/confusion matrix", confusion_figure, epoch, close=False)
     for index, name in enumerate(evaluation.classes):
-        board.add_pr_curve(f"test/{name}", evaluation.labels == index, evaluation.probabilities[:, index], epoch)
+        board.add_pr_curve(
+            f"test/{name}", evaluation.labels == index, evaluation.probabilities[:, index], epoch
+        )
 
 
 def log_hparams(board: SummaryWriter, parameters: dict, metrics: dict[str, float]) -> None:

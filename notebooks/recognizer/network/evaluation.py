@@ -39,7 +39,10 @@ class Evaluation:
         precision, recall, _, count = precision_recall_fscore_support(
             self.labels, self.predicted, labels=range(len(self.classes)), zero_division=0
         )
-        return [(name, float(p), float(r), int(n)) for name, p, r, n in zip(self.classes, precision, recall, count)]
+        return [
+            (name, float(p), float(r), int(n))
+            for name, p, r, n in zip(self.classes, precision, recall, count)
+        ]
 
     def worst_mistakes(self, count: int) -> list[int]:
         """Indices of the wrong answers, the most confident first, at most `count`."""

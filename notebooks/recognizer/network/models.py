@@ -10,16 +10,19 @@ from ..settings import Problem, shown
 
 
 class BikeCarCNN(nn.Module):
-    """Five convolutions, each followed by batch norm, ReLU and 2×2 max pooling, then two fully connected layers.
+    """Five convolutions, each with batch norm, ReLU and 2×2 max pooling, then two fully connected layers.
 
-    Input float32 N×3×S×S in [0, 1] with S = `image_size`; output logits, float32 N×len(classes). Every layer has a name of
-    its own, so that every step can be looked at. Raises `Problem` for an `image_size` that five poolings leave nothing of.
+    Input float32 N×3×S×S in [0, 1] with S = `image_size`; output logits, float32 N×len(classes).
+    Every layer has a name of its own, so that every step can be looked at.
+    Raises `Problem` for an `image_size` that five poolings leave nothing of.
     """
 
     def __init__(self, classes: Sequence[str] = ("Bike", "Car"), image_size: int = 128) -> None:
         super().__init__()
         if image_size < 32:
-            raise Problem(f"image_size={image_size} is too small: pooling halves it five times. Use 32 or more.")
+            raise Problem(
+                f"image_size={image_size} is too small: pooling halves it five times. Use 32 or more."
+            )
         self.classes, self.image_size = list(classes), image_size
         self.conv1 = nn.Conv2d(3, 16, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(16)
@@ -93,7 +96,9 @@ def load_model(path: Path | str) -> nn.Module:
         model = ARCHITECTURES[saved["architecture"]](saved["classes"], saved["image_size"])
         model.load_state_dict(saved["weights"])
     except Exception as error:
-        raise Problem(f"{shown(path)} does not hold a model of this version; run notebook 02 to train one.") from error
+        raise Problem(
+            f"{shown(path)} does not hold a model of this version; run notebook 02 to train one."
+        ) from error
     return model.eval()
 
 

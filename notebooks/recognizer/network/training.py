@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..data.loading import Pictures, augment, batches
+from ..progress import progress_bar
 from ..settings import Problem
 from .models import save_model
 
@@ -56,7 +57,9 @@ def fastest_dtype(device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # newer than the oldest torch that will do
+        capabilities = getattr(
+            torch.cpu, "get_capabilities", dict
+        )()  # newer than the oldest torch that will do
         has_bfloat16 = device.type == "cpu" and capabilities.get("avx512_bf16", False)
     return torch.bfloat16 if has_bfloat16 else torch.float32
 
@@ -87,7 +90,10 @@ def predict(model: nn.Module, pictures: Pictures, batch_size: int = 100) -> Tens
     was_training = model.training
     model.eval()
     with torch.no_grad(), autocast(device):
-        found = [probabilities_of(model(images)).cpu() for images, _ in batches(pictures, batch_size, device=device)]
+        found = [
+            probabilities_of(model(images)).cpu()
+            for images, _ in batches(pictures, batch_size, device=device)
+        ]
     model.train(was_training)
     return torch.cat(found)
 
@@ -121,12 +127,15 @@ def fit(
     batch_size = min(batch_size, len(train))
     steps = len(train) // batch_size
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=num_epochs * steps, pct_start=0.2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, lr, total_steps=num_epochs * steps, pct_start=0.2
+    )
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     history = History()
     best = (-1.0, 0.0)
 
-    with tqdm(total=num_epochs * steps * batch_size, unit=" images", mininterval=0.5, smoothing=0.05) as progress:
+    total = num_epochs * steps * batch_size
+    with progress_bar("epoch 1", total, "images", leave=True, smoothing=0.05) as progress:
         try:
             for number in range(1, num_epochs + 1):
                 train_loss, train_accuracy, speed = train_one_epoch(
@@ -140,7 +149,9 @@ def fit(
                     best = (val_accuracy, -val_loss)
                     save_model(model, checkpoint)
                 lr_now = schedule.get_last_lr()[0]
-                epoch = Epoch(number, model, lr_now, train_loss, train_accuracy, val_loss, val_accuracy, speed, is_best)
+                epoch = Epoch(
+                    number, model, lr_now, train_loss, train_accuracy, val_loss, val_accuracy, speed, is_best
+                )
                 history.epochs.append(epoch)
                 progress.set_description(f"epoch {number}/{num_epochs}, val accuracy {val_accuracy:.1%}")
                 for function in after_epoch:
@@ -163,7 +174,7 @@ def train_one_epoch(
     generator: torch.Generator,
     progress: tqdm,
 ) -> tuple[float, float, float]:
-    """One pass over the training images. Returns their mean loss, accuracy (both augmented), and images a second."""
+    """One pass over the training images: their mean loss, accuracy (both augmented), images a second."""
     device = next(model.parameters()).device
     started, count = time.perf_counter(), 0
     loss_sum, correct = torch.zeros(2, device=device)

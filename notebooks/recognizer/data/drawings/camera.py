@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 NEAREST = 0.15  # metres in front of the lens; what is nearer is not painted
+OUTSIDE = -1e4  # a pixel that no picture has
 
 
 class View(NamedTuple):
@@ -30,21 +31,19 @@ class Camera(NamedTuple):
 
     def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Pixels (N×2) and depth in metres (N) of world points (N×3); points behind the lens go far away."""
-        x, y, depth = (points @ self.matrix[:, :3].T + self.matrix[:, 3]).T
-        safe = np.maximum(depth, 1e-3)
-        return np.stack([x / safe, y / safe], axis=1), depth
+        found = points @ self.matrix[:, :3].T + self.matrix[:, 3]
+        return found[:, :2] / np.maximum(found[:, 2:], 1e-3), found[:, 2]
 
-    def line(self, start: tuple, end: tuple) -> np.ndarray:
-        """The two pixels (2×2) of a straight line, cut off where it would pass behind the lens."""
-        ends = np.array([start, end], float)
-        depth = ends @ self.matrix[2, :3] + self.matrix[2, 3]
-        if depth.max() <= NEAREST:
-            return np.full((2, 2), -1e4)
-        for here, there in ((0, 1), (1, 0)):
-            if depth[here] < NEAREST:
-                share = (NEAREST - depth[here]) / (depth[there] - depth[here])
-                ends[here] += share * (ends[there] - ends[here])
-        return self.project(ends)[0]
+    def lines(self, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+        """Pixels (N×2×2) of straight lines between N×3 points, cut off where they would pass behind the lens."""
+        both = np.stack([starts, ends], axis=1)
+        depth = both @ self.matrix[2, :3] + self.matrix[2, 3]
+        other, deeper = both[:, ::-1], depth[:, ::-1]
+        share = np.clip((NEAREST - depth) / np.where(depth < deeper, deeper - depth, np.inf), 0, 1)
+        both = both + share[..., None] * (other - both)
+        pixels = self.project(both.reshape(-1, 3))[0].reshape(-1, 2, 2)
+        pixels[depth.max(axis=1) <= NEAREST] = OUTSIDE
+        return pixels
 
     def horizon(self, size: int) -> np.ndarray:
         """Pixels (2×2) of the horizon at the left and right edge of the picture."""
@@ -57,19 +56,23 @@ class Camera(NamedTuple):
         slope = (y1 - y0) / (x1 - x0)
         return np.array([[0, y0 - slope * x0], [size, y0 + slope * (size - x0)]])
 
-    def ellipse(self, centre: np.ndarray, u: np.ndarray, v: np.ndarray) -> tuple[float, float, float, float, float]:
-        """The exact picture of the circle centre + u cos t + v sin t: (x, y, half-axis, half-axis, angle in radians).
+    def ellipses(self, circles: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> np.ndarray:
+        """The exact pictures of circles (centre, u, v), the points centre + u cos t + v sin t.
 
-        The circle's plane maps to the picture by a homography, and a homography maps a conic to a conic.
+        A row each: x, y, two half-axes, and the angle of the first in radians. The circle's plane maps to the picture
+        by a homography, and a homography maps a conic to a conic.
         """
-        plane = np.stack([np.append(u, 0), np.append(v, 0), np.append(centre, 1)], axis=1)
-        inverse = np.linalg.inv(self.matrix @ plane)
-        conic = inverse.T @ np.diag([1.0, 1.0, -1.0]) @ inverse
-        middle = np.linalg.solve(conic[:2, :2], -conic[:2, 2])
-        level = -(conic[2, 2] + conic[:2, 2] @ middle)
-        values, vectors = np.linalg.eigh(conic[:2, :2] / level)
-        a, b = 1 / np.sqrt(np.abs(values))
-        return float(middle[0]), float(middle[1]), float(a), float(b), float(np.arctan2(vectors[1, 0], vectors[0, 0]))
+        planes = np.zeros((len(circles), 4, 3))
+        for plane, (centre, u, v) in zip(planes, circles):
+            plane[:3] = np.stack([u, v, centre], axis=1)
+        planes[:, 3, 2] = 1
+        inverse = np.linalg.inv(self.matrix @ planes)
+        conic = inverse.transpose(0, 2, 1) @ np.diag([1.0, 1.0, -1.0]) @ inverse
+        middle = np.linalg.solve(conic[:, :2, :2], -conic[:, :2, 2:])[..., 0]
+        level = -(conic[:, 2, 2] + (conic[:, 2, :2] * middle).sum(axis=1))
+        values, vectors = np.linalg.eigh(conic[:, :2, :2] / level[:, None, None])
+        angle = np.arctan2(vectors[:, 1, 0], vectors[:, 0, 0])
+        return np.concatenate([middle, 1 / np.sqrt(np.abs(values)), angle[:, None]], axis=1)
 
 
 def aim(view: View, target: np.ndarray) -> Camera:
@@ -87,11 +90,11 @@ def aim(view: View, target: np.ndarray) -> Camera:
 
 
 def frame(
-    view: View, points: np.ndarray, share: float, filling: float, place: tuple[float, float], size: int
+    view: View, points: np.ndarray, share: float, filling: tuple[float, float], place: tuple[float, float], size: int
 ) -> Camera:
     """A camera whose picture shows `points` (N×3) at the wanted size and place.
 
-    The vehicle covers `share` of the picture's pixels, given that it fills `filling` of its own convex outline;
+    The vehicle covers `share` of the picture's pixels, given how it fills its own convex outline (see `FILLING`).
     `place` (each from -1 to 1) says where in the free space it stands, 0 being the middle.
     """
     camera = aim(view, (points.min(axis=0) + points.max(axis=0)) / 2)
@@ -99,11 +102,11 @@ def frame(
     flat *= (view.stretch**0.5, view.stretch**-0.5)
     outline = cv2.convexHull(flat)[:, 0]
     low, high = outline.min(axis=0), outline.max(axis=0)
-    zoom = size * np.sqrt(share / (filling * cv2.contourArea(outline)))
+    zoom = size * np.sqrt(share / (filling[0] * cv2.contourArea(outline)))
     # Longer than about one and a half pictures, too little of the vehicle would be left to tell what it is.
     zoom = min(zoom, 1.45 * size / (high - low).max())
     room = np.abs(size - zoom * (high - low)) / 2 + 0.04 * size
-    shift = size / 2 + np.array(place) * room - zoom * (low + high) / 2
+    shift = size / 2 + np.array(place) * room - zoom * (low + (0.5, filling[1]) * (high - low))
     inner = np.diag([zoom * view.stretch**0.5, zoom * view.stretch**-0.5, 1.0])
     inner[:2, 2] = shift
     return Camera(camera.position, inner @ camera.matrix)

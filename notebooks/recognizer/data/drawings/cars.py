@@ -401,6 +401,13 @@ def add_tail(shape: Shape, skin: Skin, paint: Paint, dark, random) -> None:
     shape.add(skirt, dark, None, layer=2)
 
 
+def wedge(radius: float, middle: float, half: float) -> np.ndarray:
+    """The gap (6×3) between two spokes of a wheel at the origin, about the angle `middle`."""
+    t = middle + half * np.array([-1, -0.33, 0.33, 1, 0.5, -0.5])
+    r = radius * np.array([0.88, 0.88, 0.88, 0.88, 0.22, 0.22])
+    return np.stack([r * np.cos(t), np.zeros(6), r * np.sin(t)], axis=1)
+
+
 def add_wheels(shape: Shape, skin: Skin, paint: Paint, dark, random) -> None:
     """Four wheels: whole ones behind the body, and in its arches the faces that look at us."""
     car, radius = skin.car, skin.car.wheel_radius
@@ -425,9 +432,7 @@ def add_wheels(shape: Shape, skin: Skin, paint: Paint, dark, random) -> None:
             shape.add(circle(centre, radius)[turn], paint.rubber, "wheel", gloss=0.1, **look)
             shape.add(circle(centre, share * radius)[turn], rim, "wheel", gloss=0.7, **look)
             shape.add(ring(centre, share * radius, (share - 0.05) * radius, 20)[turn], tuple(0.6 * c for c in rim), None, **look)
-            for t in angle + 2 * np.pi * np.arange(spokes) / max(spokes, 1):
-                gap = 0.6 * np.pi / spokes
-                a = arc(centre, (share - 0.08) * radius, 4, t - gap, t + gap)
-                b = arc(centre, 0.22 * share * radius, 2, t - 0.5 * gap, t + 0.5 * gap)[::-1]
-                shape.add(np.concatenate([a, b])[turn], dark, None, **look)
+            if spokes:
+                gaps = [wedge(share * radius, t, 0.6 * np.pi / spokes) for t in angle + 2 * np.pi * np.arange(spokes) / spokes]
+                shape.add((np.array(gaps) + centre)[:, turn], dark, None, **look)
             shape.add(circle(centre, 0.13 * radius, 10)[turn], rim, None, gloss=0.7, **look)

@@ -8,10 +8,10 @@ from .solids import Colour
 
 # Hue, saturation and value of paints, with how often each is met. White, greys and black are the most common.
 PAINTS = (
-    (0.00, 0.00, 0.92, 3.0),
-    (0.60, 0.06, 0.66, 2.5),
-    (0.60, 0.08, 0.38, 2.0),
-    (0.00, 0.00, 0.10, 4.0),
+    (0.00, 0.00, 0.94, 4.5),
+    (0.60, 0.05, 0.74, 3.0),
+    (0.60, 0.08, 0.45, 1.8),
+    (0.00, 0.00, 0.10, 2.8),
     (0.00, 0.88, 0.72, 3.0),
     (0.98, 0.80, 0.42, 1.0),
     (0.60, 0.80, 0.55, 2.5),
@@ -27,11 +27,15 @@ PAINTS = (
 )
 
 
+OFTEN = np.cumsum([paint[3] for paint in PAINTS]) / sum(paint[3] for paint in PAINTS)
+
+
 def any_paint(random: np.random.Generator) -> Colour:
-    table = np.array(PAINTS)
-    h, s, v, _ = table[random.choice(len(table), p=table[:, 3] / table[:, 3].sum())]
-    jitter = random.normal(0, (0.015, 0.08, 0.08))
-    return colorsys.hsv_to_rgb((h + jitter[0]) % 1, np.clip(s + jitter[1] * (s > 0.1), 0, 1), np.clip(v + jitter[2], 0.03, 1))
+    """One of the paints, mixed anew each time."""
+    h, s, v, _ = PAINTS[np.searchsorted(OFTEN, random.random())]
+    hue, saturation, value = random.normal(0, (0.015, 0.08, 0.08))
+    s = s if s < 0.1 else min(max(s + saturation, 0.0), 1.0)  # greys stay grey
+    return colorsys.hsv_to_rgb((h + hue) % 1, s, min(max(v + value, 0.03), 1.0))
 
 
 def grey(random: np.random.Generator, low: float, high: float) -> Colour:

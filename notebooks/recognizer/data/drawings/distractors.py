@@ -8,6 +8,7 @@ from .camera import NEAREST, Camera
 from .colours import any_paint, grey
 
 Random = np.random.Generator
+ROUND = np.array([(np.cos(t), np.sin(t)) for t in np.linspace(0, 2 * np.pi, 11)[:-1]])
 
 
 class Painter(Protocol):
@@ -36,8 +37,7 @@ class Spot:
         self.painter.stroke(self.at(points), width * self.scale, colour)
 
     def disc(self, x: float, y: float, radius: float, colour: tuple) -> None:
-        t = np.linspace(0, 2 * np.pi, 10)
-        self.fill(np.stack([x + radius * np.cos(t), y + radius * np.sin(t)], axis=1), colour)
+        self.fill(ROUND * radius + (x, y), colour)
 
 
 def spot(painter: Painter, camera: Camera, place: np.ndarray) -> Spot | None:

@@ -4,6 +4,7 @@ import zlib
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from typing import NamedTuple
 
 import cv2
@@ -23,8 +24,9 @@ CLASSES = {
     "Bike": {**{kind: build_bicycle for kind in BICYCLES}, **{kind: build_motorbike for kind in MOTORBIKES}},
     "Car": {kind: build_car for kind in CARS},
 }
-# Share of its own convex outline that a vehicle fills, so that both classes cover as much of a picture.
-FILLING = {build_bicycle: 0.6, build_motorbike: 0.72, build_car: 0.95}
+# How a vehicle fills its own outline, so that both classes cover as much of a picture, and as much of its upper half:
+# the share of the convex outline that it covers, and where its middle lies, from the top (0) to the bottom (1).
+FILLING = {build_bicycle: (0.57, 0.57), build_motorbike: (0.64, 0.57), build_car: (0.97, 0.46)}
 
 
 class Drawing(NamedTuple):
@@ -33,7 +35,7 @@ class Drawing(NamedTuple):
     image: np.ndarray  # uint8, size×size×3, RGB
     parts: np.ndarray  # uint8, size×size, index into PARTS
     kind: str
-    wheels: tuple[tuple[float, float, float, float, float], ...]  # ellipses: x, y, two half-axes in pixels, angle
+    wheels: np.ndarray  # a row an ellipse: x, y, two half-axes in pixels, angle of the first in radians
     view: View
     scene: str
     jpeg: bytes  # the file whose pixels `image` holds
@@ -47,11 +49,13 @@ def draw(class_name: str, index: int, *, seed: int = 0, size: int = 160) -> Draw
     kinds = CLASSES[class_name]
     kind = list(kinds)[random.integers(len(kinds))]
     shape = kinds[kind](kind, random)
+    points = shape.all_points()
+    length = float(np.ptp(points[:, 0]))
 
-    view = any_view(random, shape.all_points())
+    view = any_view(random, length)
     share = random.uniform(*((0.12, 0.3) if random.random() < 0.12 else (0.28, 0.8))) ** 2
     place = tuple(np.clip(random.normal(0, (0.5, 0.4)), -1, 1))
-    camera = frame(view, shape.all_points(), share, FILLING[kinds[kind]], place, size)
+    camera = frame(view, points, share, FILLING[kinds[kind]], place, size)
     light = any_light(random)
 
     scene, scene_name = paint_scene(camera, size, random)
@@ -59,23 +63,24 @@ def draw(class_name: str, index: int, *, seed: int = 0, size: int = 160) -> Draw
     canvas = Canvas(size)
     canvas.colours[:] = cv2.resize(scene, (size * FINE, size * FINE), interpolation=cv2.INTER_LINEAR)
     paint(canvas, shape, camera, light)
-    add_before(canvas, camera, float(np.ptp(shape.all_points()[:, 0])) / 2, random)
+    add_before(canvas, camera, length / 2, random)
     if random.random() < 0.15:
         add_writing(canvas, random)
     picture, parts = canvas.shrink()
     image, jpeg = photograph(picture, random)
-    wheels = tuple(camera.ellipse(*wheel) for wheel in shape.wheels)
-    return Drawing(image, parts, kind, wheels, view, scene_name, jpeg)
+    return Drawing(image, parts, kind, camera.ellipses(shape.wheels), view, scene_name, jpeg)
 
 
-def any_view(random: np.random.Generator, points: np.ndarray) -> View:
-    """From the side, from three quarters, or nearly from the front or the back; left and right alike."""
+def any_view(random: np.random.Generator, length: float) -> View:
+    """From the side, from three quarters, or nearly from the front or the back; left and right alike.
+
+    `length` of the vehicle, in metres, because one steps back for a larger one.
+    """
     side, quarter, front = 0.36, 0.46, 0.18
     which = random.choice(3, p=(side, quarter, front))
     yaw = np.radians((90 + random.normal(0, 10), random.uniform(25, 75), abs(random.normal(0, 14)))[which])
     if random.random() < 0.3:
         yaw = np.pi - yaw  # the rear instead of the front
-    length = np.ptp(points[:, 0])
     return View(
         yaw=float(yaw * random.choice([-1, 1])),
         pitch=float(np.radians(abs(random.normal(6, 7)) + 1)),
@@ -93,5 +98,7 @@ def draw_many(
     if workers == 1:
         yield from map(one, range(count))
         return
-    with ProcessPoolExecutor(workers, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+    # Forked processes would inherit the locks of OpenCV's and PyTorch's threads and could wait for them for ever.
+    context = get_context("spawn")
+    with ProcessPoolExecutor(workers, context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
         yield from pool.map(one, range(count), chunksize=16)

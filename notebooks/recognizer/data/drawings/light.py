@@ -5,7 +5,7 @@ import numpy as np
 
 from .camera import Camera
 from .painting import Light
-from .solids import Shape
+from .solids import NO_PART, Shape
 
 Random = np.random.Generator
 
@@ -32,7 +32,6 @@ def any_light(random: Random) -> Light:
 def cast_shadow(picture: np.ndarray, shape: Shape, camera: Camera, light: Light) -> None:
     """Darken the ground (uint8, H×W×3, in place) where the vehicle keeps the light away."""
     size = len(picture)
-    counts = [len(points) for points in shape.points]
     points = np.concatenate(shape.points)
     slide = points[:, 2:3] / light.direction[2] * light.direction
     sun, under = np.zeros((size, size), np.uint8), np.zeros((size, size), np.uint8)
@@ -40,10 +39,11 @@ def cast_shadow(picture: np.ndarray, shape: Shape, camera: Camera, light: Light)
     pixels[depth < 0.1] = -1e4
     pixels = np.clip(pixels, -5000, 5000).astype(np.float32)
     start = 0
-    for count in counts:
-        hull = cv2.convexHull(pixels[start : start + count]).astype(np.int32)
-        cv2.fillConvexPoly(sun, hull, 255)
-        start += count
+    for part, look in zip(shape.points, shape.looks):
+        if look.part != NO_PART:  # details lie on something that throws a shadow already
+            hull = cv2.convexHull(pixels[start : start + len(part)]).astype(np.int32)
+            cv2.fillConvexPoly(sun, hull, 255)
+        start += len(part)
     # Right under the vehicle it is dark in any light.
     foot = points[points[:, 2] < 0.45] * (0.96, 0.9, 0)
     flat, depth = camera.project(foot)
@@ -52,8 +52,8 @@ def cast_shadow(picture: np.ndarray, shape: Shape, camera: Camera, light: Light)
         cv2.fillConvexPoly(under, hull, 255)
     sun = cv2.GaussianBlur(sun, (0, 0), 0.5 + light.softness * size)
     under = cv2.GaussianBlur(under, (0, 0), 0.5 + 0.02 * size)
-    dark = 1 - light.shadow * np.maximum(sun * np.float32(light.diffuse / 0.7), under * np.float32(0.8)) / 255
-    picture[:] = (picture * np.clip(dark, 0.1, 1)[..., None]).astype(np.uint8)
+    dark = np.maximum(cv2.convertScaleAbs(sun, alpha=light.shadow * light.diffuse / 0.7), cv2.convertScaleAbs(under, alpha=0.8 * light.shadow))
+    picture[:] = cv2.multiply(picture, cv2.merge([255 - dark] * 3), scale=1 / 255)
 
 
 def photograph(picture: np.ndarray, random: Random) -> tuple[np.ndarray, bytes]:
@@ -74,7 +74,7 @@ def photograph(picture: np.ndarray, random: Random) -> tuple[np.ndarray, bytes]:
     table = table * np.exp(random.normal(0, 0.05, 3)) * np.exp(random.normal(0, 0.12))
     pixels = cv2.LUT(image, (255 * table).clip(0, 255).astype(np.uint8)[None])
     if random.random() < 0.6:
-        grain = random.standard_normal(image.shape, np.float32) * np.float32(255 * random.exponential(0.02))
+        grain = random.standard_normal((*image.shape[:2], 1), np.float32) * np.float32(255 * random.exponential(0.02))
         pixels = (pixels + grain).clip(0, 255).astype(np.uint8)
     quality = int(random.integers(45, 96))
     file = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]

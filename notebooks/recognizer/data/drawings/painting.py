@@ -8,7 +8,7 @@ import numpy as np
 from .camera import NEAREST, Camera
 from .solids import NO_PART, Shape
 
-FINE = 3  # the canvas has FINE × FINE pixels for each pixel of the picture
+FINE = 2  # the canvas has FINE × FINE pixels for each pixel of the picture
 
 
 class Light(NamedTuple):
@@ -102,7 +102,7 @@ def paint(canvas: Canvas, shape: Shape, camera: Camera, light: Light) -> None:
         corner = corners[starts[i] : starts[i] + counts[i]]
         if tubes[i]:
             cv2.polylines(canvas.colours, [corner], False, bytes_[i], thickness[i])
-            if thickness[i] > 4:
+            if thickness[i] > 3:
                 bright = [min(255, int(c * 1.25 + 70 * shiny[i] + 8)) for c in bytes_[i]]
                 lifted = corner - (thickness[i] // 6, thickness[i] // 5)
                 cv2.polylines(canvas.colours, [lifted.astype(np.int32)], False, bright, max(1, thickness[i] // 3))

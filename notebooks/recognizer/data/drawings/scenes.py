@@ -1,103 +1,15 @@
 """Where a vehicle stands: studio, wall, street, trees, field, hall. The same for every class."""
 
-from typing import Callable
+from collections.abc import Callable
 
 import cv2
 import numpy as np
 
+from .backdrop import EVERYWHERE, Backdrop, Plane, Random, noise
 from .camera import NEAREST, Camera
 from .colours import any_paint, grey
 from .distractors import add_behind
 from .painting import as_bytes
-
-Random = np.random.Generator
-SHIFT = 3  # fractional bits of OpenCV's coordinates
-
-
-class Backdrop:
-    """A picture (uint8, size×size×3) that a scene is painted on, and the camera that both look through."""
-
-    def __init__(self, size: int, camera: Camera) -> None:
-        self.size, self.camera = size, camera
-        self.picture = np.zeros((size, size, 3), np.uint8)
-
-    def fill(self, pixels: np.ndarray, colour: tuple) -> None:
-        points = np.clip(np.asarray(pixels, float) * 2**SHIFT, -(2**20), 2**20).astype(np.int32)
-        cv2.fillPoly(self.picture, [points], as_bytes(colour), cv2.LINE_AA, SHIFT)
-
-    def stroke(self, pixels: np.ndarray, width: float, colour: tuple) -> None:
-        points = np.clip(np.asarray(pixels, float) * 2**SHIFT, -(2**20), 2**20).astype(np.int32)
-        cv2.polylines(self.picture, [points], False, as_bytes(colour), max(1, round(width)), cv2.LINE_AA, SHIFT)
-
-    def disc(self, x: float, y: float, radius: float, colour: tuple) -> None:
-        scale = 2**SHIFT
-        cv2.circle(self.picture, (int(x * scale), int(y * scale)), int(max(radius, 0.5) * scale), as_bytes(colour), -1,
-                   cv2.LINE_AA, SHIFT)  # fmt: skip
-
-    def below(self, edge: np.ndarray) -> np.ndarray:
-        """Where (bool, size×size) the picture lies under a line given by its two ends, extended to both sides."""
-        (x0, y0), (x1, y1) = edge
-        slope = (y1 - y0) / (x1 - x0 if abs(x1 - x0) > 1e-6 else 1e-6)
-        rows, columns = np.arange(self.size)[:, None], np.arange(self.size)
-        return rows + 0.5 > y0 + slope * (columns + 0.5 - x0)
-
-    def texture(self, where: np.ndarray, low: tuple, high: tuple, amount: np.ndarray) -> None:
-        """Mix two colours by `amount` (size×size, 0 to 1) inside `where` (bool, size×size)."""
-        steps = np.linspace(0, 1, 256)[:, None]
-        colours = (255 * ((1 - steps) * low + steps * np.asarray(high))).clip(0, 255).astype(np.uint8)
-        chosen = cv2.convertScaleAbs(np.maximum(amount, 0), alpha=255)
-        mixed = cv2.LUT(cv2.merge([chosen] * 3), colours[None])
-        cv2.copyTo(mixed, where.view(np.uint8), self.picture)
-
-
-def noise(random: Random, size: int, *cells: tuple[int, float]) -> np.ndarray:
-    """Smooth random field (float32, size×size, mean 0): for each (cells across, strength) one layer."""
-    field = np.zeros((size, size), np.float32)
-    for count, strength in cells:
-        grid = random.standard_normal((count, count), np.float32) * np.float32(strength)
-        field += cv2.resize(grid, (size, size), interpolation=cv2.INTER_LINEAR)
-    return field
-
-
-def away(camera: Camera, distance: float, turn: float) -> tuple[np.ndarray, np.ndarray]:
-    """A vertical plane behind the vehicle: a point on the ground and the direction along it.
-
-    The plane runs along the vehicle or across it, whichever faces the camera more, and is turned by `turn`.
-    """
-    x, y = camera.position[:2]
-    normal = np.array([0.0, -np.sign(y), 0]) if abs(y) > 0.6 * abs(x) else np.array([-np.sign(x), 0.0, 0])
-    c, s = np.cos(turn), np.sin(turn)
-    normal = np.array([c * normal[0] - s * normal[1], s * normal[0] + c * normal[1], 0])
-    return normal * distance, np.array([-normal[1], normal[0], 0])
-
-
-class Plane:
-    """A wall: coordinates (along, up) in metres to pixels."""
-
-    def __init__(self, backdrop: Backdrop, base: np.ndarray, along: np.ndarray) -> None:
-        self.backdrop, self.base, self.along = backdrop, base, along
-
-    def at(self, t: float, z: float) -> np.ndarray:
-        return self.base + t * self.along + (0, 0, z)
-
-    def edge(self, z: float) -> np.ndarray:
-        return self.backdrop.camera.line(self.at(-60, z), self.at(60, z))
-
-    def rectangle(self, t0: float, t1: float, z0: float, z1: float, colour: tuple) -> None:
-        corners = np.array([self.at(t0, z0), self.at(t1, z0), self.at(t1, z1), self.at(t0, z1)])
-        pixels, depth = self.backdrop.camera.project(corners)
-        if depth.min() > NEAREST:
-            self.backdrop.fill(pixels, colour)
-
-    def line(self, t0: float, z0: float, t1: float, z1: float, colour: tuple, width: float = 1.0) -> None:
-        self.backdrop.stroke(self.backdrop.camera.line(self.at(t0, z0), self.at(t1, z1)), width, colour)
-
-    def visible(self) -> tuple[float, float]:
-        """The stretch (from, to) of the wall's foot that may be seen, at most 30 m either way."""
-        ts = np.linspace(-30, 30, 121)
-        pixels, depth = self.backdrop.camera.project(self.base + ts[:, None] * self.along)
-        seen = ts[(depth > NEAREST) & (pixels[:, 0] > -20) & (pixels[:, 0] < self.backdrop.size + 20)]
-        return (float(seen.min()), float(seen.max())) if len(seen) else (-3.0, 3.0)
 
 
 def studio(b: Backdrop, random: Random) -> None:
@@ -107,7 +19,7 @@ def studio(b: Backdrop, random: Random) -> None:
     far, near = np.array(colour), np.array(colour) * (1.0 if tone == 0 and random.random() < 0.6 else random.uniform(0.7, 1.1))
     horizon = b.camera.horizon(b.size)[:, 1].mean() / b.size
     down = np.linspace(0, 1, b.size)[:, None] - horizon - random.uniform(0, 0.3)
-    b.texture(np.ones((b.size, b.size), bool), far, near, np.repeat(0.5 + down * random.uniform(1.5, 6), b.size, axis=1))
+    b.texture(b.below(EVERYWHERE), far, near, np.repeat(0.5 + down * random.uniform(1.5, 6), b.size, axis=1))
     if tone and random.random() < 0.5:  # light falls off towards the corners
         d = np.linspace(-1, 1, b.size) ** 2
         fade = 1 - random.uniform(0.1, 0.5) * np.clip(d[:, None] + d, 0, 1.4)
@@ -122,7 +34,7 @@ def sky(b: Backdrop, random: Random) -> None:
     horizon = max(b.camera.horizon(b.size)[:, 1].mean() / b.size, 0.2)
     amount = np.linspace(0, 1 / horizon, b.size)[:, None]
     clouds = noise(random, b.size, (4, 0.3), (9, 0.2), (20, 0.1))
-    b.texture(np.ones((b.size, b.size), bool), top, low, amount + np.clip(clouds, 0, 1) * random.uniform(0, 1.5))
+    b.texture(b.below(EVERYWHERE), top, low, amount + np.clip(clouds, 0, 1) * random.uniform(0, 1.5))
 
 
 def ground(b: Backdrop, random: Random, where: np.ndarray, kind: str | None = None) -> None:
@@ -140,14 +52,13 @@ def ground(b: Backdrop, random: Random, where: np.ndarray, kind: str | None = No
     field = noise(random, b.size, (5, 0.2), (24, 0.6 * fine), (b.size // 3, 0.8 * fine), (b.size, fine))
     b.texture(where, low, high, 0.5 + field)
     if kind in ("paving", "floor") and random.random() < 0.8:
-        tile, seam = random.uniform(0.3, 1.2), tuple(0.75 * c for c in low)
+        tile, turn, seam = random.uniform(0.3, 1.2), random.uniform(0, 0.6), tuple(0.75 * c for c in low)
         kept = b.picture.copy()
-        turn = random.uniform(0, 0.6)
         u, v = np.array([np.cos(turn), np.sin(turn), 0]), np.array([-np.sin(turn), np.cos(turn), 0])
-        for k in range(-8, 9):
-            for one, two in ((u, v), (v, u)):
-                b.stroke(b.camera.line(k * tile * one - 20 * two, k * tile * one + 20 * two), 1, seam)
-        np.copyto(b.picture, kept, where=~where[..., None])
+        steps = tile * np.arange(-8, 9)[:, None]
+        for one, two in ((u, v), (v, u)):
+            b.strokes(b.camera.lines(steps * one - 20 * two, steps * one + 20 * two), 1, seam)
+        cv2.copyTo(kept, 1 - where, b.picture)
 
 
 def foliage(b: Backdrop, random: Random, where: np.ndarray) -> None:
@@ -161,103 +72,102 @@ def foliage(b: Backdrop, random: Random, where: np.ndarray) -> None:
 
 def wall(b: Backdrop, random: Random) -> None:
     """The vehicle stands before a wall: plaster, brick, stone, boards, a fence or a shutter."""
-    base, along = away(b.camera, random.uniform(0.6, 3.0), random.normal(0, 0.12))
-    plane = Plane(b, base, along)
-    everywhere = np.ones((b.size, b.size), bool)
-    below = b.below(plane.edge(0))
+    plane = Plane(b, random.uniform(0.6, 3.0), random.normal(0, 0.12))
     kind = str(random.choice(["plaster", "brick", "stone", "boards", "fence", "shutter"]))
     colour = np.array(any_paint(random)) * 0.35 + np.array(grey(random, 0.15, 0.7))
     left, right = plane.visible()
+    near = np.clip((left, right), -5, 5)
     if kind == "fence":
-        foliage(b, random, everywhere)
+        foliage(b, random, b.below(EVERYWHERE))
     else:
         patchy = noise(random, b.size, (3, 0.2), (12, 0.12), (b.size // 2, 0.12), (b.size, 0.12))
-        b.texture(everywhere, 0.8 * colour, 1.1 * colour, 0.5 + patchy)
+        b.texture(b.below(EVERYWHERE), 0.8 * colour, 1.1 * colour, 0.5 + patchy)
     seam = tuple(colour * random.choice([0.7, 1.25]))
     if kind == "brick":
-        course = random.uniform(0.1, 0.25)
-        for k in range(1, 22):
-            plane.line(left, k * course, right, k * course, seam)
-            for t in np.arange(max(left, -5), min(right, 5), 3 * course) + (k % 2) * 1.5 * course:
-                plane.line(t, k * course, t, (k - 1) * course, seam)
+        high = random.uniform(0.1, 0.25)
+        courses = [(left, k * high, right, k * high) for k in range(1, 22)]
+        joints = [(t, k * high, t, (k - 1) * high) for k in range(1, 22)
+                  for t in np.arange(*near, 3 * high) + (k % 2) * 1.5 * high]  # fmt: skip
+        plane.lines(courses + joints, seam)
     elif kind == "stone":
-        for _ in range(70):
-            t, z, w = random.uniform(max(left, -5), min(right, 5)), random.uniform(0, 3), random.uniform(0.1, 0.35)
-            plane.rectangle(t, t + w, z, z + 0.6 * w, tuple(colour * random.uniform(0.65, 1.3)))
-    elif kind in ("boards", "fence"):
+        t, z, w = random.uniform((near[0], 0, 0.1), (near[1], 3, 0.35), (70, 3)).T
+        tones = colour * random.uniform(0.65, 1.3, (70, 1))
+        plane.rectangles(np.stack([t, t + w, z, z + 0.6 * w], axis=1), tones)
+    elif kind == "boards":
         step = random.uniform(0.12, 0.4)
-        for t in np.arange(max(left, -20 * step), min(right, 20 * step), step):
-            if kind == "fence":
-                plane.rectangle(t, t + 0.2 * step, 0, 1.3, tuple(colour))
-            else:
-                plane.line(t, 0, t, 4, seam)
-        if kind == "fence":
-            for z in (0.15, 1.15):
-                plane.rectangle(left, right, z, z + 0.06, tuple(colour))
+        plane.lines([(t, 0, t, 4) for t in np.arange(*np.clip((left, right), -20 * step, 20 * step), step)], seam)
+    elif kind == "fence":
+        step = random.uniform(0.12, 0.4)
+        pales = [(t, t + 0.2 * step, 0, 1.3) for t in np.arange(*np.clip((left, right), -20 * step, 20 * step), step)]
+        rails = [(left, right, z, z + 0.06) for z in (0.15, 1.15)]
+        plane.rectangles(pales + rails, [colour] * (len(pales) + 2))
     elif kind == "shutter":
-        for z in np.arange(0.1, 4, random.uniform(0.1, 0.3)):
-            plane.line(left, z, right, z, seam)
-    if random.random() < 0.4 and kind not in ("fence", "shutter"):
+        plane.lines([(left, z, right, z) for z in np.arange(0.1, 4, random.uniform(0.1, 0.3))], seam)
+    if random.random() < 0.4 and kind not in ("fence", "shutter"):  # a door or a window
         t, w, z = random.uniform(-3, 2), random.uniform(0.6, 1.6), random.choice([0.0, 0.8])
-        plane.rectangle(t, t + w, z, z + random.uniform(1.0, 2.0), tuple(colour * random.uniform(0.2, 1.6)))
-    ground(b, random, below)
+        plane.rectangles([(t, t + w, z, z + random.uniform(1.0, 2.0))], [colour * random.uniform(0.2, 1.6)])
+    ground(b, random, b.below(plane.edge(0)))
 
 
 def street(b: Backdrop, random: Random) -> None:
-    """Houses with windows, hedges or trees across the road; kerb and road markings."""
+    """Houses and hedges across the road; kerb and road markings."""
     sky(b, random)
-    base, along = away(b.camera, random.uniform(4, 16), random.normal(0, 0.2))
-    plane = Plane(b, base, along)
-    below = b.below(plane.edge(0))
+    distance, turn = random.uniform(4, 16), random.normal(0, 0.2)
+    plane = Plane(b, distance, turn)
     ground(b, random, b.below(b.camera.horizon(b.size)), str(random.choice(["asphalt", "asphalt", "paving", "earth"])))
-    ground_kept = b.picture.copy()
+    road = b.picture.copy()
     left, right = plane.visible()
     t = left - random.uniform(0, 6)
     while t < right:
-        width, height = random.uniform(4, 11), random.uniform(3.5, 12)
-        if random.random() < 0.3:
-            hedge = np.zeros((b.size, b.size), np.uint8)
-            edge = b.camera.project(np.array([plane.at(t + s * width, z) for s, z in
-                                              ((0, 0), (0, 1.5), (0.3, 2.4), (0.7, 2), (1, 1.4), (1, 0))]))  # fmt: skip
-            if edge[1].min() > NEAREST:
-                cv2.fillPoly(hedge, [np.clip(edge[0], -999, 999).astype(np.int32)], 1)
-                foliage(b, random, hedge > 0)
-        else:
-            colour = np.array(any_paint(random)) * 0.4 + np.array(grey(random, 0.3, 0.65))
-            plane.rectangle(t, t + width, 0, height, tuple(colour))
-            pane = grey(random, 0.08, 0.45)
-            columns = int(random.integers(2, 5))
-            for z in np.arange(0.9, height - 1.6, 2.9):
-                for c in range(columns):
-                    x = t + (c + 0.28) * width / columns
-                    plane.rectangle(x, x + 0.44 * width / columns, z, z + 1.4, pane)
+        width = random.uniform(4, 11)
+        (hedge if random.random() < 0.3 else house)(b, plane, t, width, random)
         t += width + random.choice([0, 0, 2])
-    np.copyto(b.picture, ground_kept, where=below[..., None])
-    out = base / np.linalg.norm(base)
-    for distance, colour, width in ((random.uniform(1.5, 3.5), grey(random, 0.6, 0.8), 0.15), (-1.6, (0.9, 0.9, 0.88), 0.12)):
+    cv2.copyTo(road, b.below(plane.edge(0)), b.picture)
+    for near, colour, wide in ((random.uniform(1.5, 3.5), grey(random, 0.6, 0.8), 0.15), (-1.6, (0.9, 0.9, 0.88), 0.12)):
         if random.random() < 0.6:
-            kerb = Plane(b, out * distance, along)
-            a, c = kerb.edge(0), b.camera.line(kerb.at(60, 0) + width * out, kerb.at(-60, 0) + width * out)
-            b.fill(np.concatenate([a, c]), colour)
+            edges = Plane(b, near, turn).edge(0), Plane(b, near + wide, turn).edge(0)[::-1]
+            b.fill(np.concatenate(edges), colour)
     grain = noise(random, b.size, (b.size, 9), (b.size // 3, 8))
     b.picture[:] = np.clip(b.picture + grain[..., None], 0, 255).astype(np.uint8)
 
 
+def house(b: Backdrop, plane: Plane, start: float, width: float, random: Random) -> None:
+    """A front with rows of windows, and sometimes a gable."""
+    colour = np.array(any_paint(random)) * 0.4 + np.array(grey(random, 0.3, 0.65))
+    height, columns, pane = random.uniform(3.5, 12), int(random.integers(2, 5)), grey(random, 0.08, 0.45)
+    if random.random() < 0.4:
+        roof = [(start - 0.3, height), (start + width / 2, height + random.uniform(1, 3)), (start + width + 0.3, height)]
+        plane.fill(roof, (0.5, 0.25, 0.18) if random.random() < 0.6 else grey(random, 0.2, 0.4))
+    plane.rectangles([(start, start + width, 0, height)], [colour])
+    step = width / columns
+    windows = np.array([(start + (c + 0.28) * step, start + (c + 0.72) * step, z, z + 1.4)
+                        for z in np.arange(0.9, height - 1.6, 2.9) for c in range(columns)]).reshape(-1, 4)  # fmt: skip
+    plane.rectangles(windows + (-0.1, 0.1, -0.1, 0.1), [1.25 * colour] * len(windows))
+    plane.rectangles(windows, [pane] * len(windows))
+
+
+def hedge(b: Backdrop, plane: Plane, start: float, width: float, random: Random) -> None:
+    """Leaves between two houses."""
+    outline = np.array([(0, 0), (0, 1.5), (0.3, 2.4), (0.7, 2), (1, 1.4), (1, 0)]) * (width, random.uniform(0.7, 2)) + (start, 0)
+    pixels, depth = b.camera.project(plane.at(outline))
+    if depth.min() > NEAREST:
+        where = np.zeros((b.size, b.size), np.uint8)
+        cv2.fillPoly(where, [np.clip(pixels, -999, 999).astype(np.int32)], 1)
+        foliage(b, random, where)
+
+
 def trees(b: Backdrop, random: Random) -> None:
     """A park: leaves behind, trunks between, grass or a path below."""
-    foliage(b, random, np.ones((b.size, b.size), bool))
-    base, along = away(b.camera, random.uniform(2.5, 12), random.normal(0, 0.2))
-    plane = Plane(b, base, along)
+    foliage(b, random, b.below(EVERYWHERE))
+    plane = Plane(b, random.uniform(2.5, 12), random.normal(0, 0.2))
     if random.random() < 0.4:
-        sky_line = plane.edge(random.uniform(2.5, 6))
-        kept = b.picture.copy()
+        leaves, tops = b.picture.copy(), plane.edge(random.uniform(2.5, 6))
         sky(b, random)
-        wavy = b.below(sky_line + np.array([0, 1]) * random.normal(0, 3, (2, 1)))
-        np.copyto(b.picture, kept, where=(wavy | (noise(random, b.size, (8, 1), (24, 1)) > 1.6))[..., None])
-    bark = (0.22, 0.17, 0.12) if random.random() < 0.7 else (0.6, 0.57, 0.5)
-    for _ in range(random.integers(0, 6)):
-        t, w = random.uniform(-6, 6), random.uniform(0.1, 0.35)
-        plane.rectangle(t, t + w, 0, 7, tuple(random.uniform(0.7, 1.3) * np.array(bark)))
+        cv2.copyTo(leaves, b.below(tops) | (noise(random, b.size, (8, 1), (24, 1)) > 1.6).view(np.uint8), b.picture)
+    bark = np.array((0.22, 0.17, 0.12) if random.random() < 0.7 else (0.6, 0.57, 0.5))
+    count = random.integers(0, 6)
+    t, w = random.uniform((-6, 0.1), (6, 0.35), (count, 2)).T
+    plane.rectangles(np.stack([t, t + w, 0 * t, 0 * t + 7], axis=1), bark * random.uniform(0.7, 1.3, (count, 1)))
     ground(b, random, b.below(plane.edge(0)), str(random.choice(["grass", "grass", "earth", "gravel", "asphalt"])))
 
 
@@ -282,10 +192,7 @@ def hall(b: Backdrop, random: Random) -> None:
     for _ in range(random.integers(6, 22)):
         x, y, w, h = random.uniform((-0.1, -0.1, 0.03, 0.05), (1.0, 0.8, 0.4, 0.5)) * b.size
         colour = any_paint(random) if random.random() < 0.5 else grey(random, 0.05, 0.95)
-        if random.random() < 0.7:
-            b.fill([(x, y), (x + w, y), (x + w, y + h), (x, y + h)], colour)
-        else:
-            b.disc(x, y, 0.3 * w, colour)
+        b.fill(np.array([(x, y), (x + w, y), (x + w, y + h), (x, y + h)]), colour)
     ground(b, random, b.below(b.camera.horizon(b.size) + (0, random.uniform(0, 0.15) * b.size)), "floor")
     blur = random.uniform(0.003, 0.03) * b.size
     b.picture[:] = cv2.GaussianBlur(b.picture, (0, 0), blur)

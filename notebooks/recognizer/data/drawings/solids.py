@@ -33,12 +33,28 @@ class Wheel(NamedTuple):
     v: np.ndarray
 
 
+class Look(NamedTuple):
+    """How the rows of one `add` look: so many faces or tubes with so many corners each."""
+
+    rows: int
+    corners: int
+    red: float
+    green: float
+    blue: float
+    part: int
+    gloss: float
+    width: float
+    layer: int
+    two_sided: bool
+    ghost: bool
+
+
 class Shape:
     """A list of faces and tubes. Rows of one `add` share their look; the painter sorts them by depth."""
 
     def __init__(self) -> None:
         self.points: list[np.ndarray] = []  # corners of all rows of one `add`, one after another: M×3
-        self.looks: list[tuple] = []  # rows, corners of each, red, green, blue, part, gloss, width, layer, two-sided, ghost
+        self.looks: list[Look] = []
         self.anchors: list[np.ndarray] = []  # NaN where rows are sorted by their own middle
         self.wheels: list[Wheel] = []
 
@@ -66,7 +82,7 @@ class Shape:
         rows, corners = points.shape[:2]
         label = NO_PART if part is None else PARTS.index(part)
         self.points.append(points.reshape(-1, 3))
-        self.looks.append((rows, corners, *colour, label, gloss, width, layer, two_sided, ghost))
+        self.looks.append(Look(rows, corners, *colour, label, gloss, width, layer, two_sided, ghost))
         self.anchors.append(NOWHERE if anchor is None else anchor)
 
     def turn(self, since: int, rotation: np.ndarray, origin: np.ndarray, wheels_since: int = 0) -> None:

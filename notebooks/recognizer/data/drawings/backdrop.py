@@ -1,0 +1,110 @@
+"""What scenes are painted on, and with: flat areas, lines, textures, and walls that stand in perspective."""
+
+import cv2
+import numpy as np
+
+from .camera import NEAREST, Camera
+from .painting import as_bytes
+
+Random = np.random.Generator
+SHIFT = 3  # bits behind the binary point of OpenCV's coordinates
+EVERYWHERE = np.array([[0.0, -1.0], [1.0, -1.0]])  # a line above every picture
+
+
+class Backdrop:
+    """A picture (uint8, size×size×3) that a scene is painted on, and the camera that both look through."""
+
+    def __init__(self, size: int, camera: Camera) -> None:
+        self.size, self.camera = size, camera
+        self.picture = np.zeros((size, size, 3), np.uint8)
+
+    def fill(self, pixels: np.ndarray, colour: tuple) -> None:
+        """Fill a polygon of N×2 pixels."""
+        cv2.fillPoly(self.picture, [with_fraction(pixels)], as_bytes(colour), cv2.LINE_AA, SHIFT)
+
+    def stroke(self, pixels: np.ndarray, width: float, colour: tuple) -> None:
+        """Draw a line `width` pixels wide along N×2 pixels."""
+        self.strokes(pixels[None], width, colour)
+
+    def strokes(self, lines: np.ndarray, width: float, colour: tuple) -> None:
+        """Draw several lines, lines×N×2 pixels."""
+        thickness = max(1, round(width))
+        cv2.polylines(self.picture, list(with_fraction(lines)), False, as_bytes(colour), thickness, cv2.LINE_AA, SHIFT)
+
+    def below(self, edge: np.ndarray) -> np.ndarray:
+        """Where (uint8 0 or 1, size×size) the picture lies under a line given by its two ends, prolonged both ways."""
+        (x0, y0), (x1, y1) = edge
+        slope = (y1 - y0) / (x1 - x0 if abs(x1 - x0) > 1e-6 else 1e-6)
+        rows, columns = np.arange(self.size)[:, None], np.arange(self.size)
+        return (rows > y0 + slope * (columns - x0)).view(np.uint8)
+
+    def texture(self, where: np.ndarray, low: tuple, high: tuple, amount: np.ndarray) -> None:
+        """Mix two colours by `amount` (float, size×size, 0 to 1) wherever `where` (uint8, size×size) is not 0."""
+        steps = np.linspace(0, 1, 256)[:, None]
+        colours = (255 * ((1 - steps) * low + steps * np.asarray(high))).clip(0, 255).astype(np.uint8)
+        chosen = cv2.convertScaleAbs(np.maximum(amount, 0), alpha=255)
+        cv2.copyTo(cv2.LUT(cv2.merge([chosen] * 3), colours[None]), where, self.picture)
+
+
+def with_fraction(pixels: np.ndarray) -> np.ndarray:
+    """Pixels as OpenCV's whole numbers with SHIFT bits of fraction; what is far outside comes nearer, or it overflows."""
+    return np.clip(np.asarray(pixels) * 2**SHIFT, -(2**20), 2**20).astype(np.int32)
+
+
+def noise(random: Random, size: int, *cells: tuple[int, float]) -> np.ndarray:
+    """Smooth random field (float32, size×size, mean 0): for each (cells across, strength) one layer."""
+    field = np.zeros((size, size), np.float32)
+    for count, strength in cells:
+        grid = random.standard_normal((count, count), np.float32)
+        field = cv2.scaleAdd(cv2.resize(grid, (size, size), interpolation=cv2.INTER_LINEAR), strength, field)
+    return field
+
+
+class Plane:
+    """A wall behind the vehicle: coordinates in metres along its foot and up.
+
+    It runs along the vehicle or across it, whichever faces the camera more, and is turned by `turn`.
+    """
+
+    def __init__(self, backdrop: Backdrop, distance: float, turn: float = 0.0) -> None:
+        self.backdrop = backdrop
+        x, y = backdrop.camera.position[:2]
+        ahead = np.array([0.0, -np.sign(y)]) if abs(y) > 0.6 * abs(x) else np.array([-np.sign(x), 0.0])
+        c, s = np.cos(turn), np.sin(turn)
+        self.ahead = np.array([c * ahead[0] - s * ahead[1], s * ahead[0] + c * ahead[1], 0])
+        self.base, self.along = self.ahead * distance, np.array([-self.ahead[1], self.ahead[0], 0])
+
+    def at(self, points: np.ndarray) -> np.ndarray:
+        """World points (N×3) of N×2 points of the wall."""
+        points = np.asarray(points, float)
+        return self.base + points[:, :1] * self.along + points[:, 1:] * (0, 0, 1)
+
+    def edge(self, height: float) -> np.ndarray:
+        """Pixels (2×2) of the level line at a height."""
+        return self.backdrop.camera.lines(self.at([(-60, height)]), self.at([(60, height)]))[0]
+
+    def fill(self, points: np.ndarray, colour: tuple) -> None:
+        """Fill a polygon of N×2 points."""
+        pixels, depth = self.backdrop.camera.project(self.at(points))
+        if depth.min() > NEAREST:
+            self.backdrop.fill(pixels, colour)
+
+    def rectangles(self, corners: list | np.ndarray, colours: list) -> None:
+        """Fill rectangles, N×4: from and to along the wall, from and to up; a colour each."""
+        corners = np.asarray(corners, float).reshape(-1, 4)
+        points = corners[:, [0, 2, 1, 2, 1, 3, 0, 3]].reshape(-1, 2)
+        pixels, depth = self.backdrop.camera.project(self.at(points))
+        for i in np.flatnonzero(depth.reshape(-1, 4).min(axis=1) > NEAREST):
+            self.backdrop.fill(pixels[4 * i : 4 * i + 4], colours[i])
+
+    def lines(self, ends: np.ndarray, colour: tuple) -> None:
+        """Draw thin lines, N×4: along and up of one end, then of the other."""
+        ends = np.asarray(ends, float)
+        self.backdrop.strokes(self.backdrop.camera.lines(self.at(ends[:, :2]), self.at(ends[:, 2:])), 1, colour)
+
+    def visible(self) -> tuple[float, float]:
+        """From where to where along the wall its foot may be seen, at most 30 m either way."""
+        t = np.linspace(-30, 30, 121)
+        pixels, depth = self.backdrop.camera.project(self.base + t[:, None] * self.along)
+        seen = t[(depth > NEAREST) & (pixels[:, 0] > -20) & (pixels[:, 0] < self.backdrop.size + 20)]
+        return (float(seen.min()), float(seen.max())) if len(seen) else (-3.0, 3.0)
