@@ -1,11 +1,13 @@
 """Figures with text, for several notebooks: one look, readable at 100 %."""
 
 import inspect
+import io
 from collections.abc import Iterable, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-from IPython.display import Code, Markdown
+from IPython.display import Markdown
+from IPython.display import Image as Picture
 from matplotlib.figure import Figure
 from PIL import Image, ImageOps
 
@@ -42,13 +44,13 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Markdown:
     return Markdown("\n".join("| " + " | ".join(line) + " |" for line in lines))
 
 
-def source_of(thing: object) -> Code:
-    """The package's own source of a class or function, coloured: what is shown is what runs."""
-    return Code(inspect.getsource(thing), language="python")
+def source_of(thing: object) -> Markdown:
+    """The package's own source of a class or function: what is shown is what runs."""
+    return Markdown(f"```python\n{inspect.getsource(thing)}```")
 
 
-def contact_sheet(images: Sequence[Image.Image], columns: int = 10, side: int = 92) -> Image.Image:
-    """RGB images side by side on white, each shrunk as a whole into a square of `side` pixels."""
+def contact_sheet(images: Sequence[Image.Image], columns: int = 10, side: int = 92) -> Picture:
+    """RGB images side by side on white, each shrunk as a whole into a square of `side` pixels; a JPEG picture."""
     gap = 4
     rows = -(-len(images) // columns)
     sheet = Image.new("RGB", (columns * (side + gap) - gap, rows * (side + gap) - gap), "white")
@@ -56,7 +58,9 @@ def contact_sheet(images: Sequence[Image.Image], columns: int = 10, side: int = 
         row, column = divmod(number, columns)
         tile = ImageOps.pad(image, (side, side), Image.Resampling.LANCZOS, color="white")
         sheet.paste(tile, (column * (side + gap), row * (side + gap)))
-    return sheet
+    jpeg = io.BytesIO()
+    sheet.save(jpeg, "JPEG", quality=90)
+    return Picture(jpeg.getvalue())
 
 
 def captioned_sheet(

@@ -2,11 +2,12 @@
 
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
 
-from .drawing import CLASSES, draw_many
+from .drawing import CLASSES, draw, drawing_with
 
 # A zip holds the time of each file; the same moment for all keeps the bytes the same from day to day.
 MOMENT = (2000, 1, 1, 0, 0, 0)
@@ -31,17 +32,18 @@ def write_zips(
     folder.mkdir(parents=True, exist_ok=True)
     wanted = images_per_class * len(CLASSES)
     done, zips = 0, {}
-    for name in CLASSES:
-        masks = folder / "masks" / name
-        masks.mkdir(parents=True, exist_ok=True)
-        zips[name] = folder / f"{name}.zip"
-        with zipfile.ZipFile(zips[name], "w") as archive:
-            drawings = draw_many(name, images_per_class, seed=seed, size=size, workers=workers)
-            for number, drawing in enumerate(drawings, start=1):
-                stem = f"{name.lower()}_{number:04d}"
-                archive.writestr(zipfile.ZipInfo(f"{name}/{stem}.jpg", MOMENT), drawing.jpeg)
-                (masks / f"{stem}.png").write_bytes(cv2.imencode(".png", drawing.parts)[1].tobytes())
-                done += 1
-                if progress:
-                    progress(done, wanted)
+    with drawing_with(workers) as run:
+        for name in CLASSES:
+            masks = folder / "masks" / name
+            masks.mkdir(parents=True, exist_ok=True)
+            zips[name] = folder / f"{name}.zip"
+            with zipfile.ZipFile(zips[name], "w") as archive:
+                drawings = run(partial(draw, name, seed=seed, size=size), range(images_per_class))
+                for number, drawing in enumerate(drawings, start=1):
+                    stem = f"{name.lower()}_{number:04d}"
+                    archive.writestr(zipfile.ZipInfo(f"{name}/{stem}.jpg", MOMENT), drawing.jpeg)
+                    (masks / f"{stem}.png").write_bytes(cv2.imencode(".png", drawing.parts)[1].tobytes())
+                    done += 1
+                    if progress:
+                        progress(done, wanted)
     return zips

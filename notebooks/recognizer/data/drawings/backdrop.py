@@ -22,10 +22,6 @@ class Backdrop:
         """Fill a polygon of N×2 pixels."""
         cv2.fillPoly(self.picture, [with_fraction(pixels)], as_bytes(colour), cv2.LINE_AA, SHIFT)
 
-    def stroke(self, pixels: np.ndarray, width: float, colour: tuple) -> None:
-        """Draw a line `width` pixels wide along N×2 pixels."""
-        self.strokes(pixels[None], width, colour)
-
     def strokes(self, lines: np.ndarray, width: float, colour: tuple) -> None:
         """Draw several lines, lines×N×2 pixels."""
         thickness = max(1, round(width))
@@ -48,15 +44,16 @@ class Backdrop:
 
 def with_fraction(pixels: np.ndarray) -> np.ndarray:
     """Pixels as OpenCV's whole numbers with SHIFT bits of fraction; what is far outside comes nearer, or it overflows."""
-    return np.clip(np.asarray(pixels) * 2**SHIFT, -(2**20), 2**20).astype(np.int32)
+    return np.minimum(np.maximum(np.asarray(pixels) * 2**SHIFT, -(2**20)), 2**20).astype(np.int32)
 
 
 def noise(random: Random, size: int, *cells: tuple[int, float]) -> np.ndarray:
     """Smooth random field (float32, size×size, mean 0): for each (cells across, strength) one layer."""
     field = np.zeros((size, size), np.float32)
     for count, strength in cells:
-        grid = random.standard_normal((count, count), np.float32)
-        field = cv2.scaleAdd(cv2.resize(grid, (size, size), interpolation=cv2.INTER_LINEAR), strength, field)
+        grid = random.random((count, count), np.float32) - np.float32(0.5)
+        # Even chances from -0.5 to 0.5 have a standard deviation of 0.29.
+        field = cv2.scaleAdd(cv2.resize(grid, (size, size), interpolation=cv2.INTER_LINEAR), strength / 0.29, field)
     return field
 
 

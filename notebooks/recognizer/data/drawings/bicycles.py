@@ -138,7 +138,12 @@ def add_frame(shape, model, paint, rear, bracket, seat, seat_up, crown, head, st
     if model.mudguards:
         add_mudguard(shape, rear, model.wheel_radius + 0.025, model.tyre_width + 0.02, 0.25, 2.9, paint.second, "frame")
         lamp = solid([(-0.03, -0.03, 0.03, 0.025), (0, -0.03, 0.03, 0.025)]) + rear
-        shape.add(lamp + (-0.85 * model.wheel_radius - 0.03, 0, 0.6 * model.wheel_radius), (0.8, 0.05, 0.05), "tail light", gloss=0.8)
+        shape.add(
+            lamp + (-0.85 * model.wheel_radius - 0.03, 0, 0.6 * model.wheel_radius),
+            (0.8, 0.05, 0.05),
+            "tail light",
+            gloss=0.8,
+        )
         foot = bracket + (-0.1, 0.16, -model.bracket)
         shape.add([bracket + (-0.05, 0.04, 0), foot], paint.trim, "frame", width=0.016)
     if model.stabilisers:
@@ -233,7 +238,9 @@ def add_handlebar(shape, model, paint, clamp, random) -> None:
         rise = reach + (0, side * 0.08, 0.03 if model.bar == "swept" else 0)
         bar = [reach, rise, corner, end] if model.bar == "swept" else [reach, rise, end]
         shape.add(bar, paint.metal, "handlebar", width=0.024, gloss=0.7)
-        grip = end + (end - corner if model.bar == "swept" else (rise - end) * 0.4) * (-0.7 if model.bar == "swept" else 1)
+        grip = end + (end - corner if model.bar == "swept" else (rise - end) * 0.4) * (
+            -0.7 if model.bar == "swept" else 1
+        )
         shape.add([grip, end], paint.leather, "handlebar", width=0.036)
         shape.add([grip + (0.05, 0, -0.02), end + (0.05, 0, -0.02)], paint.metal, "handlebar", width=0.012)
 

@@ -97,9 +97,9 @@ def frame(
     The vehicle covers `share` of the picture's pixels, given how it fills its own convex outline (see `FILLING`).
     `place` (each from -1 to 1) says where in the free space it stands, 0 being the middle.
     """
-    camera = aim(view, (points.min(axis=0) + points.max(axis=0)) / 2)
-    flat = camera.project(points)[0].astype(np.float32)
-    flat *= (view.stretch**0.5, view.stretch**-0.5)
+    columns = np.ascontiguousarray(points.T)
+    camera = aim(view, (columns.min(axis=1) + columns.max(axis=1)) / 2)
+    flat = (camera.project(points)[0] * (view.stretch**0.5, view.stretch**-0.5)).astype(np.float32)
     outline = cv2.convexHull(flat)[:, 0]
     low, high = outline.min(axis=0), outline.max(axis=0)
     zoom = size * np.sqrt(share / (filling[0] * cv2.contourArea(outline)))

@@ -8,6 +8,7 @@ from .camera import NEAREST, Camera
 from .colours import any_paint, grey
 
 Random = np.random.Generator
+CORNERS = np.array([(0, 0), (0, 1), (0.6, 0), (0.6, 1), (0.3, 0.5)])  # of letters
 ROUND = np.array([(np.cos(t), np.sin(t)) for t in np.linspace(0, 2 * np.pi, 11)[:-1]])
 
 
@@ -18,7 +19,7 @@ class Painter(Protocol):
 
     def fill(self, pixels: np.ndarray, colour: tuple) -> None: ...
 
-    def stroke(self, pixels: np.ndarray, width: float, colour: tuple) -> None: ...
+    def strokes(self, lines: np.ndarray, width: float, colour: tuple) -> None: ...
 
 
 class Spot:
@@ -34,7 +35,10 @@ class Spot:
         self.painter.fill(self.at(points), colour)
 
     def stroke(self, points: list | np.ndarray, width: float, colour: tuple) -> None:
-        self.painter.stroke(self.at(points), width * self.scale, colour)
+        self.strokes([points], width, colour)
+
+    def strokes(self, lines: list | np.ndarray, width: float, colour: tuple) -> None:
+        self.painter.strokes(self.at(lines), width * self.scale, colour)
 
     def disc(self, x: float, y: float, radius: float, colour: tuple) -> None:
         self.fill(ROUND * radius + (x, y), colour)
@@ -84,14 +88,17 @@ def tree(s: Spot, random: Random) -> None:
     bark = tuple(np.array((0.25, 0.19, 0.14)) * random.uniform(0.5, 1.8))
     high = random.uniform(1.8, 3.0)
     s.stroke([(0, 0), (random.normal(0, 0.05), high)], random.uniform(0.12, 0.35), bark)
+    boughs, twigs = [], []
     for _ in range(random.integers(4, 12)):
         start = random.uniform(0.5, 1.0) * high
         x, y = random.uniform(-1.4, 1.4), start + random.uniform(0.3, 2)
-        s.stroke([(0, start), (0.5 * x, 0.6 * start + 0.4 * y), (x, y)], 0.05, bark)
-        s.stroke([(0.5 * x, 0.6 * start + 0.4 * y), (0.5 * x + random.uniform(-0.6, 0.6), y)], 0.03, bark)
+        boughs.append([(0, start), (0.5 * x, 0.6 * start + 0.4 * y), (x, y)])
+        twigs.append([boughs[-1][1], (0.5 * x + random.uniform(-0.6, 0.6), y)])
+    s.strokes(boughs, 0.05, bark)
+    s.strokes(twigs, 0.03, bark)
     if random.random() < 0.5:
         green = np.array(((0.2, 0.36, 0.12), (0.45, 0.5, 0.15), (0.55, 0.35, 0.12))[random.integers(3)])
-        for _ in range(60):
+        for _ in range(36):
             x, y = random.normal(0, 0.7), high + random.normal(0.7, 0.6)
             s.disc(x, y, random.uniform(0.06, 0.3), tuple(green * random.uniform(0.5, 1.5)))
 
@@ -100,7 +107,7 @@ def bush(s: Spot, random: Random) -> None:
     """Low leaves."""
     green = np.array((0.22, 0.36, 0.12)) * random.uniform(0.6, 1.4)
     wide, high = random.uniform(0.15, 0.4), random.uniform(0.15, 0.35)
-    for _ in range(45):
+    for _ in range(30):
         x, y = random.normal(0, wide), abs(random.normal(0, high))
         s.disc(x, y, random.uniform(0.03, 0.09), tuple(green * random.uniform(0.4, 1.7)))
 
@@ -116,14 +123,16 @@ def poster(s: Spot, random: Random) -> None:
 def letters(s: Spot, x: float, y: float, width: float, height: float, ink: tuple, random: Random) -> None:
     """Lines of strokes that look like writing from afar, in a rectangle whose lower left corner is (x, y)."""
     rows = int(random.integers(1, 4))
+    tall = 0.6 * height / rows
+    glyphs = []
     for row in range(rows):
-        tall, low = 0.6 * height / rows, y + row * height / rows
-        left = x
-        while left < x + width * random.uniform(0.6, 1):
-            wide = 0.6 * tall
-            ends = [(left, low), (left, low + tall), (left + wide, low), (left + wide, low + tall), (left + wide / 2, low + tall / 2)]
-            s.stroke([ends[i] for i in random.integers(0, 5, 4)], 0.18 * tall, ink)
-            left += 1.5 * wide
+        count = max(1, int(width * random.uniform(0.6, 1) / (0.9 * tall)))
+        corners = CORNERS[random.integers(0, len(CORNERS), (count, 4))] * tall
+        corners += np.stack([x + 0.9 * tall * np.arange(count), np.full(count, y + row * height / rows)], axis=1)[
+            :, None
+        ]
+        glyphs.append(corners)
+    s.strokes(np.concatenate(glyphs), 0.18 * tall, ink)
 
 
 def parked(s: Spot, random: Random) -> None:
@@ -140,11 +149,14 @@ def parked(s: Spot, random: Random) -> None:
 
 def railing(s: Spot, random: Random) -> None:
     """Bars at which things are locked, or a low fence."""
-    colour, w, h = any_paint(random) if random.random() < 0.3 else grey(random, 0.1, 0.8), random.uniform(0.8, 3), random.uniform(0.5, 1.1)
-    for y in (0.15, h):
-        s.stroke([(-w, y), (w, y)], 0.05, colour)
-    for x in np.arange(-w, w, random.uniform(0.12, 0.4)):
-        s.stroke([(x, 0), (x, h)], 0.03, colour)
+    colour, w, h = (
+        any_paint(random) if random.random() < 0.3 else grey(random, 0.1, 0.8),
+        random.uniform(0.8, 3),
+        random.uniform(0.5, 1.1),
+    )
+    bars = np.arange(-w, w, random.uniform(0.12, 0.4))
+    s.strokes([[(-w, y), (w, y)] for y in (0.15, h)], 0.05, colour)
+    s.strokes([[(x, 0), (x, h)] for x in bars], 0.03, colour)
 
 
 BEHIND = (person, pole, tree, bush, poster, parked, railing)
@@ -166,7 +178,7 @@ def add_behind(painter: Painter, camera: Camera, random: Random) -> None:
 
 def add_before(painter: Painter, camera: Camera, reach: float, random: Random) -> None:
     """Now and then one thing that hides some of the vehicle; `reach` is half of the vehicle's length."""
-    if random.random() > 0.2:
+    if random.random() > 0.16:
         return
     ahead = -camera.position * (1, 1, 0)
     ahead /= np.linalg.norm(ahead)

@@ -1,8 +1,9 @@
 """One drawing: a vehicle, where it stands, how it is seen, lit and photographed."""
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from multiprocessing import get_context
 from typing import NamedTuple
@@ -18,7 +19,6 @@ from .light import any_light, cast_shadow, photograph
 from .motorbikes import MOTORBIKES, build_motorbike
 from .painting import FINE, Canvas, paint
 from .scenes import paint_scene
-from .solids import PARTS
 
 CLASSES = {
     "Bike": {**{kind: build_bicycle for kind in BICYCLES}, **{kind: build_motorbike for kind in MOTORBIKES}},
@@ -53,7 +53,7 @@ def draw(class_name: str, index: int, *, seed: int = 0, size: int = 160) -> Draw
     length = float(np.ptp(points[:, 0]))
 
     view = any_view(random, length)
-    share = random.uniform(*((0.12, 0.3) if random.random() < 0.12 else (0.28, 0.8))) ** 2
+    share = random.uniform(*((0.12, 0.3) if random.random() < 0.08 else (0.28, 0.8))) ** 2
     place = tuple(np.clip(random.normal(0, (0.5, 0.4)), -1, 1))
     camera = frame(view, points, share, FILLING[kinds[kind]], place, size)
     light = any_light(random)
@@ -86,19 +86,23 @@ def any_view(random: np.random.Generator, length: float) -> View:
         pitch=float(np.radians(abs(random.normal(6, 7)) + 1)),
         roll=float(np.radians(random.normal(0, 3))),
         distance=float(length * (0.6 + random.gamma(3, 0.6))),
-        stretch=float(np.exp(random.normal(-0.35, 0.13) if random.random() < 0.55 else random.normal(0, 0.06))),
+        stretch=float(np.exp(random.normal(-0.38, 0.13) if random.random() < 0.6 else random.normal(0, 0.06))),
     )
 
 
-def draw_many(
-    class_name: str, count: int, *, seed: int = 0, size: int = 160, workers: int = 1
-) -> Iterator[Drawing]:
-    """The first `count` drawings of a class, in order; more than one worker draws in processes of their own."""
-    one = partial(draw, class_name, seed=seed, size=size)
+@contextmanager
+def drawing_with(workers: int) -> Iterator[Callable]:
+    """A `map` that draws in this process, or in several at once: each needs some seconds to start."""
     if workers == 1:
-        yield from map(one, range(count))
+        yield map
         return
     # Forked processes would inherit the locks of OpenCV's and PyTorch's threads and could wait for them for ever.
     context = get_context("spawn")
     with ProcessPoolExecutor(workers, context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
-        yield from pool.map(one, range(count), chunksize=16)
+        yield partial(pool.map, chunksize=16)
+
+
+def draw_many(class_name: str, count: int, *, seed: int = 0, size: int = 160, workers: int = 1) -> Iterator[Drawing]:
+    """The first `count` drawings of a class, in order; the same whatever the number of `workers`, processes."""
+    with drawing_with(workers) as run:
+        yield from run(partial(draw, class_name, seed=seed, size=size), range(count))

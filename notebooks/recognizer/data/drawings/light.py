@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from .camera import Camera
+from .camera import NEAREST, OUTSIDE, Camera
 from .painting import Light
 from .solids import NO_PART, Shape
 
@@ -13,11 +13,11 @@ Random = np.random.Generator
 def any_light(random: Random) -> Light:
     """Sun or lamp from any side, hard or soft."""
     azimuth, elevation = random.uniform(0, 2 * np.pi), np.radians(random.uniform(30, 80))
-    direction = np.array(
-        [np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)]
-    )
+    direction = np.array([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)])
     ambient = random.uniform(0.35, 0.75)
-    sky = np.array([(0.75, 0.86, 1.0), (0.95, 0.95, 0.95), (1.0, 0.9, 0.78)][random.integers(3)]) * random.uniform(0.6, 1.1)
+    sky = np.array([(0.75, 0.86, 1.0), (0.95, 0.95, 0.95), (1.0, 0.9, 0.78)][random.integers(3)]) * random.uniform(
+        0.6, 1.1
+    )
     return Light(
         direction=direction,
         ambient=ambient,
@@ -33,26 +33,24 @@ def cast_shadow(picture: np.ndarray, shape: Shape, camera: Camera, light: Light)
     """Darken the ground (uint8, H×W×3, in place) where the vehicle keeps the light away."""
     size = len(picture)
     points = np.concatenate(shape.points)
-    slide = points[:, 2:3] / light.direction[2] * light.direction
-    sun, under = np.zeros((size, size), np.uint8), np.zeros((size, size), np.uint8)
-    pixels, depth = camera.project((points - slide) * (1, 1, 0))
-    pixels[depth < 0.1] = -1e4
-    pixels = np.clip(pixels, -5000, 5000).astype(np.float32)
+    dark = np.zeros((size, size), np.uint8)
+    flat = points - points[:, 2:] / light.direction[2] * light.direction
+    pixels, depth = camera.project(flat)
+    pixels[depth < NEAREST] = OUTSIDE
+    pixels = pixels.astype(np.float32)
+    sun = 255 * min(1.0, light.shadow * light.diffuse / 0.7)
     start = 0
     for part, look in zip(shape.points, shape.looks):
         if look.part != NO_PART:  # details lie on something that throws a shadow already
-            hull = cv2.convexHull(pixels[start : start + len(part)]).astype(np.int32)
-            cv2.fillConvexPoly(sun, hull, 255)
+            cv2.fillConvexPoly(dark, cv2.convexHull(pixels[start : start + len(part)]).astype(np.int32), sun)
         start += len(part)
     # Right under the vehicle it is dark in any light.
-    foot = points[points[:, 2] < 0.45] * (0.96, 0.9, 0)
-    flat, depth = camera.project(foot)
-    if len(foot) and depth.min() > 0.1:
-        hull = cv2.convexHull(np.clip(flat, -5000, 5000).astype(np.float32)).astype(np.int32)
-        cv2.fillConvexPoly(under, hull, 255)
-    sun = cv2.GaussianBlur(sun, (0, 0), 0.5 + light.softness * size)
-    under = cv2.GaussianBlur(under, (0, 0), 0.5 + 0.02 * size)
-    dark = np.maximum(cv2.convertScaleAbs(sun, alpha=light.shadow * light.diffuse / 0.7), cv2.convertScaleAbs(under, alpha=0.8 * light.shadow))
+    pixels, depth = camera.project(points[points[:, 2] < 0.45] * (0.96, 0.9, 0))
+    if depth.min() > NEAREST:
+        under = np.zeros_like(dark)
+        cv2.fillConvexPoly(under, cv2.convexHull(pixels.astype(np.float32)).astype(np.int32), 255 * 0.8 * light.shadow)
+        dark = np.maximum(dark, under)
+    dark = cv2.GaussianBlur(dark, (0, 0), 0.5 + light.softness * size)
     picture[:] = cv2.multiply(picture, cv2.merge([255 - dark] * 3), scale=1 / 255)
 
 
@@ -70,12 +68,12 @@ def photograph(picture: np.ndarray, random: Random) -> tuple[np.ndarray, bytes]:
     image = cv2.transform(image, saturation * np.eye(3) + (1 - saturation) / 3)
     # What is left is the same for every pixel: a table from 256 values to 256 values for each channel.
     table = np.linspace(0, 1, 256)[:, None] ** np.exp(random.normal(-0.12, 0.16))
-    table = (table - 0.5) * np.exp(random.normal(0.2, 0.15)) + 0.54 + random.normal(0, 0.08)
+    table = (table - 0.5) * np.exp(random.normal(0.28, 0.2)) + 0.54 + random.normal(0, 0.08)
     table = table * np.exp(random.normal(0, 0.05, 3)) * np.exp(random.normal(0, 0.12))
     pixels = cv2.LUT(image, (255 * table).clip(0, 255).astype(np.uint8)[None])
     if random.random() < 0.6:
-        grain = random.standard_normal((*image.shape[:2], 1), np.float32) * np.float32(255 * random.exponential(0.02))
-        pixels = (pixels + grain).clip(0, 255).astype(np.uint8)
-    quality = int(random.integers(45, 96))
-    file = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    return cv2.imdecode(file, cv2.IMREAD_COLOR)[..., ::-1].copy(), file.tobytes()
+        grain = random.standard_normal(image.shape[:2], np.float32) * np.float32(255 * random.exponential(0.02))
+        pixels = cv2.add(pixels, cv2.merge([grain] * 3), dtype=cv2.CV_8U)
+    quality = [cv2.IMWRITE_JPEG_QUALITY, int(random.integers(45, 96))]
+    file = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), quality)[1]
+    return cv2.cvtColor(cv2.imdecode(file, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), file.tobytes()

@@ -275,7 +275,9 @@ def add_fork(shape, model, paint, front, head, steering, random) -> None:
     for side in (-spread, spread):
         off = np.array([0, side, 0])
         middle = front + steering * 0.42 + off
-        shape.add([front + off, middle], paint.trim if random.random() < 0.5 else paint.metal, "frame", width=0.06, gloss=0.5)
+        shape.add(
+            [front + off, middle], paint.trim if random.random() < 0.5 else paint.metal, "frame", width=0.06, gloss=0.5
+        )
         shape.add([middle, head + off], paint.metal, "frame", width=0.045, gloss=0.9)
     gap = 0.17 if random.random() < model.beak else 0.03
     add_mudguard(shape, front, radius + gap, width + 0.04, 0.6, 2.4, paint.main, "fairing")
@@ -297,7 +299,9 @@ def add_cockpit(shape, model, paint, head, random) -> None:
     """Handlebar, grips, levers, mirrors, instruments and windscreen."""
     rise, back, wide = model.bar
     top = head + (0, 0, 0.03)
-    shape.add(solid([(-0.06, -0.03, 0.05, 0.06), (0.06, -0.03, 0.06, 0.06)], 8) + top, paint.trim, "handlebar", gloss=0.4)
+    shape.add(
+        solid([(-0.06, -0.03, 0.05, 0.06), (0.06, -0.03, 0.06, 0.06)], 8) + top, paint.trim, "handlebar", gloss=0.4
+    )
     for side in (-1, 1):
         elbow = top + (0, side * 0.14, rise)
         corner, grip = top + (-0.5 * back, side * (wide - 0.14), rise), top + (-back, side * wide, rise - 0.01)

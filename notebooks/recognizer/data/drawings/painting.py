@@ -42,16 +42,16 @@ class Canvas:
         cv2.fillPoly(self.colours, [points], as_bytes(colour))
         cv2.fillPoly(self.labels, [points], 0)
 
-    def stroke(self, pixels: np.ndarray, width: float, colour: tuple) -> None:
-        """Draw a line `width` pixels wide along N×2 pixels of the picture, in front of what is there."""
-        points, thickness = [to_canvas(pixels)], max(1, round(width * FINE))
+    def strokes(self, lines: np.ndarray, width: float, colour: tuple) -> None:
+        """Draw lines `width` pixels wide, lines×N×2 pixels of the picture, in front of what is there."""
+        points, thickness = list(to_canvas(lines)), max(1, round(width * FINE))
         cv2.polylines(self.colours, points, False, as_bytes(colour), thickness)
         cv2.polylines(self.labels, points, False, 0, thickness)
 
 
 def to_canvas(pixels: np.ndarray) -> np.ndarray:
     """Pixels of the picture to whole pixels of the canvas."""
-    return np.clip(np.floor(np.asarray(pixels) * FINE), -20000, 20000).astype(np.int32)
+    return np.minimum(np.maximum(np.floor(np.asarray(pixels) * FINE), -20000), 20000).astype(np.int32)
 
 
 def as_bytes(colour: tuple) -> tuple[int, int, int]:
@@ -71,13 +71,13 @@ def paint(canvas: Canvas, shape: Shape, camera: Camera, light: Light) -> None:
     following = np.arange(len(points)) + 1
     following[starts + counts - 1] = starts
     normals = np.add.reduceat(cross(points, points[following]), starts)
-    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+    normals /= np.maximum(length(normals), 1e-12)[:, None]
     sight = camera.position - middles
-    distance = np.linalg.norm(sight, axis=1)
+    distance = length(sight)
     sight /= distance[:, None]
 
     label, gloss, width, layer, two_sided, ghost = looks[:, 3:].T
-    away = (normals * sight).sum(axis=1) < 0
+    away = np.einsum("ij,ij->i", normals, sight) < 0
     normals[away] *= -1
     near = np.minimum.reduceat(depth, starts) < NEAREST
     visible = np.flatnonzero((~away | (two_sided > 0) | (width > 0)) & ~near)
@@ -87,7 +87,7 @@ def paint(canvas: Canvas, shape: Shape, camera: Camera, light: Light) -> None:
     colours[tubes] = looks[tubes, :3] * (light.ambient + 0.6 * light.diffuse)
 
     anchors = np.repeat(np.array(shape.anchors), rows, axis=0)
-    anchored = np.linalg.norm(camera.position - anchors, axis=1)
+    anchored = length(camera.position - anchors)
     far = np.where(np.isnan(anchored), distance, anchored)
     order = visible[np.lexsort((-far[visible], layer[visible]))]
 
@@ -126,17 +126,22 @@ def cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=1)
 
 
+def length(vectors: np.ndarray) -> np.ndarray:
+    """Of N×3 vectors."""
+    return np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+
+
 def shade(colours: np.ndarray, gloss: np.ndarray, normals: np.ndarray, sight: np.ndarray, light: Light) -> np.ndarray:
     """Colours (N×3) of faces in the light: dull reflection, and for gloss the sky, the ground and the sun mirrored."""
     lit = light.ambient + light.diffuse * np.maximum(normals @ light.direction, 0)
     # What faces the ground gets little of the sky's light.
     lit *= 0.8 + 0.2 * normals[:, 2]
-    facing = np.clip((normals * sight).sum(axis=1), 0, 1)
+    facing = np.clip(np.einsum("ij,ij->i", normals, sight), 0, 1)
     mirrored = 2 * facing[:, None] * normals - sight
     # Ground below, sky above, and along the horizon a dark band of houses and trees.
     above = np.clip(4 * mirrored[:, 2] - 0.2, 0, 1)[:, None]
     below = np.clip(-4 * mirrored[:, 2], 0, 1)[:, None]
     reflected = above * light.sky + (below + 0.3 * (1 - above - below)) * light.ground
-    share = (gloss * (0.26 + 0.6 * (1 - facing) ** 3))[:, None]
+    share = (gloss * (0.28 + 0.6 * (1 - facing) ** 3))[:, None]
     spot = np.clip(mirrored @ light.direction, 0, 1) ** 24
     return colours * lit[:, None] * (1 - share) + reflected * share + (0.55 * gloss * spot * light.diffuse)[:, None]

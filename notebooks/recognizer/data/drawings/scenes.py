@@ -16,7 +16,10 @@ def studio(b: Backdrop, random: Random) -> None:
     """Plain paper, white more often than not, a little darker towards the floor or the corners."""
     tone = random.choice(4, p=(0.62, 0.13, 0.12, 0.13))
     colour = [(1, 1, 1), grey(random, 0.6, 0.95), grey(random, 0.02, 0.25), any_paint(random)][tone]
-    far, near = np.array(colour), np.array(colour) * (1.0 if tone == 0 and random.random() < 0.6 else random.uniform(0.7, 1.1))
+    far, near = (
+        np.array(colour),
+        np.array(colour) * (1.0 if tone == 0 and random.random() < 0.6 else random.uniform(0.7, 1.1)),
+    )
     horizon = b.camera.horizon(b.size)[:, 1].mean() / b.size
     down = np.linspace(0, 1, b.size)[:, None] - horizon - random.uniform(0, 0.3)
     b.texture(b.below(EVERYWHERE), far, near, np.repeat(0.5 + down * random.uniform(1.5, 6), b.size, axis=1))
@@ -123,7 +126,10 @@ def street(b: Backdrop, random: Random) -> None:
         (hedge if random.random() < 0.3 else house)(b, plane, t, width, random)
         t += width + random.choice([0, 0, 2])
     cv2.copyTo(road, b.below(plane.edge(0)), b.picture)
-    for near, colour, wide in ((random.uniform(1.5, 3.5), grey(random, 0.6, 0.8), 0.15), (-1.6, (0.9, 0.9, 0.88), 0.12)):
+    for near, colour, wide in (
+        (random.uniform(1.5, 3.5), grey(random, 0.6, 0.8), 0.15),
+        (-1.6, (0.9, 0.9, 0.88), 0.12),
+    ):
         if random.random() < 0.6:
             edges = Plane(b, near, turn).edge(0), Plane(b, near + wide, turn).edge(0)[::-1]
             b.fill(np.concatenate(edges), colour)
@@ -136,7 +142,11 @@ def house(b: Backdrop, plane: Plane, start: float, width: float, random: Random)
     colour = np.array(any_paint(random)) * 0.4 + np.array(grey(random, 0.3, 0.65))
     height, columns, pane = random.uniform(3.5, 12), int(random.integers(2, 5)), grey(random, 0.08, 0.45)
     if random.random() < 0.4:
-        roof = [(start - 0.3, height), (start + width / 2, height + random.uniform(1, 3)), (start + width + 0.3, height)]
+        roof = [
+            (start - 0.3, height),
+            (start + width / 2, height + random.uniform(1, 3)),
+            (start + width + 0.3, height),
+        ]
         plane.fill(roof, (0.5, 0.25, 0.18) if random.random() < 0.6 else grey(random, 0.2, 0.4))
     plane.rectangles([(start, start + width, 0, height)], [colour])
     step = width / columns
@@ -148,7 +158,10 @@ def house(b: Backdrop, plane: Plane, start: float, width: float, random: Random)
 
 def hedge(b: Backdrop, plane: Plane, start: float, width: float, random: Random) -> None:
     """Leaves between two houses."""
-    outline = np.array([(0, 0), (0, 1.5), (0.3, 2.4), (0.7, 2), (1, 1.4), (1, 0)]) * (width, random.uniform(0.7, 2)) + (start, 0)
+    outline = np.array([(0, 0), (0, 1.5), (0.3, 2.4), (0.7, 2), (1, 1.4), (1, 0)]) * (width, random.uniform(0.7, 2)) + (
+        start,
+        0,
+    )
     pixels, depth = b.camera.project(plane.at(outline))
     if depth.min() > NEAREST:
         where = np.zeros((b.size, b.size), np.uint8)
@@ -163,7 +176,7 @@ def trees(b: Backdrop, random: Random) -> None:
     if random.random() < 0.4:
         leaves, tops = b.picture.copy(), plane.edge(random.uniform(2.5, 6))
         sky(b, random)
-        cv2.copyTo(leaves, b.below(tops) | (noise(random, b.size, (8, 1), (24, 1)) > 1.6).view(np.uint8), b.picture)
+        cv2.copyTo(leaves, b.below(tops) | (noise(random, b.size, (8, 1), (24, 1)) > 1.5).view(np.uint8), b.picture)
     bark = np.array((0.22, 0.17, 0.12) if random.random() < 0.7 else (0.6, 0.57, 0.5))
     count = random.integers(0, 6)
     t, w = random.uniform((-6, 0.1), (6, 0.35), (count, 2)).T
@@ -179,7 +192,9 @@ def field(b: Backdrop, random: Random) -> None:
         x = np.linspace(-5, b.size + 5, 12)
         height = np.abs(random.normal(0.05, 0.05, 12) + random.uniform(0, 0.12)) * b.size
         y = np.interp(x, horizon[:, 0], horizon[:, 1]) - height
-        tone = np.array([(0.45, 0.52, 0.60), (0.25, 0.35, 0.22), (0.55, 0.48, 0.40), (0.5, 0.5, 0.53)][random.integers(4)])
+        tone = np.array(
+            [(0.45, 0.52, 0.60), (0.25, 0.35, 0.22), (0.55, 0.48, 0.40), (0.5, 0.5, 0.53)][random.integers(4)]
+        )
         ridge = np.concatenate([np.stack([x, y], axis=1), [(b.size + 5, b.size * 2), (-5, b.size * 2)]])
         b.fill(ridge, tuple(tone * random.uniform(0.7, 1.2)))
     ground(b, random, b.below(horizon), str(random.choice(["grass", "earth", "asphalt", "gravel"])))

@@ -133,32 +133,33 @@ def ring(centre: tuple, outer: float, inner: float, corners: int = 28) -> np.nda
 
 
 def loft(sections: np.ndarray) -> np.ndarray:
-    """Faces (rows×4×3) of the skin over closed cross-sections: stations×corners×3, anticlockwise seen from behind."""
+    """Faces (rows×4×3) of the skin over closed cross-sections: stations×corners×3, clockwise seen from behind."""
     a, b = sections[:-1], sections[1:]
-    faces = np.stack([a, np.roll(a, -1, axis=1), np.roll(b, -1, axis=1), b], axis=2)
+    following = np.arange(1, sections.shape[1] + 1) % sections.shape[1]
+    faces = np.stack([a, a[:, following], b[:, following], b], axis=2)
     return faces.reshape(-1, 4, 3)
 
 
-def solid(stations: list[tuple], corners: int = 10, squareness: float = 0.7, y: float = 0.0) -> np.ndarray:
+def solid(stations: list[tuple], corners: int = 10, squareness: float = 0.7) -> np.ndarray:
     """Faces of a rounded body along x. Each station: (x, bottom, top, half width); ends are closed.
 
     `squareness` goes from 1, an ellipse, towards 0, a box.
     """
-    x, bottom, top, half = np.array(stations, float).T
+    x, bottom, top, half = np.array(stations, float).T[:, :, None]
+    c, s = squared_circle(corners, squareness)
+    sections = np.empty((len(x) + 2, corners, 3))
+    sections[1:-1, :, 0], sections[1:-1, :, 1] = x, half * c
+    sections[1:-1, :, 2] = (bottom + top) / 2 + (top - bottom) / 2 * s
+    # The first and last sections are points, which closes the ends.
+    sections[0], sections[-1] = ((x[i, 0], 0, (bottom[i, 0] + top[i, 0]) / 2) for i in (0, -1))
+    return loft(sections)
+
+
+@cache
+def squared_circle(corners: int, squareness: float) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates of points on the way from a circle (1) to a square (0)."""
     t = np.linspace(0, 2 * np.pi, corners, endpoint=False) + np.pi / corners
-    c, s = (np.sign(f) * np.abs(f) ** squareness for f in (np.cos(t), np.sin(t)))
-    middle, height = (bottom + top) / 2, (top - bottom) / 2
-    sections = np.stack(
-        [
-            np.broadcast_to(x[:, None], (len(x), corners)),
-            y + half[:, None] * c,
-            middle[:, None] + height[:, None] * s,
-        ],
-        axis=2,
-    )
-    closed = np.concatenate([sections[:1].mean(axis=1, keepdims=True).repeat(corners, 1), sections])
-    closed = np.concatenate([closed, sections[-1:].mean(axis=1, keepdims=True).repeat(corners, 1)])
-    return loft(closed)
+    return tuple(np.sign(f) * np.abs(f) ** squareness for f in (np.cos(t), np.sin(t)))
 
 
 def box(low: tuple, high: tuple) -> np.ndarray:
