@@ -9,7 +9,6 @@ endif
 NOTEBOOK ?= 01 02 03
 
 # Parameters given to make reach the notebooks as environment variables: make run DATASET=street EPOCHS=3
-.EXPORT_ALL_VARIABLES:
 
 .PHONY: help setup run test lab tensorboard notebooks clean
 .DEFAULT_GOAL := help
@@ -40,4 +39,4 @@ notebooks: setup  ## run all notebooks on the drawn sample and store their outpu
 	DATASET=sample $(PYTHON) notebooks/run.py --store $(NOTEBOOK)
 
 clean:  ## remove what runs made: data, logs and pictures; files of your own in datasets/ as well
-	$(PYTHON) -c "import shutil,pathlib;[shutil.rmtree(p) if p.is_dir() else p.unlink() for d in ('datasets','logs','results_*') for f in pathlib.Path('.').glob(d) for p in f.iterdir() if p.name!='.gitkeep']"
+	python3 -c "import shutil,pathlib;[shutil.rmtree(p) if p.is_dir() else p.unlink() for d in ('datasets','logs','results_*') for f in pathlib.Path('.').glob(d) for p in f.iterdir() if p.name!='.gitkeep']"

@@ -20,7 +20,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "notebooks"))
 
 import cv2  # noqa: E402
 import torch  # noqa: E402
-
 from recognizer import BikeCarCNN  # noqa: E402
 from recognizer.data.drawings import CLASSES, draw  # noqa: E402
 from recognizer.data.loading import Pictures  # noqa: E402

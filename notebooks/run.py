@@ -5,8 +5,12 @@ progress bars, times and everything else that differs from run to run or tells o
 """
 
 import argparse
+import asyncio
+import atexit
+import contextlib
 import os
 import re
+import signal
 import sys
 import time
 from pathlib import Path
@@ -20,16 +24,28 @@ PROGRESS_BAR = re.compile(r"\[\d+:\d\d[<,]")
 LOGS = Path(os.environ.get("WORKSPACE", HERE.parent)).expanduser().resolve() / "logs"
 
 
-class Talkative(NotebookClient):
+class TalkativeClient(NotebookClient):
     """Shows the notebook's text output while it runs; nbclient alone would be silent for minutes."""
 
-    def output(self, outputs, message, display_id, cell_index):
-        content = message["content"]
-        if message["header"]["msg_type"] == "stream":
-            stream = sys.stderr if content["name"] == "stderr" else sys.stdout
-            stream.write(content["text"])
+    interrupts = 0
+
+    def output(self, outs, msg, display_id, cell_index):
+        if msg["header"]["msg_type"] == "stream":
+            stream = sys.stderr if msg["content"]["name"] == "stderr" else sys.stdout
+            stream.write(msg["content"]["text"])
             stream.flush()
-        return super().output(outputs, message, display_id, cell_index)
+        return super().output(outs, msg, display_id, cell_index)
+
+    def interrupt(self):
+        """Ctrl-C is what Jupyter's stop button is: training ends with its best epoch. A second one ends all."""
+        self.interrupts += 1
+        ending = self.km.interrupt_kernel() if self.interrupts == 1 else self.km.shutdown_kernel(now=True)
+        asyncio.ensure_future(ending)
+
+    def listen(self, cell, cell_index):
+        """Before each cell, because nbclient has a handler of its own, which ends all at once."""
+        with contextlib.suppress(NotImplementedError):  # Windows
+            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self.interrupt)
 
 
 def run(path: Path, store: bool) -> None:
@@ -37,14 +53,21 @@ def run(path: Path, store: bool) -> None:
     print(f"\n=== {path.stem} ===", flush=True)
     started = time.perf_counter()
     notebook = nbformat.read(path, as_version=4)
-    client = Talkative(
+    client = TalkativeClient(
         notebook,
         timeout=None,
         kernel_name="python3",
         extra_arguments=["--IPKernelApp.log_level=40"],  # errors; its warnings are not about this notebook
         resources={"metadata": {"path": str(HERE)}},
     )
-    client.execute()
+    client.on_cell_start = client.listen
+    try:
+        client.execute()
+    except Exception:
+        if client.interrupts > 1:  # whatever it is, it comes of the kernel being gone
+            atexit.unregister(client._cleanup_kernel)
+            raise KeyboardInterrupt from None
+        raise
     target = path if store else LOGS / "notebooks" / path.name
     target.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(cleaned(notebook), target)
@@ -89,6 +112,9 @@ def main() -> int:
         except CellExecutionError as error:
             print(f"\n{found[0].name} stopped: {error.ename}: {error.evalue}", file=sys.stderr)
             return 1
+        except KeyboardInterrupt:
+            print(f"\n{found[0].name} was stopped.", file=sys.stderr)
+            return 130
     return 0
 
 

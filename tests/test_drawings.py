@@ -9,12 +9,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import recognizer.data.drawings as drawings
+from recognizer.data.drawings import CLASSES, PARTS, draw, draw_many, write_zips
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-import recognizer.data.drawings as drawings
-from recognizer.data.drawings import CLASSES, PARTS, draw, draw_many, write_zips
 
 NOTEBOOKS = Path(drawings.__file__).parents[3]
 

@@ -43,7 +43,7 @@ class Backdrop:
 
 
 def with_fraction(pixels: np.ndarray) -> np.ndarray:
-    """Pixels as OpenCV's whole numbers with SHIFT bits of fraction; what is far outside comes nearer, or it overflows."""
+    """Pixels as OpenCV's whole numbers with SHIFT bits of fraction; what is too far out for them comes nearer."""
     return np.minimum(np.maximum(np.asarray(pixels) * 2**SHIFT, -(2**20)), 2**20).astype(np.int32)
 
 

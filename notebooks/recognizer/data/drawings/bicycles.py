@@ -6,7 +6,7 @@ import numpy as np
 
 from .colours import Paint
 from .riders import add_rider
-from .solids import Shape, Wheel, box, circle, ring, rotation, solid
+from .solids import Shape, Wheel, box, circle, lens, ring, rotation, solid
 from .wheels import WheelStyle, add_mudguard, add_wheel
 
 
@@ -122,7 +122,18 @@ def wheel_style(model: Bicycle, paint: Paint, random: np.random.Generator) -> Wh
     )
 
 
-def add_frame(shape, model, paint, rear, bracket, seat, seat_up, crown, head, steering) -> None:
+def add_frame(
+    shape: Shape,
+    model: Bicycle,
+    paint: Paint,
+    rear: np.ndarray,
+    bracket: np.ndarray,
+    seat: np.ndarray,
+    seat_up: np.ndarray,
+    crown: np.ndarray,
+    head: np.ndarray,
+    steering: np.ndarray,
+) -> None:
     """The two triangles of tubes, with mudguard and stand at the back."""
     tube = {"part": "frame", "gloss": 0.5}
     join = seat - seat_up * (model.top_drop + 0.02)
@@ -156,7 +167,9 @@ def add_frame(shape, model, paint, rear, bracket, seat, seat_up, crown, head, st
             shape.add(ring(centre + (0, 0.1 * side, 0), 0.05, 0.02, 14), paint.metal, None, two_sided=True)
 
 
-def add_saddle(shape, model, paint, bracket, seat, seat_up) -> None:
+def add_saddle(
+    shape: Shape, model: Bicycle, paint: Paint, bracket: np.ndarray, seat: np.ndarray, seat_up: np.ndarray
+) -> None:
     top = bracket + seat_up * (model.saddle - model.bracket) / seat_up[2]
     shape.add([seat, top], paint.metal, "frame", width=0.028, gloss=0.8)
     wide = 0.09 if model.bar == "swept" else 0.07
@@ -165,7 +178,7 @@ def add_saddle(shape, model, paint, bracket, seat, seat_up) -> None:
     shape.add(solid(stations, 8) + top, paint.leather, "saddle", gloss=0.25)
 
 
-def add_drive(shape, paint, bracket, rear, radius, angle) -> None:
+def add_drive(shape: Shape, paint: Paint, bracket: np.ndarray, rear: np.ndarray, radius: float, angle: float) -> None:
     """Chain wheel, chain, cranks and pedals; on the right, as on every bicycle."""
     size = min(0.1, 0.36 * radius)
     centre, cog = bracket + (0, -0.05, 0), rear + (0, -0.045, 0)
@@ -185,7 +198,7 @@ def add_drive(shape, paint, bracket, rear, radius, angle) -> None:
     shape.add(circle(cog, 0.05, 12), paint.trim, "frame", two_sided=True)
 
 
-def add_carriers(shape, model, paint, rear, seat) -> None:
+def add_carriers(shape: Shape, model: Bicycle, paint: Paint, rear: np.ndarray, seat: np.ndarray) -> None:
     """Luggage rack above the rear wheel."""
     if not model.rack:
         return
@@ -196,7 +209,15 @@ def add_carriers(shape, model, paint, rear, seat) -> None:
         shape.add([rear + (0, side, 0), rear + (-0.12, side, height - rear[2])], paint.trim, "frame", width=0.012)
 
 
-def add_fork(shape, model, paint, front, crown, head, steering) -> None:
+def add_fork(
+    shape: Shape,
+    model: Bicycle,
+    paint: Paint,
+    front: np.ndarray,
+    crown: np.ndarray,
+    head: np.ndarray,
+    steering: np.ndarray,
+) -> None:
     """Both legs of the fork, the front mudguard and the lamp."""
     spread = 0.045 + model.tyre_width / 2
     for side in (-spread, spread):
@@ -214,11 +235,11 @@ def add_fork(shape, model, paint, front, crown, head, steering) -> None:
         place = (crown + head) / 2 + (0.09, 0, 0)
         lamp = solid([(-0.06, -0.02, 0.02, 0.02), (0, -0.045, 0.045, 0.045), (0.02, -0.045, 0.045, 0.045)], 8)
         shape.add(lamp + place, paint.trim, "headlight", gloss=0.8)
-        lens = circle((0, 0, 0), 0.045, 12)[:, [1, 0, 2]] + place + (0.025, 0, 0)
-        shape.add(lens, (0.95, 0.95, 0.85), "headlight", gloss=0.6, two_sided=True)
+        glass = lens(place + (0.025, 0, 0), 0.045)
+        shape.add(glass, (0.95, 0.95, 0.85), "headlight", gloss=0.6, two_sided=True)
 
 
-def add_handlebar(shape, model, paint, clamp, random) -> None:
+def add_handlebar(shape: Shape, model: Bicycle, paint: Paint, clamp: np.ndarray, random: np.random.Generator) -> None:
     """Stem, bar and grips; `clamp` is where the bar is held."""
     wide = random.uniform(0.9, 1.1) * {"drop": 0.21, "flat": 0.31, "swept": 0.28}[model.bar]
     wide *= 0.75 if model.wheel_radius < 0.3 else 1
@@ -245,7 +266,7 @@ def add_handlebar(shape, model, paint, clamp, random) -> None:
         shape.add([grip + (0.05, 0, -0.02), end + (0.05, 0, -0.02)], paint.metal, "handlebar", width=0.012)
 
 
-def add_basket(shape, paint, middle, half) -> None:
+def add_basket(shape: Shape, paint: Paint, middle: np.ndarray, half: tuple[float, float, float]) -> None:
     """A wire basket: hoops around and wires up and down."""
     x, y, z = half
     for level, share in ((-z, 0.8), (-0.3 * z, 0.88), (0.35 * z, 0.95), (z, 1.0)):

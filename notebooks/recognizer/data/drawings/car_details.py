@@ -4,12 +4,12 @@ import numpy as np
 
 from .car_skin import Skin, across, on_both_sides
 from .colours import Paint, grey
-from .solids import Shape, Wheel, arc, box, circle, ring
+from .solids import Colour, Shape, Wheel, arc, box, circle, facing_ahead, facing_left, lens, ring
 
 SIXTHS = np.linspace(0, 1, 6)
 
 
-def add_reflections(shape: Shape, skin: Skin, paint: Paint, random) -> None:
+def add_reflections(shape: Shape, skin: Skin, paint: Paint, random: np.random.Generator) -> None:
     """What smooth panels mirror: bright and dark shapes along the sides, streaks and creases on the bonnet."""
     tail, nose = skin.ends
 
@@ -38,7 +38,7 @@ def add_reflections(shape: Shape, skin: Skin, paint: Paint, random) -> None:
         on_both_sides(shape, streak, tone(), None, gloss=0.8, layer=2)
 
 
-def add_windows(shape: Shape, skin: Skin, glass, dark, random) -> None:
+def add_windows(shape: Shape, skin: Skin, glass: Colour, dark: Colour, random: np.random.Generator) -> None:
     foot, head, back, back_foot = skin.car.glass
     shine = random.uniform(0.1, 1.0)
     framed, trim = random.random() < 0.75, dark if random.random() < 0.6 else (0.75, 0.75, 0.76)
@@ -77,21 +77,17 @@ def add_windows(shape: Shape, skin: Skin, glass, dark, random) -> None:
             shape.add(band, tuple(min(1, 2.2 * c + 0.1) for c in glass), None, gloss=0.8, layer=2)
 
 
-def add_lines(shape: Shape, skin: Skin, paint: Paint, dark, random) -> None:
+def add_lines(shape: Shape, skin: Skin, paint: Paint, dark: Colour, random: np.random.Generator) -> None:
     """Doors, handles, mirrors and the strip along the side."""
     car = skin.car
     w, low = 0.99 * car.width / 2, car.clearance + 0.12
     posts = [car.glass[0] - 0.12, *car.pillars[:1], max(car.pillars[0] - 0.95, car.last_window)]
     for post, x in enumerate(posts):
-        gap = np.array([(x - 0.006, w, low), (x + 0.006, w, low), (x + 0.006, 0.98 * w, skin.belt(x)),
-                        (x - 0.006, 0.98 * w, skin.belt(x))])  # fmt: skip
-        on_both_sides(shape, gap[::-1], dark, None, layer=2)
+        belt = float(skin.belt(x))
+        on_both_sides(shape, facing_left((x - 0.006, x + 0.006), w, (low, belt)), dark, None, layer=2)
         if post:
-            handle = gap + np.array([(0.06, 0, 0)] * 4)
-            z = float(skin.belt(x)) - 0.12
-            handle[:, 0] = x + np.array([0.05, 0.22, 0.22, 0.05])
-            handle[:, 2] = z + np.array([0, 0, 0.035, 0.035])
-            on_both_sides(shape, handle[::-1], paint.trim if random.random() < 0.5 else paint.metal, None, layer=2)
+            handle = facing_left((x + 0.05, x + 0.22), w, (belt - 0.12, belt - 0.085))
+            on_both_sides(shape, handle, paint.trim if random.random() < 0.5 else paint.metal, None, layer=2)
     tail, nose = skin.ends
     x = np.linspace(tail + 0.35, nose - 0.4, 8)
     z = skin.belt(x) - random.uniform(0.1, 0.3)
@@ -102,33 +98,24 @@ def add_lines(shape: Shape, skin: Skin, paint: Paint, dark, random) -> None:
     if random.random() < 0.25:  # a rubbing strip
         on_both_sides(shape, crease - (0, 0, 0.18), dark, None, layer=2)
     if car.seam is not None:
-        x = car.seam
-        gap = np.array(
-            [(x - 0.02, w, low), (x + 0.02, w, low), (x + 0.02, w, skin.belt(x)), (x - 0.02, w, skin.belt(x))]
-        )
-        on_both_sides(shape, gap[::-1], dark, None, layer=2)
-    mirror = box((-0.08, 0, 0), (0.06, 0.18, 0.13)) + (
-        car.glass[0] - 0.35,
-        0.93 * w,
-        float(skin.belt(car.glass[0])) + 0.02,
-    )
-    shape.add(mirror, paint.main, "body", gloss=0.6, layer=2)
-    shape.add((mirror * (1, -1, 1))[:, ::-1], paint.main, "body", gloss=0.6, layer=2)
+        gap = facing_left((car.seam - 0.02, car.seam + 0.02), w, (low, float(skin.belt(car.seam))))
+        on_both_sides(shape, gap, dark, None, layer=2)
+    place = np.array((car.glass[0] - 0.35, 0.93 * w, float(skin.belt(car.glass[0])) + 0.02))
+    mirror = box((-0.08, 0, 0), (0.06, 0.18, 0.13)) + place
+    on_both_sides(shape, mirror, paint.main, "body", gloss=0.6, layer=2)
 
 
-def add_plate(shape: Shape, skin: Skin, x: float, z: float, random) -> None:
+def add_plate(shape: Shape, skin: Skin, x: float, z: float, random: np.random.Generator) -> None:
     """A number plate with something written on it, at nose or tail."""
     outwards = slice(None) if x > 0 else slice(None, None, -1)
     paper = grey(random, 0.75, 0.95) if random.random() < 0.8 else (0.85, 0.75, 0.2)
     shape.add(across(skin, x, ((0.32, z), (0.32, z + 0.12)))[outwards], paper, "body", layer=2)
     for y in np.linspace(-0.2, 0.2, 6) + random.uniform(-0.01, 0.01, 6):
-        sign = np.array(
-            [(x, y - 0.018, z + 0.025), (x, y + 0.018, z + 0.025), (x, y + 0.018, z + 0.095), (x, y - 0.018, z + 0.095)]
-        )
+        sign = facing_ahead(x, (y - 0.018, y + 0.018), (z + 0.025, z + 0.095))
         shape.add(sign[outwards], (0.1, 0.1, 0.15), None, layer=2)
 
 
-def add_face(shape: Shape, skin: Skin, paint: Paint, dark, random) -> None:
+def add_face(shape: Shape, skin: Skin, paint: Paint, dark: Colour, random: np.random.Generator) -> None:
     """Headlights, grille, lower intake, bumper and number plate."""
     nose, top = skin.ends[1], skin.car.top[0][1]
     low = skin.car.clearance + 0.1
@@ -149,11 +136,10 @@ def add_face(shape: Shape, skin: Skin, paint: Paint, dark, random) -> None:
     else:
         half = float(skin.half(nose)) * wide * 0.85
         for y in np.linspace(-half, half, 9):
-            bar = np.array([(nose, y - 0.007, bottom), (nose, y - 0.007, top - 0.06), (nose, y + 0.007, top - 0.06),
-                            (nose, y + 0.007, bottom)])  # fmt: skip
-            shape.add(bar[::-1], shine, "grille", gloss=0.6, layer=2)
-    if random.random() < 0.7:
-        intake = across(skin, nose, ((0.75, low + 0.02), (0.6 + 0.3 * random.random(), low + 0.3 * height)))
+            bar = facing_ahead(nose, (y - 0.007, y + 0.007), (bottom, top - 0.06))
+            shape.add(bar, shine, "grille", gloss=0.6, layer=2)
+    if random.random() < 0.85:
+        intake = across(skin, nose, ((0.75, low + 0.02), (0.6 + 0.3 * random.random(), low + random.uniform(0.25, 0.45) * height)))
         shape.add(intake, dark, "grille", layer=2)
     if random.random() < 0.4:  # a skid plate, or a bright lip
         lip = across(skin, nose, ((0.6, low - 0.06), (0.75, low + random.uniform(0.0, 0.12))))
@@ -163,55 +149,55 @@ def add_face(shape: Shape, skin: Skin, paint: Paint, dark, random) -> None:
     shape.add(edge, tuple(0.5 * c for c in paint.main), None, layer=2)
     if random.random() < 0.6:  # fog lamps in their housings
         half, rise = float(skin.half(nose)), random.uniform(0.08, 0.2)
-        corner = np.array([(nose, 0.66 * half, low + 0.05), (nose, 0.98 * half, low + 0.03), (nose, 0.98 * half, low + 0.05 + rise),
-                           (nose, 0.8 * half, low + 0.02 + rise)])  # fmt: skip
+        corner = np.array([(nose, share * half, low + z) for share, z in
+                           ((0.66, 0.05), (0.98, 0.03), (0.98, 0.05 + rise), (0.8, 0.02 + rise))])  # fmt: skip
         on_both_sides(shape, corner, dark, None, layer=2)
-        disc = circle((0, 0, 0), 0.05, 10)[:, [1, 0, 2]] + (nose, 0.85 * half, low + 0.05 + rise / 2)
+        disc = lens(np.array((nose, 0.85 * half, low + 0.05 + rise / 2)), 0.05, 10)
         on_both_sides(shape, disc, (0.9, 0.9, 0.86), "headlight", gloss=0.8, layer=2)
     if random.random() < 0.7:  # the maker's badge
-        disc = circle((0, 0, 0), 0.05, 10)[:, [1, 0, 2]] + (nose, 0, top - 0.1)
+        disc = lens(np.array((nose, 0, top - 0.1)), 0.05, 10)
         shape.add(disc, (0.85, 0.85, 0.87), None, gloss=0.9, layer=2)
 
-    if random.random() < 0.15:  # round lamps of an older car
-        radius = min(0.12, 0.35 * height)
-        for side in (-1, 1):
-            y, z = side * 0.76 * float(skin.half(nose)), level + 0.02
-            disc = circle((0, 0, 0), radius, 16)[:, [1, 0, 2]] + (nose, y, z)
-            shape.add(disc, paint.metal, "headlight", gloss=0.8, layer=2, anchor=np.array((nose, y, z)))
-            lens = (disc - (nose, y, z)) * 0.8 + (nose, y, z)
-            shape.add(lens, (0.9, 0.9, 0.86), "headlight", gloss=0.9, layer=2, anchor=np.array((nose, y, z)))
-        return
-    back = random.uniform(0.25, 0.5)
-    thick = random.uniform(0.3, 0.55) * min(height, 0.5)
-    low_edge, high_edge = top - 0.02 - thick, top - 0.03
-    inner, outer = max(wide + 0.04, 0.58) * float(skin.half(nose)), float(skin.half(nose))
-    rise = 0.08 * random.random()
+    if random.random() < 0.15:
+        add_round_lamps(shape, skin, paint, min(0.12, 0.35 * height), level + 0.02)
+    else:
+        add_lamps(shape, skin, max(wide + 0.04, 0.58), random.uniform(0.3, 0.55) * min(height, 0.5), random)
+
+
+def add_round_lamps(shape: Shape, skin: Skin, paint: Paint, radius: float, height: float) -> None:
+    """The headlights of an older car."""
+    nose = skin.ends[1]
+    for side in (-1, 1):
+        place = np.array((nose, side * 0.76 * float(skin.half(nose)), height))
+        for share, colour in ((1.0, paint.metal), (0.8, (0.9, 0.9, 0.86))):
+            shape.add(lens(place, share * radius, 16), colour, "headlight", gloss=0.9, layer=2, anchor=place)
+
+
+def add_lamps(shape: Shape, skin: Skin, inner: float, thick: float, random: np.random.Generator) -> None:
+    """Headlights round the corners, from `inner` (a share of the nose's half width) outwards, `thick` metres high."""
+    nose, top = skin.ends[1], skin.car.top[0][1]
+    back, rise = random.uniform(0.25, 0.5), 0.08 * random.random()
+    half, behind, beside = (float(skin.half(nose - share * back)) for share in (0, 0.8, 1))
+    low, high = top - 0.02 - thick, top - 0.03
     lamp = np.array([
-        (nose, inner, low_edge + 0.02), (nose, outer, low_edge), (nose - back, float(skin.half(nose - back)), high_edge - 0.04 + rise),
-        (nose - 0.8 * back, 0.97 * float(skin.half(nose - 0.8 * back)), high_edge + 0.03 + rise), (nose - 0.04, outer, high_edge),
-        (nose, inner, high_edge),
+        (nose, inner * half, low + 0.02), (nose, half, low), (nose - back, beside, high - 0.04 + rise),
+        (nose - 0.8 * back, 0.97 * behind, high + 0.03 + rise), (nose - 0.04, half, high), (nose, inner * half, high),
     ])  # fmt: skip
     housing = grey(random, 0.5, 0.95) if random.random() < 0.5 else grey(random, 0.08, 0.3)
     on_both_sides(shape, lamp, housing, "headlight", gloss=0.8, layer=2)
-    middle = lamp.mean(axis=0)
+    bright = (0.97, 0.97, 0.95) if housing[0] < 0.4 else (0.45, 0.46, 0.5)
+    _, y, z = lamp.mean(axis=0)
     for share in (-0.22, 0.25):
-        bulb = (
-            circle((0, 0, 0), 0.28 * thick, 10)[:, [1, 0, 2]] + middle * (0, 1, 1) + (nose, share * (outer - inner), 0)
-        )
-        bulb[:, 0] -= 0.3 * back * (bulb[:, 1] > middle[1])
-        on_both_sides(
-            shape, bulb, (0.97, 0.97, 0.95) if housing[0] < 0.4 else (0.45, 0.46, 0.5), None, gloss=0.9, layer=2
-        )
-    if random.random() < 0.4:  # a line of light above or below
-        line = np.array([lamp[0], lamp[1], lamp[1] + (0, 0, 0.03), lamp[0] + (0, 0, 0.03)]) + (
-            0,
-            0,
-            0 if share < 0 else 0.7 * thick,
-        )
+        bulb = lens(np.array((nose, y + share * (1 - inner) * half, z)), 0.28 * thick, 10)
+        bulb[:, 0] -= 0.3 * back * (bulb[:, 1] > y)
+        on_both_sides(shape, bulb, bright, None, gloss=0.9, layer=2)
+    if random.random() < 0.4:  # a line of light above
+        line = lamp[[0, 1, 1, 0]] + 0.7 * thick * np.array((0, 0, 1))
+        line[2:, 2] += 0.03
         on_both_sides(shape, line, (1, 1, 1), None, layer=2)
 
 
-def add_tail(shape: Shape, skin: Skin, paint: Paint, dark, random) -> None:
+def add_tail(shape: Shape, skin: Skin, paint: Paint, dark: Colour, random: np.random.Generator) -> None:
     """Tail lights, plate and lower edge of the bumper."""
     tail = skin.ends[0]
     low, top = skin.car.clearance + 0.1, float(skin.top(tail + 0.1)) - 0.06
@@ -220,9 +206,10 @@ def add_tail(shape: Shape, skin: Skin, paint: Paint, dark, random) -> None:
     tall = random.uniform(0.14, 0.5) * height
     inner, outer = random.uniform(0.5, 0.8) * float(skin.half(tail)), float(skin.half(tail))
     high = min(top, skin.car.top[-1][1] + 0.05)
+    behind, beside = (float(skin.half(tail + depth)) for depth in (0.22, 0.25))
     lamp = np.array([
-        (tail, inner, high - tall), (tail, outer, high - tall), (tail + 0.25, float(skin.half(tail + 0.25)), high - 0.7 * tall),
-        (tail + 0.22, 0.98 * float(skin.half(tail + 0.22)), high), (tail, outer, high), (tail, inner, high),
+        (tail, inner, high - tall), (tail, outer, high - tall), (tail + 0.25, beside, high - 0.7 * tall),
+        (tail + 0.22, 0.98 * behind, high), (tail, outer, high), (tail, inner, high),
     ])[::-1]  # fmt: skip
     on_both_sides(shape, lamp, red, "tail light", gloss=0.8, layer=2)
     add_plate(shape, skin, tail, low + (0.2 if random.random() < 0.5 else 0.42) * height, random)
@@ -239,13 +226,15 @@ def wedge(radius: float, middle: float, half: float) -> np.ndarray:
     return np.stack([r * np.cos(t), np.zeros(6), r * np.sin(t)], axis=1)
 
 
-def add_wheels(shape: Shape, skin: Skin, paint: Paint, dark, random) -> None:
+def add_wheels(shape: Shape, skin: Skin, paint: Paint, dark: Colour, random: np.random.Generator) -> None:
     """Four wheels: whole ones behind the body, and in its arches the faces that look at us."""
     car, radius = skin.car, skin.car.wheel_radius
     y, width = 0.965 * car.width / 2, 0.21
     share, spokes = random.uniform(0.62, 0.8), int(random.choice([0, 5, 5, 6, 7, 10]))
     rim = grey(random, 0.6, 0.95) if random.random() < 0.8 else paint.trim
-    angle = random.uniform(0, 6)
+    edge = tuple(0.6 * c for c in rim)
+    middles = random.uniform(0, 6) + 2 * np.pi * np.arange(spokes) / max(spokes, 1)
+    gaps = np.array([wedge(share * radius, t, 0.6 * np.pi / spokes) for t in middles])
     for x in car.axles:
         for side in (-1, 1):
             centre = np.array([x, side * y, radius])
@@ -257,21 +246,12 @@ def add_wheels(shape: Shape, skin: Skin, paint: Paint, dark, random) -> None:
             tread = np.stack([outer[:-1], inner[:-1], inner[1:], outer[1:]], axis=1)
             shape.add(tread if side < 0 else tread[:, ::-1], paint.rubber, "wheel", **look)
             turn = slice(None) if side < 0 else slice(None, None, -1)
-            arch = arc(centre + (0, 0, 0.02), 1.13 * radius, 24, -0.35, np.pi + 0.35)
+            arch = arc(centre + (0, 0, 0.02), 1.18 * radius, 24, -0.35, np.pi + 0.35)
             shape.add(arch[turn], dark, "body", layer=2)
             look["layer"] = 3
             shape.add(circle(centre, radius)[turn], paint.rubber, "wheel", gloss=0.1, **look)
             shape.add(circle(centre, share * radius)[turn], rim, "wheel", gloss=0.7, **look)
-            shape.add(
-                ring(centre, share * radius, (share - 0.05) * radius, 20)[turn],
-                tuple(0.6 * c for c in rim),
-                None,
-                **look,
-            )
+            shape.add(ring(centre, share * radius, (share - 0.05) * radius, 20)[turn], edge, None, **look)
             if spokes:
-                gaps = [
-                    wedge(share * radius, t, 0.6 * np.pi / spokes)
-                    for t in angle + 2 * np.pi * np.arange(spokes) / spokes
-                ]
-                shape.add((np.array(gaps) + centre)[:, turn], dark, None, **look)
+                shape.add((gaps + centre)[:, turn], dark, None, **look)
             shape.add(circle(centre, 0.13 * radius, 10)[turn], rim, None, gloss=0.7, **look)

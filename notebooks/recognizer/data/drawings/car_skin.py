@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .solids import Shape
+from .solids import Colour, Shape
 
 
 class Car(NamedTuple):
@@ -19,13 +19,13 @@ class Car(NamedTuple):
     belt: tuple[float, float]  # height of the side windows' lower edge, at the windscreen and at the tail
     pillars: tuple[float, ...]  # x of the posts between side windows
     last_window: float  # x at which the side windows end
-    cladding: float = 0.0  # chance of dark plastic along the sills
+    cladding: float = 0.25  # chance of dark plastic along the sills
     seam: float | None = None  # x where a pickup's cab ends
 
 
 def rounded(line: np.ndarray) -> np.ndarray:
-    """A line (N×2) with each corner cut off at a sixth of the way to its neighbours."""
-    ahead, behind = line[1:-1] + (line[2:] - line[1:-1]) / 6, line[1:-1] + (line[:-2] - line[1:-1]) / 6
+    """A line (N×2) with each corner cut off at a fifth of the way to its neighbours."""
+    ahead, behind = line[1:-1] + (line[2:] - line[1:-1]) / 5, line[1:-1] + (line[:-2] - line[1:-1]) / 5
     return np.concatenate([line[:1], np.stack([behind, ahead], axis=1).reshape(-1, 2), line[-1:]])
 
 
@@ -35,7 +35,7 @@ class Skin:
     def __init__(self, car: Car, nose_taper: float, tail_taper: float) -> None:
         self.car = car
         self.ends = tail, nose = car.top[-1][0], car.top[0][0]
-        self.outline, tops = rounded(rounded(np.array(car.top[::-1]))).T  # with their corners rounded
+        self.outline, tops = rounded(np.array(car.top[::-1])).T  # with their corners rounded
         x = self.x = np.unique(np.concatenate([self.outline, np.linspace(tail, nose, 40)]))
         self.tops = np.interp(x, self.outline, tops)
         self.belts = np.minimum(np.interp(x, (tail, car.glass[0]), car.belt[::-1]), self.tops - 0.02)
@@ -68,7 +68,7 @@ class Skin:
     def sections(self) -> np.ndarray:
         """Cross-sections, stations×12×3, from the left sill over the roof to the right one."""
         tail, nose = self.ends
-        x = np.unique(np.concatenate([self.outline, np.linspace(tail, nose, 7), [nose - 0.2, tail + 0.2]]))
+        x = np.unique(np.concatenate([self.outline, [nose - 0.45, nose - 0.2, tail + 0.2]]))
         low, belt, top = np.full_like(x, self.car.clearance), self.belt(x), self.top(x)
         overhang = 0.10 * (np.clip((x - nose + 0.5) / 0.5, 0, 1) + np.clip((tail + 0.5 - x) / 0.5, 0, 1)) ** 2
         low = low + overhang
@@ -85,7 +85,7 @@ class Skin:
         return np.stack([np.stack([x, y, z], axis=1) for y, z in points], axis=1)
 
 
-def on_both_sides(shape: Shape, points: np.ndarray, colour, part, **look) -> None:
+def on_both_sides(shape: Shape, points: np.ndarray, colour: Colour, part: str | None, **look) -> None:
     """Add a face or line of the left side, and its mirror image on the right."""
     shape.add(points, colour, part, **look)
     shape.add(points[..., ::-1, :] * (1, -1, 1), colour, part, **look)

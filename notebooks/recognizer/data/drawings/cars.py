@@ -55,7 +55,7 @@ def build_car(kind: str, random: np.random.Generator) -> Shape:
     skin = Skin(car, random.uniform(0.10, 0.22), random.uniform(0.06, 0.14))
     tail, nose = skin.ends
     dark = grey(random, 0.03, 0.09)
-    glass = tuple(random.uniform(0.03, 0.2) * np.array((0.9, 1.0, 1.05)))
+    glass = tuple(random.uniform(0.02, 0.16) * np.array((0.9, 1.0, 1.05)))
 
     sections = skin.sections()
     faces = loft(sections).reshape(len(sections) - 1, 12, 4, 3)
@@ -64,11 +64,11 @@ def build_car(kind: str, random: np.random.Generator) -> Shape:
         """Faces of the strips from tail to nose, counted from the left sill over the roof."""
         return faces[:, which].reshape(-1, 4, 3)
 
-    shape_cladding = random.random() < car.cladding
+    clad = random.random() < car.cladding
     roof = paint.second if random.random() < 0.18 else paint.main
     shape.add(strips([1, 2, 3, 7, 8, 9]), paint.main, "body", gloss=1.0, layer=1)
     shape.add(strips([4, 5, 6]), roof, "body", gloss=1.0, layer=1)
-    sill = dark if shape_cladding else paint.main
+    sill = dark if clad else paint.main
     shape.add(strips([0, 10]), sill, "body", gloss=0.3, layer=1)
     shape.add(strips([11]), dark, "body", layer=1)
     shape.add(sections[-1], paint.main, "body", gloss=0.8, layer=1)

@@ -53,7 +53,7 @@ def draw(class_name: str, index: int, *, seed: int = 0, size: int = 160) -> Draw
     length = float(np.ptp(points[:, 0]))
 
     view = any_view(random, length)
-    share = random.uniform(*((0.12, 0.3) if random.random() < 0.08 else (0.28, 0.8))) ** 2
+    share = random.uniform(*((0.14, 0.3) if random.random() < 0.07 else (0.32, 0.82))) ** 2
     place = tuple(np.clip(random.normal(0, (0.5, 0.4)), -1, 1))
     camera = frame(view, points, share, FILLING[kinds[kind]], place, size)
     light = any_light(random)
@@ -86,7 +86,7 @@ def any_view(random: np.random.Generator, length: float) -> View:
         pitch=float(np.radians(abs(random.normal(6, 7)) + 1)),
         roll=float(np.radians(random.normal(0, 3))),
         distance=float(length * (0.6 + random.gamma(3, 0.6))),
-        stretch=float(np.exp(random.normal(-0.38, 0.13) if random.random() < 0.6 else random.normal(0, 0.06))),
+        stretch=float(np.exp(random.normal(-0.4, 0.15) if random.random() < 0.65 else random.normal(0, 0.06))),
     )
 
 

@@ -68,7 +68,7 @@ def photograph(picture: np.ndarray, random: Random) -> tuple[np.ndarray, bytes]:
     image = cv2.transform(image, saturation * np.eye(3) + (1 - saturation) / 3)
     # What is left is the same for every pixel: a table from 256 values to 256 values for each channel.
     table = np.linspace(0, 1, 256)[:, None] ** np.exp(random.normal(-0.12, 0.16))
-    table = (table - 0.5) * np.exp(random.normal(0.28, 0.2)) + 0.54 + random.normal(0, 0.08)
+    table = (table - 0.5) * np.exp(random.normal(0.38, 0.22)) + 0.54 + random.normal(0, 0.08)
     table = table * np.exp(random.normal(0, 0.05, 3)) * np.exp(random.normal(0, 0.12))
     pixels = cv2.LUT(image, (255 * table).clip(0, 255).astype(np.uint8)[None])
     if random.random() < 0.6:

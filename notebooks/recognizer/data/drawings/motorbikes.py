@@ -6,7 +6,7 @@ import numpy as np
 
 from .colours import Paint, any_paint, grey
 from .riders import add_rider
-from .solids import Shape, box, circle, rotation, solid
+from .solids import Colour, Shape, box, circle, lens, rotation, solid
 from .wheels import WheelStyle, add_mudguard, add_wheel
 
 Stations = tuple[tuple[float, float, float, float], ...]  # of a solid: (x, bottom, top, half width)
@@ -151,7 +151,7 @@ def wheel_style(model: Motorbike, paint: Paint, random: np.random.Generator) -> 
     )
 
 
-def add_chassis(shape, model, paint, rear, head) -> None:
+def add_chassis(shape: Shape, model: Motorbike, paint: Paint, rear: np.ndarray, head: np.ndarray) -> None:
     """Frame tubes, swing arm, chain guard, foot pegs and side stand."""
     x = model.tank[0][0] if model.tank else -0.1
     pivot = np.array([x - 0.12, 0, 0.42])
@@ -170,7 +170,7 @@ def add_chassis(shape, model, paint, rear, head) -> None:
     shape.add([(-0.2, 0.1, 0.26), (-0.28, 0.30, 0.0)], paint.trim, "frame", width=0.025)
 
 
-def add_engine(shape, model, paint, random) -> None:
+def add_engine(shape: Shape, model: Motorbike, paint: Paint, random: np.random.Generator) -> None:
     """Crankcase, finned cylinders, a round cover either side, and the air box above."""
     dark = paint.metal if random.random() < 0.55 else paint.trim
     case = solid([(-0.28, 0.30, 0.50, 0.12), (-0.12, 0.24, 0.54, 0.17), (0.12, 0.23, 0.50, 0.18), (0.26, 0.30, 0.46, 0.13)],
@@ -199,7 +199,7 @@ def add_engine(shape, model, paint, random) -> None:
     shape.add(cleaner, paint.trim, "engine", gloss=0.3)
 
 
-def add_exhaust(shape, model, paint, rear, random) -> None:
+def add_exhaust(shape: Shape, model: Motorbike, paint: Paint, rear: np.ndarray, random: np.random.Generator) -> None:
     """From the engine down and back, ending in a silencer on the right (sometimes on both sides)."""
     rise, length, thick = model.exhaust
     metal = paint.metal if random.random() < 0.7 else paint.trim
@@ -214,7 +214,7 @@ def add_exhaust(shape, model, paint, rear, random) -> None:
         shape.add([joint + 0.97 * (end - joint), end], (0.03, 0.03, 0.03), "engine", width=1.4 * thick)
 
 
-def add_bodywork(shape, model, paint, random) -> None:
+def add_bodywork(shape: Shape, model: Motorbike, paint: Paint, random: np.random.Generator) -> None:
     """Tank, saddle, tail and fairing, each a rounded solid."""
     for name, part, colour, gloss in (
         ("tail", "fairing", paint.second, 0.7),
@@ -236,7 +236,7 @@ def add_bodywork(shape, model, paint, random) -> None:
         shape.add(solid([(-0.3, 0.4, 0.7, 0.1), (0.1, 0.4, 0.74, 0.13)], 8), paint.trim, "engine", gloss=0.3)
 
 
-def add_band(shape, stations: Stations, colour, random) -> None:
+def add_band(shape: Shape, stations: Stations, colour: Colour, random: np.random.Generator) -> None:
     """A band of another colour along both sides of a solid."""
     level, wide, rise = random.uniform(0.25, 0.6), random.uniform(0.08, 0.35), random.uniform(-0.2, 0.2)
     shares = level + rise * np.linspace(-0.5, 0.5, len(stations) - 1)
@@ -248,7 +248,7 @@ def add_band(shape, stations: Stations, colour, random) -> None:
         shape.add(band if side < 0 else band[::-1], colour, None, gloss=0.8, anchor=anchor)
 
 
-def add_rear_end(shape, model, paint, rear, random) -> None:
+def add_rear_end(shape: Shape, model: Motorbike, paint: Paint, rear: np.ndarray, random: np.random.Generator) -> None:
     """Mudguard, tail light, plate, panniers and top case."""
     radius, width = model.wheels[1], model.tyres[1]
     x, z = model.tail[0][0], (model.tail[0][1] + model.tail[0][2]) / 2
@@ -268,7 +268,15 @@ def add_rear_end(shape, model, paint, rear, random) -> None:
         shape.add(case + (x, 0, model.saddle[0][2]), paint.trim, "fairing", gloss=0.4)
 
 
-def add_fork(shape, model, paint, front, head, steering, random) -> None:
+def add_fork(
+    shape: Shape,
+    model: Motorbike,
+    paint: Paint,
+    front: np.ndarray,
+    head: np.ndarray,
+    steering: np.ndarray,
+    random: np.random.Generator,
+) -> None:
     """Both legs, the front mudguard, the headlight and the indicators."""
     radius, width = model.wheels[0], model.tyres[0]
     spread = width / 2 + 0.045
@@ -288,14 +296,14 @@ def add_fork(shape, model, paint, front, head, steering, random) -> None:
     r = model.lamp
     lamp = solid([(-0.14, -0.3 * r, 0.3 * r, 0.3 * r), (-0.06, -r, r, r), (0.02, -r, r, r)], 12, 1.0)
     shape.add(lamp + place, paint.trim if random.random() < 0.5 else paint.metal, "headlight", gloss=0.8)
-    face = circle((0, 0, 0), 0.88 * r, 14)[:, [1, 0, 2]] + place + (0.03, 0, 0)
+    face = lens(place + (0.03, 0, 0), 0.88 * r, 14)
     shape.add(face, (0.93, 0.93, 0.88), "headlight", gloss=0.9, anchor=place + (0.12, 0, 0))
     for side in (-1, 1):
         line = [place + (-0.05, 0.1 * side, -0.04), place + (-0.05, 0.2 * side, -0.04)]
         shape.add(line, (0.9, 0.5, 0.1), "headlight", width=0.04)
 
 
-def add_cockpit(shape, model, paint, head, random) -> None:
+def add_cockpit(shape: Shape, model: Motorbike, paint: Paint, head: np.ndarray, random: np.random.Generator) -> None:
     """Handlebar, grips, levers, mirrors, instruments and windscreen."""
     rise, back, wide = model.bar
     top = head + (0, 0, 0.03)
@@ -310,7 +318,7 @@ def add_cockpit(shape, model, paint, head, random) -> None:
         shape.add([corner + (0.06, 0, 0), grip + (0.07, 0, 0)], paint.metal, "handlebar", width=0.014)
         mirror = corner + (0.06, side * 0.06, 0.2)
         shape.add([corner, mirror], paint.trim, "handlebar", width=0.014)
-        oval = circle((0, 0, 0), 1.0, 12)[:, [1, 0, 2]] * (1, 0.075, 0.045) + mirror
+        oval = lens(np.zeros(3), 1.0) * (1, 0.075, 0.045) + mirror
         shape.add(oval, paint.trim, "handlebar", gloss=0.5, two_sided=True)
     if random.random() < model.screen:
         at = head + (0.14, 0, 0.05)

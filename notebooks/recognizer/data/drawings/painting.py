@@ -32,7 +32,7 @@ class Canvas:
         self.labels = np.zeros((size * FINE, size * FINE), np.uint8)
 
     def shrink(self) -> tuple[np.ndarray, np.ndarray]:
-        """The picture, anti-aliased by averaging, and the label at the middle of each of its pixels."""
+        """The picture, anti-aliased by averaging, and the label next to the middle of each of its pixels."""
         picture = cv2.resize(self.colours, (self.size, self.size), interpolation=cv2.INTER_AREA)
         return picture, self.labels[FINE // 2 :: FINE, FINE // 2 :: FINE].copy()
 

@@ -126,6 +126,11 @@ def arc(centre: tuple, radius: float, corners: int, start: float, end: float) ->
     return np.stack([np.cos(t), np.zeros(corners), np.sin(t)], axis=1) * radius + centre
 
 
+def lens(centre: np.ndarray, radius: float, corners: int = 12) -> np.ndarray:
+    """corners×3 points of a disc that looks ahead, along x."""
+    return unit_circle(corners)[:, [1, 0, 2]] * radius + centre
+
+
 def ring(centre: tuple, outer: float, inner: float, corners: int = 28) -> np.ndarray:
     """A flat ring as one polygon: round the outer circle, then back round the inner one."""
     out, back = circle(centre, outer, corners), circle(centre, inner, corners)[::-1]
@@ -160,6 +165,16 @@ def squared_circle(corners: int, squareness: float) -> tuple[np.ndarray, np.ndar
     """Coordinates of points on the way from a circle (1) to a square (0)."""
     t = np.linspace(0, 2 * np.pi, corners, endpoint=False) + np.pi / corners
     return tuple(np.sign(f) * np.abs(f) ** squareness for f in (np.cos(t), np.sin(t)))
+
+
+def facing_ahead(x: float, y: tuple[float, float], z: tuple[float, float]) -> np.ndarray:
+    """A rectangle (4×3) across the vehicle that looks ahead."""
+    return np.array([(x, y[0], z[0]), (x, y[1], z[0]), (x, y[1], z[1]), (x, y[0], z[1])])
+
+
+def facing_left(x: tuple[float, float], y: float, z: tuple[float, float]) -> np.ndarray:
+    """A rectangle (4×3) along the vehicle that looks left."""
+    return np.array([(x[0], y, z[1]), (x[1], y, z[1]), (x[1], y, z[0]), (x[0], y, z[0])])
 
 
 def box(low: tuple, high: tuple) -> np.ndarray:
