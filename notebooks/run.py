@@ -6,7 +6,6 @@ progress bars, times and everything else that differs from run to run or tells o
 
 import argparse
 import asyncio
-import atexit
 import contextlib
 import os
 import re
@@ -27,8 +26,6 @@ LOGS = Path(os.environ.get("WORKSPACE", HERE.parent)).expanduser().resolve() / "
 class TalkativeClient(NotebookClient):
     """Shows the notebook's text output while it runs; nbclient alone would be silent for minutes."""
 
-    interrupts = 0
-
     def output(self, outs, msg, display_id, cell_index):
         if msg["header"]["msg_type"] == "stream":
             stream = sys.stderr if msg["content"]["name"] == "stderr" else sys.stdout
@@ -36,16 +33,15 @@ class TalkativeClient(NotebookClient):
             stream.flush()
         return super().output(outs, msg, display_id, cell_index)
 
-    def interrupt(self):
-        """Ctrl-C is what Jupyter's stop button is: training ends with its best epoch. A second one ends all."""
-        self.interrupts += 1
-        ending = self.km.interrupt_kernel() if self.interrupts == 1 else self.km.shutdown_kernel(now=True)
-        asyncio.ensure_future(ending)
-
     def listen(self, cell, cell_index):
         """Before each cell, because nbclient has a handler of its own, which ends all at once."""
         with contextlib.suppress(NotImplementedError):  # Windows
             asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self.interrupt)
+
+    def interrupt(self):
+        """Ctrl-C is what Jupyter's stop button is: training ends with its best epoch. A second one ends all."""
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
+        asyncio.ensure_future(self.km.interrupt_kernel())
 
 
 def run(path: Path, store: bool) -> None:
@@ -61,13 +57,7 @@ def run(path: Path, store: bool) -> None:
         resources={"metadata": {"path": str(HERE)}},
     )
     client.on_cell_start = client.listen
-    try:
-        client.execute()
-    except Exception:
-        if client.interrupts > 1:  # whatever it is, it comes of the kernel being gone
-            atexit.unregister(client._cleanup_kernel)
-            raise KeyboardInterrupt from None
-        raise
+    client.execute()
     target = path if store else LOGS / "notebooks" / path.name
     target.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(cleaned(notebook), target)
@@ -113,8 +103,8 @@ def main() -> int:
             print(f"\n{found[0].name} stopped: {error.ename}: {error.evalue}", file=sys.stderr)
             return 1
         except KeyboardInterrupt:
-            print(f"\n{found[0].name} was stopped.", file=sys.stderr)
-            return 130
+            print(f"\n{found[0].name} was stopped.", file=sys.stderr, flush=True)
+            os._exit(130)  # the kernel ends with this process; nbclient's own clean-up would stumble over that
     return 0
 
 

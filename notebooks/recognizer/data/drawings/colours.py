@@ -8,10 +8,10 @@ from .solids import Colour
 
 # Hue, saturation and value of paints, with how often each is met. White, greys and black are the most common.
 PAINTS = (
-    (0.00, 0.00, 0.94, 4.5),
+    (0.00, 0.00, 0.94, 5.0),
     (0.60, 0.05, 0.74, 3.0),
     (0.60, 0.08, 0.45, 1.8),
-    (0.00, 0.00, 0.10, 2.8),
+    (0.00, 0.00, 0.10, 2.4),
     (0.00, 0.88, 0.72, 3.0),
     (0.98, 0.80, 0.42, 1.0),
     (0.60, 0.80, 0.55, 2.5),

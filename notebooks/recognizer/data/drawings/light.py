@@ -21,7 +21,7 @@ def any_light(random: Random) -> Light:
     return Light(
         direction=direction,
         ambient=ambient,
-        diffuse=random.uniform(1.0, 1.4) - ambient,
+        diffuse=random.uniform(1.1, 1.55) - ambient,
         sky=sky,
         ground=np.array([0.30, 0.29, 0.27]) * random.uniform(0.4, 1.3),
         shadow=random.uniform(0.15, 0.75),

@@ -14,7 +14,7 @@ from .painting import as_bytes
 
 def studio(b: Backdrop, random: Random) -> None:
     """Plain paper, white more often than not, a little darker towards the floor or the corners."""
-    tone = random.choice(4, p=(0.62, 0.13, 0.12, 0.13))
+    tone = random.choice(4, p=(0.5, 0.14, 0.22, 0.14))
     colour = [(1, 1, 1), grey(random, 0.6, 0.95), grey(random, 0.02, 0.25), any_paint(random)][tone]
     far, near = (
         np.array(colour),
@@ -232,4 +232,6 @@ def paint_scene(camera: Camera, size: int, random: Random) -> tuple[np.ndarray, 
     SCENES[name][0](backdrop, random)
     if name != "studio" or random.random() < 0.15:
         add_behind(backdrop, camera, random)
+    if name != "studio" and random.random() < 0.45:  # the vehicle stands in the light, what is behind it in the shade
+        backdrop.picture[:] = cv2.convertScaleAbs(backdrop.picture, alpha=random.uniform(0.3, 0.8))
     return backdrop.picture, name
