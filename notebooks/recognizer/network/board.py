@@ -38,9 +38,9 @@ def log_graph(board: SummaryWriter, model: nn.Module) -> None:
     was_training = model.training
     example = torch.zeros(1, 3, model.image_size, model.image_size, device=next(model.parameters()).device)
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", FutureWarning
-        )  # SummaryWriter traces with torch.jit, which is on its way out
+        # SummaryWriter traces with torch.jit, which is on its way out.
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
         board.add_graph(model.eval(), example)
     model.train(was_training)
 

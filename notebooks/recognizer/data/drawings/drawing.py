@@ -54,7 +54,7 @@ def draw(class_name: str, index: int, *, seed: int = 0, size: int = 160) -> Draw
 
     view = any_view(random, length)
     share = random.uniform(*((0.14, 0.3) if random.random() < 0.07 else (0.32, 0.82))) ** 2
-    place = tuple(np.clip(random.normal(0, (0.5, 0.4)), -1, 1))
+    place = tuple(np.clip(random.normal(0, (0.6, 0.6)), -1, 1))
     camera = frame(view, points, share, FILLING[kinds[kind]], place, size)
     light = any_light(random)
 

@@ -48,7 +48,7 @@ def cast_shadow(picture: np.ndarray, shape: Shape, camera: Camera, light: Light)
     pixels, depth = camera.project(points[points[:, 2] < 0.45] * (0.96, 0.9, 0))
     if depth.min() > NEAREST:
         under = np.zeros_like(dark)
-        cv2.fillConvexPoly(under, cv2.convexHull(pixels.astype(np.float32)).astype(np.int32), 255 * 0.8 * light.shadow)
+        cv2.fillConvexPoly(under, cv2.convexHull(pixels.astype(np.float32)).astype(np.int32), 255 * 0.6 * light.shadow)
         dark = np.maximum(dark, under)
     dark = cv2.GaussianBlur(dark, (0, 0), 0.5 + light.softness * size)
     picture[:] = cv2.multiply(picture, cv2.merge([255 - dark] * 3), scale=1 / 255)
