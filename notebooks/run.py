@@ -6,6 +6,7 @@ progress bars, times and everything else that differs from run to run or tells o
 
 import argparse
 import asyncio
+import base64
 import contextlib
 import os
 import re
@@ -61,6 +62,8 @@ def run(path: Path, store: bool) -> None:
     target = path if store else LOGS / "notebooks" / path.name
     target.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(cleaned(notebook), target)
+    if store:
+        write_pictures(notebook)
     print(f"=== {path.stem}: {time.perf_counter() - started:.0f} s ===", flush=True)
 
 
@@ -84,6 +87,16 @@ def cleaned(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return notebook
 
 
+def write_pictures(notebook: nbformat.NotebookNode) -> None:
+    """A cell tagged with the name of a picture in the README gives the README that picture."""
+    for cell in notebook.cells:
+        for tag in cell.metadata.get("tags", []):
+            if tag.endswith((".png", ".jpg")):
+                (picture,) = (o.data for o in cell.outputs if "data" in o)
+                encoded = picture.get("image/jpeg") or picture["image/png"]
+                (HERE.parent / tag).write_bytes(base64.b64decode(encoded))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
@@ -104,7 +117,9 @@ def main() -> int:
             return 1
         except KeyboardInterrupt:
             print(f"\n{found[0].name} was stopped.", file=sys.stderr, flush=True)
-            os._exit(130)  # the kernel ends with this process; nbclient's own clean-up would stumble over that
+            os._exit(
+                130
+            )  # the kernel ends with this process; nbclient's own clean-up would stumble over that
     return 0
 
 

@@ -63,21 +63,34 @@ def contact_sheet(images: Sequence[Image.Image], columns: int = 10, side: int = 
     return Picture(jpeg.getvalue())
 
 
+def mosaic(images: np.ndarray, columns: int = 3) -> np.ndarray:
+    """uint8 N×H×W×3 as one picture of `columns` columns, thin white lines between."""
+    count, height, width = images.shape[:3]
+    gap = max(1, width // 24)
+    rows = -(-count // columns)
+    picture = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, np.uint8)
+    for number, image in enumerate(images):
+        y, x = number // columns * (height + gap), number % columns * (width + gap)
+        picture[y : y + height, x : x + width] = image
+    return picture
+
+
 def captioned_sheet(
-    images: Sequence[np.ndarray], captions: Sequence[str], title: str, columns: int = 6
+    images: Sequence[np.ndarray], captions: Sequence[str], title: str = "", columns: int = 6
 ) -> Figure:
-    """Images (H×W×3, float in [0, 1] or uint8) with a caption below each."""
+    """Images (H×W×3, float in [0, 1] or uint8) with a caption above each."""
     rows = -(-len(images) // columns)
-    height = WIDTH / columns + 0.2 * (1 + max(caption.count("\n") for caption in captions))
-    size = (WIDTH, rows * height + 0.35)
+    lines = sum(max(len(c.splitlines()) for c in captions[i * columns : (i + 1) * columns]) for i in range(rows))
+    size = (WIDTH, rows * WIDTH / columns + 0.19 * lines + 0.35 * bool(title))
     figure, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.01, hspace=0, wspace=0)
-    figure.suptitle(title, fontsize=11, fontweight="bold", x=0.005, ha="left")
+    if title:
+        figure.suptitle(title, fontsize=11, fontweight="bold", x=0.005, ha="left")
     for axis in axes.flat:
         axis.axis("off")
     for axis, image, caption in zip(axes.flat, images, captions):
         axis.imshow(image)
-        axis.text(0.5, -0.04, caption, transform=axis.transAxes, ha="center", va="top", fontsize=9)
+        axis.set_title(caption, fontsize=9, fontweight="normal", loc="center", pad=3)
     return figure
 
 

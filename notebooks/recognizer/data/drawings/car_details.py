@@ -139,7 +139,9 @@ def add_face(shape: Shape, skin: Skin, paint: Paint, dark: Colour, random: np.ra
             bar = facing_ahead(nose, (y - 0.007, y + 0.007), (bottom, top - 0.06))
             shape.add(bar, shine, "grille", gloss=0.6, layer=2)
     if random.random() < 0.85:
-        intake = across(skin, nose, ((0.75, low + 0.02), (0.6 + 0.3 * random.random(), low + random.uniform(0.25, 0.45) * height)))
+        intake = across(
+            skin, nose, ((0.75, low + 0.02), (0.6 + 0.3 * random.random(), low + random.uniform(0.25, 0.45) * height))
+        )
         shape.add(intake, dark, "grille", layer=2)
     if random.random() < 0.4:  # a skid plate, or a bright lip
         lip = across(skin, nose, ((0.6, low - 0.06), (0.75, low + random.uniform(0.0, 0.12))))

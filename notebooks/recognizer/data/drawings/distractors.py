@@ -178,7 +178,7 @@ def add_behind(painter: Painter, camera: Camera, random: Random) -> None:
 
 def add_before(painter: Painter, camera: Camera, reach: float, random: Random) -> None:
     """Now and then one thing that hides some of the vehicle; `reach` is half of the vehicle's length."""
-    if random.random() > 0.16:
+    if random.random() > 0.12:
         return
     ahead = -camera.position * (1, 1, 0)
     ahead /= np.linalg.norm(ahead)

@@ -27,6 +27,8 @@ CLASSES = {
 # How a vehicle fills its own outline, so that both classes cover as much of a picture, and as much of its upper half:
 # the share of the convex outline that it covers, and where its middle lies, from the top (0) to the bottom (1).
 FILLING = {build_bicycle: (0.57, 0.57), build_motorbike: (0.6, 0.57), build_car: (0.97, 0.46)}
+# What a vehicle covers of a picture, as the side of a square of that area: the picture's own is 1.
+NEAR, FAR = (0.38, 0.85), (0.16, 0.35)
 
 
 class Drawing(NamedTuple):
@@ -53,8 +55,8 @@ def draw(class_name: str, index: int, *, seed: int = 0, size: int = 160) -> Draw
     length = float(np.ptp(points[:, 0]))
 
     view = any_view(random, length)
-    share = random.uniform(*((0.14, 0.3) if random.random() < 0.07 else (0.32, 0.82))) ** 2
-    place = tuple(np.clip(random.normal(0, (0.6, 0.6)), -1, 1))
+    share = random.uniform(*(FAR if random.random() < 0.03 else NEAR)) ** 2
+    place = tuple(np.clip(random.normal(0, (0.5, 0.5)), -1, 1))
     camera = frame(view, points, share, FILLING[kinds[kind]], place, size)
     light = any_light(random)
 

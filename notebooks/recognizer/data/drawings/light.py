@@ -15,9 +15,8 @@ def any_light(random: Random) -> Light:
     azimuth, elevation = random.uniform(0, 2 * np.pi), np.radians(random.uniform(30, 80))
     direction = np.array([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)])
     ambient = random.uniform(0.35, 0.75)
-    sky = np.array([(0.75, 0.86, 1.0), (0.95, 0.95, 0.95), (1.0, 0.9, 0.78)][random.integers(3)]) * random.uniform(
-        0.6, 1.1
-    )
+    sky = np.array([(0.75, 0.86, 1.0), (0.95, 0.95, 0.95), (1.0, 0.9, 0.78)][random.integers(3)])
+    sky *= random.uniform(0.6, 1.1)
     return Light(
         direction=direction,
         ambient=ambient,
