@@ -139,8 +139,11 @@ def test_a_model_is_trained_where_there_is_none(workspace, own_zips, monkeypatch
     for name, value in {"DATASET": str(own_zips), "IMAGE_SIZE": "32", "EPOCHS": "1"}.items():
         monkeypatch.setenv(name, value)
     path = trained()
-    assert "There is no model yet" in capsys.readouterr().out
+    assert "There is no model for these classes yet" in capsys.readouterr().out
     assert trained() == path and capsys.readouterr().out == ""
+    save_model(BikeCarCNN(["Cat", "Dog"], 32), path.parent / "model.pt")
+    trained()
+    assert load_model(path).classes == ["Bike", "Car"]
 
 
 # --- evaluation ---

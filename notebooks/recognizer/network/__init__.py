@@ -8,7 +8,7 @@ from .. import settings
 from ..data import prepared
 from ..data.loading import Pictures
 from ..settings import parameter
-from .models import BikeCarCNN
+from .models import BikeCarCNN, load_model
 from .training import choose_device, fit
 
 
@@ -18,13 +18,14 @@ def run_folder(dataset: str, image_size: int, num_epochs: int, seed: int) -> Pat
 
 
 def trained() -> Path:
-    """The `model.pt` written last, or, where notebook 02 was not run on this machine, what it makes with its parameters."""
-    newest = max(settings.LOGS.glob("*/model.pt"), key=lambda path: path.stat().st_mtime, default=None)
-    if newest:
-        return newest
-    print("There is no model yet: training one as notebook 02 does, without TensorBoard.")
+    """The newest `model.pt` for the classes in `datasets/`; where there is none, what notebook 02 would make."""
+    record = prepared()
+    for path in sorted(settings.LOGS.glob("*/model.pt"), key=lambda path: path.stat().st_mtime, reverse=True):
+        if load_model(path).classes == record.classes:
+            return path
+    print("There is no model for these classes yet: training one as notebook 02 does, without TensorBoard.")
     image_size, num_epochs, seed = parameter("IMAGE_SIZE", 128), parameter("EPOCHS", 25), parameter("SEED", 0)
-    path = run_folder(prepared().dataset, image_size, num_epochs, seed) / "model.pt"
+    path = run_folder(record.dataset, image_size, num_epochs, seed) / "model.pt"
     train, val = (Pictures(settings.DATASETS / part, image_size) for part in ("Train", "Val"))
     torch.manual_seed(seed)
     model = BikeCarCNN(train.classes, image_size).to(choose_device())
