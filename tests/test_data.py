@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from recognizer.data import choose, fetch, prepare, read_record, sources, split
+from recognizer.data import choose, fetch, prepare, prepared, read_record, sources, split
 from recognizer.data.downloads import Download, download
 from recognizer.data.loading import Pictures, augment, batches
 from recognizer.inputs import open_rgb, to_input
@@ -172,6 +172,90 @@ def test_an_archive_in_an_archive_and_plain_folders(workspace, tmp_path):
     assert len(list(cars.iterdir())) == 5  # the reader's folder is copied, not moved
 
 
+def test_every_image_that_decodes_reaches_the_network(workspace, tmp_path):
+    """Odd endings, none at all, and formats that ImageFolder would pass over."""
+
+    def encoded(number, file_format):
+        buffer = io.BytesIO()
+        Image.open(io.BytesIO(picture(number))).save(buffer, file_format)
+        return buffer.getvalue()
+
+    odd = {f"{i}.jfif": encoded(i, "JPEG") for i in range(4)} | {
+        f"{i}.gif": encoded(10 + i, "GIF") for i in range(4)
+    }
+    odd |= {f"noending{i}": encoded(20 + i, "PNG") for i in range(4)}
+    write_zip(tmp_path / "own" / "Bike.zip", odd)
+    write_zip(tmp_path / "own" / "Car.zip", {f"car_{i}.png": picture(50 + i) for i in range(12)})
+    prepare_from(tmp_path / "own")
+    loaded = [Pictures(workspace / "datasets" / part, 32) for part in PARTS]
+    assert sum(len(pictures) for pictures in loaded) == 24
+    stamp = (workspace / "datasets" / "cache").stat().st_mtime_ns
+    before = {p: p.stat().st_ino for p in (workspace / "datasets").glob("T*/*/*")}
+    prepare_from(tmp_path / "own")
+    assert {p: p.stat().st_ino for p in (workspace / "datasets").glob("T*/*/*")} == before
+    assert (workspace / "datasets" / "cache").stat().st_mtime_ns == stamp
+
+
+def test_the_same_file_under_the_same_name_three_times(workspace, tmp_path):
+    write_zip(tmp_path / "own" / "Bike.zip", {f"{where}/x.png": picture(1) for where in "abc"})
+    write_zip(tmp_path / "own" / "Car.zip", {f"car_{i}.png": picture(50 + i) for i in range(3)})
+    prepare_from(tmp_path / "own", val_share=0.34, test_share=0.34)
+    assert sum(key.split("/")[1] == "Bike" for key in images_in(workspace)) == 3
+
+
+def test_a_tar_as_people_make_it(workspace, tmp_path):
+    (tmp_path / "own").mkdir()
+    for name, first in (("Bike", 0), ("Car", 50)):
+        with tarfile.open(tmp_path / "own" / f"{name}.tar.gz", "w:gz") as archive:
+            for i in range(5):
+                info = tarfile.TarInfo(f"./{name}_{i}.png")
+                info.size = len(picture(first + i))
+                archive.addfile(info, io.BytesIO(picture(first + i)))
+    prepare_from(tmp_path / "own")
+    assert len(images_in(workspace)) == 10
+
+
+def test_a_flipped_byte_in_an_archive_is_a_sentence_and_loses_nothing(workspace, own_zips):
+    prepare_from(own_zips)
+    before = images_in(workspace)
+    damaged = bytearray((own_zips / "Car.zip").read_bytes())
+    damaged[200] ^= 0xFF
+    (own_zips / "Car.zip").write_bytes(damaged)
+    with pytest.raises(Problem, match="Car.zip is damaged"):
+        prepare_from(own_zips)
+    assert images_in(workspace) == before
+
+
+def test_another_content_under_the_same_names_is_noticed(workspace, own_zips, tmp_path):
+    prepare_from(own_zips)
+    other = tmp_path / "elsewhere" / own_zips.name
+    for name in ("Bike", "Car"):
+        write_zip(other / f"{name}.zip", {f"{name.lower()}_{i}.png": picture(500 + i) for i in range(20)})
+    prepare_from(other)
+    assert picture(500) in images_in(workspace).values() and picture(0) not in images_in(workspace).values()
+
+
+def test_a_file_that_the_reader_changed_is_the_readers(workspace, own_zips, tmp_path):
+    prepare_from(own_zips)
+    changed = next((workspace / "datasets" / "Train" / "Bike").iterdir())
+    changed.write_bytes(picture(4711))
+    for name in ("Bike", "Car"):
+        write_zip(
+            tmp_path / "other" / f"{name}.zip", {f"new_{name}_{i}.png": picture(i + 300) for i in range(10)}
+        )
+    prepare_from(tmp_path / "other")
+    assert picture(4711) in images_in(workspace).values()
+    assert len(images_in(workspace)) == 21
+
+
+def test_a_lost_record_doubles_nothing(workspace, own_zips):
+    prepare_from(own_zips)
+    before = images_in(workspace)
+    (workspace / "datasets" / "split.json").unlink()
+    prepare_from(own_zips)
+    assert images_in(workspace) == before
+
+
 def test_masks_travel_beside_the_images(workspace):
     prepare("sample", sample_images=6, val_share=0.2, test_share=0.2, seed=0)
     for key in images_in(workspace):
@@ -190,7 +274,7 @@ def test_messages_say_what_to_do(workspace, tmp_path):
     with pytest.raises(Problem, match="No image of Car"):
         prepare_from(tmp_path / "one")
     (tmp_path / "one" / "Car.zip").write_bytes(b"PK\x03\x04 not really a zip")
-    with pytest.raises(Problem, match="Car.zip is broken"):
+    with pytest.raises(Problem, match="Car.zip is neither a zip nor a tar"):
         prepare_from(tmp_path / "one")
     with pytest.raises(Problem, match="run notebook 01"):
         Pictures(workspace / "datasets" / "Train", 32)
@@ -268,6 +352,15 @@ def test_auto_moves_on_only_where_nothing_answers(workspace, server, monkeypatch
     assert choose("auto").name == "motorbikes"
     with pytest.raises(Problem, match="404"):
         fetch(choose("auto"), sample_images=0)
+
+
+def test_addresses_need_two_classes_and_two_names(workspace, server, own_zips):
+    address, folder = server
+    (folder / "Bike.zip").write_bytes((own_zips / "Bike.zip").read_bytes())
+    with pytest.raises(Problem, match="takes two"):
+        prepare_from(f"{address}/Bike.zip")
+    with pytest.raises(Problem, match="same name"):
+        prepare_from(f"{address}/Bike.zip {address}/other/Bike.zip")
 
 
 # --- from files to batches ---
@@ -349,6 +442,26 @@ def test_augmentation_moves_pixels_but_does_not_invent_colours():
     """A picture of one grey stays, up to light and tint, a picture of one colour."""
     augmented = augment(torch.full((4, 3, 16, 16), 0.5), torch.Generator().manual_seed(0))
     assert augmented.flatten(2).std(dim=2).max() < 1e-5
+
+
+def test_batches_of_odd_sizes(workspace, own_zips):
+    prepare_from(own_zips)
+    train = Pictures(workspace / "datasets" / "Train", 32)
+    assert [len(images) for images, _ in batches(train, 100, shuffle=torch.Generator())] == [24]
+    assert [len(images) for images, _ in batches(train, 10)] == [10, 10, 4]
+    with pytest.raises(Problem, match="BATCH_SIZE of 1 or more"):
+        next(batches(train, 0))
+
+
+def test_later_notebooks_heed_the_environment(workspace, own_zips, monkeypatch):
+    prepare_from(own_zips)
+    monkeypatch.delenv("DATASET")
+    assert prepared().seed == 0
+    monkeypatch.setenv("SEED", "5")
+    assert prepared().seed == 5
+    monkeypatch.setenv("DATASET", "sample")
+    monkeypatch.setenv("SAMPLE_IMAGES", "6")
+    assert prepared().dataset == "sample"
 
 
 def test_parameters_from_the_environment(monkeypatch):

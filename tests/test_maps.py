@@ -104,20 +104,36 @@ def test_names(resnet):
         capture(resnet, "layer2.conv1", torch.rand(3, 64, 64))
 
 
-def test_layers_that_put_out_no_tensor_or_do_not_run():
-    class Odd(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.lstm = nn.LSTM(4, 5, batch_first=True)
-            self.idle = nn.Linear(4, 4)
+class Odd(nn.Module):
+    """A layer that puts out a tuple, one that puts out a dictionary, and one that never runs."""
 
-        def forward(self, images):
-            return self.lstm(images.flatten(2)[..., :4])[0]
+    def __init__(self):
+        super().__init__()
+        self.lstm = nn.LSTM(4, 5, batch_first=True)
+        self.names = Names()
+        self.idle = nn.Linear(4, 4)
 
-    with pytest.raises(Problem, match="puts out a tuple"):
-        capture(Odd(), "lstm", torch.rand(1, 3, 8, 8))
+    def forward(self, images):
+        return self.names(self.lstm(images.flatten(2)[..., :4])[0])["out"]
+
+
+class Names(nn.Module):
+    def forward(self, values):
+        return {"out": values}
+
+
+def test_layers_that_put_out_something_else_or_do_not_run():
+    model, images = Odd(), torch.rand(1, 3, 8, 8)
+    np.testing.assert_allclose(capture(model, "lstm", images)["lstm"], model(images).detach().numpy(), rtol=1e-5)
+    with pytest.raises(Problem, match="puts out a dict"):
+        capture(model, "names", images)
     with pytest.raises(Problem, match="does not run"):
-        capture(Odd(), "idle", torch.rand(1, 3, 8, 8))
+        capture(model, "idle", images)
+
+
+def test_a_network_in_half_precision():
+    model = nn.Sequential(nn.Conv2d(3, 2, 3)).to(torch.bfloat16)
+    assert capture(model, "0", torch.rand(1, 3, 8, 8))["0"].dtype == np.float32
 
 
 # --- colours ---
@@ -196,6 +212,19 @@ def test_two_images_never_share_a_folder(workspace, tmp_path):
     assert len(grids) == 6
 
 
+def test_images_that_differ_in_shape_alone_never_share_a_folder(workspace):
+    model = nn.Sequential(nn.Conv2d(3, 2, 3))
+    model.image_size = 16
+    red = [Image.new("RGB", size, "red") for size in ((10, 20), (20, 10))]
+    zeros = [torch.zeros(3, 8, 8), torch.zeros(3, 4, 16)]
+    one, other = (display_image_filtered("Bike", model, "0", image) for image in zeros)
+    assert one != other
+    assert display_image_filtered("Bike", model, "0", red[0]) == display_image_filtered(
+        "Bike", model, "0", red[1]
+    )
+    assert to_input(red[0], 16).equal(to_input(red[1], 16))  # for the network these two are the same image
+
+
 def test_every_kind_of_image_is_taken(workspace, image_file):
     model = nn.Sequential(nn.Conv2d(3, 2, 3))
     model.image_size = 20
@@ -206,6 +235,10 @@ def test_every_kind_of_image_is_taken(workspace, image_file):
                 assert written.size == (18, 18)
     with pytest.raises(Problem, match="not 3×S×S"):
         display_image_filtered("Bike", model, "0", torch.zeros(2, 3, 20, 20))
+    with pytest.raises(Problem, match="torch.uint8"):
+        display_image_filtered("Bike", model, "0", torch.zeros(3, 20, 20, dtype=torch.uint8))
+    with pytest.raises(Problem, match="float64"):
+        display_image_filtered("Bike", model, "0", np.zeros((20, 20, 3)))
     with pytest.raises(Problem, match="There is no image"):
         display_image_filtered("Bike", model, "0", "nowhere.png")
 
@@ -219,6 +252,30 @@ def test_every_layer_can_be_shown(workspace, image_file):
             assert image.width >= 500
     assert not (grid.parent / "fc1").exists() and (grid.parent / "fc1.png").exists()
     assert len(list((grid.parent / "pool2").iterdir())) == 32
+
+
+def test_layers_of_one_value_a_filter_and_of_one_row(workspace, resnet, image_file):
+    (grid,) = display_image_filtered("Bike", resnet, "avgpool", image_file)
+    assert not (grid.parent / "avgpool").exists()
+    flat = nn.Sequential(nn.Flatten(2), nn.Conv1d(3, 4, 5))
+    (grid,) = display_image_filtered("Bike", flat, "1", image_file)
+    assert grid.exists()
+
+
+def test_a_layer_that_ran_more_often_before_leaves_nothing(workspace, image_file):
+    class Repeated(nn.Module):
+        def __init__(self, times):
+            super().__init__()
+            self.c, self.times = nn.Conv2d(3, 3, 1), times
+
+        def forward(self, images):
+            for _ in range(self.times):
+                images = self.c(images)
+            return images
+
+    assert len(display_image_filtered("Bike", Repeated(3), "c", image_file)) == 3
+    (grid,) = display_image_filtered("Bike", Repeated(1), "c", image_file)
+    assert {p.name for p in grid.parent.iterdir()} == {"c", "c.png"}
 
 
 def test_more_filters_than_fit_on_a_screen(workspace, image_file):

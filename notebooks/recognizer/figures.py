@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-from IPython.display import Markdown
 from IPython.display import Image as Picture
+from IPython.display import Markdown
 from matplotlib.figure import Figure
 from PIL import Image, ImageOps
 
@@ -63,15 +63,18 @@ def contact_sheet(images: Sequence[Image.Image], columns: int = 10, side: int = 
     return Picture(jpeg.getvalue())
 
 
-def mosaic(images: np.ndarray, columns: int = 3) -> np.ndarray:
-    """uint8 N×H×W×3 as one picture of `columns` columns, thin white lines between."""
-    count, height, width = images.shape[:3]
-    gap = max(1, width // 24)
+def mosaic(images: np.ndarray, columns: int = 3, width: int = 0) -> np.ndarray:
+    """uint8 N×H×W×3 as one picture, thin white lines between; pixels repeated until it is about `width` wide."""
+    repeat = max(1, width // (columns * images.shape[2]))
+    images = images.repeat(repeat, axis=1).repeat(repeat, axis=2)
+    count, cell_height, cell_width = images.shape[:3]
+    gap = max(1, cell_width // 24)
     rows = -(-count // columns)
-    picture = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, np.uint8)
+    shape = (rows * (cell_height + gap) - gap, columns * (cell_width + gap) - gap, 3)
+    picture = np.full(shape, 255, np.uint8)
     for number, image in enumerate(images):
-        y, x = number // columns * (height + gap), number % columns * (width + gap)
-        picture[y : y + height, x : x + width] = image
+        y, x = number // columns * (cell_height + gap), number % columns * (cell_width + gap)
+        picture[y : y + cell_height, x : x + cell_width] = image
     return picture
 
 
@@ -80,7 +83,9 @@ def captioned_sheet(
 ) -> Figure:
     """Images (H×W×3, float in [0, 1] or uint8) with a caption above each."""
     rows = -(-len(images) // columns)
-    lines = sum(max(len(c.splitlines()) for c in captions[i * columns : (i + 1) * columns]) for i in range(rows))
+    lines = sum(
+        max(len(c.splitlines()) for c in captions[i * columns : (i + 1) * columns]) for i in range(rows)
+    )
     size = (WIDTH, rows * WIDTH / columns + 0.19 * lines + 0.35 * bool(title))
     figure, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.01, hspace=0, wspace=0)

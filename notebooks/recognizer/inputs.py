@@ -12,10 +12,12 @@ from torchvision.transforms import v2
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """`image` upright and in RGB: transparent parts on white, 16-bit grey scaled to 8 bits instead of cut off."""
+    """`image` upright and in RGB: transparent parts on white, 16-bit grey (and float grey in [0, 1]) scaled, not cut off."""
     image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode.startswith(("I", "F")):
+        values = np.asarray(image).astype(np.float32)
+        whole = 255 if image.mode == "I" and values.max() <= 255 else 1 if image.mode == "F" else 65535
+        return Image.fromarray((values / whole * 255).clip(0, 255).round().astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")

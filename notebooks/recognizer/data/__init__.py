@@ -1,5 +1,7 @@
 """Notebook 01: where the pictures come from, and what becomes of them on disk."""
 
+import os
+
 from ..settings import parameter
 from .sources import choose, fetch
 from .split import Record, extract_into_train, read_record, split_images
@@ -14,14 +16,21 @@ def prepare(dataset: str, *, sample_images: int, val_share: float, test_share: f
 
 
 def prepared() -> Record:
-    """What notebook 01 left behind, or, where it was not run on this machine, what it makes with its parameters."""
+    """What notebook 01 left behind; where it was not run on this machine, what it makes with its parameters.
+
+    DATASET, VAL_SHARE, TEST_SHARE and SEED count here too where they are set as environment variables.
+    """
     record = read_record()
-    if record and record.is_split:
-        return record
-    return prepare(
-        parameter("DATASET", "auto"),
-        sample_images=parameter("SAMPLE_IMAGES", 500),
-        val_share=parameter("VAL_SHARE", 0.2),
-        test_share=parameter("TEST_SHARE", 0.2),
-        seed=parameter("SEED", 0),
+    if record is None or not record.is_split or os.environ.get("DATASET"):
+        return prepare(
+            parameter("DATASET", "auto"),
+            sample_images=parameter("SAMPLE_IMAGES", 800),
+            val_share=parameter("VAL_SHARE", 0.2),
+            test_share=parameter("TEST_SHARE", 0.2),
+            seed=parameter("SEED", 0),
+        )
+    return split_images(
+        parameter("VAL_SHARE", record.val_share),
+        parameter("TEST_SHARE", record.test_share),
+        parameter("SEED", record.seed),
     )

@@ -2,8 +2,6 @@
 
 import hashlib
 import os
-import tarfile
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,6 +12,7 @@ from urllib3.util import Retry
 
 from ..progress import progress_bar
 from ..settings import Problem
+from .archives import is_archive
 
 CONNECT_SECONDS, READ_SECONDS = 5, 60
 CHUNK = 1 << 20  # bytes
@@ -32,6 +31,8 @@ def reachable(url: str) -> bool:
     """Whether a server answers at all. What it answers is the download's business: only silence means offline."""
     try:
         requests.head(url, timeout=CONNECT_SECONDS)
+        return True
+    except requests.exceptions.SSLError:  # a ConnectionError by descent, but somebody did answer
         return True
     except (requests.ConnectionError, requests.Timeout):
         return False
@@ -94,7 +95,7 @@ def _verify(wanted: Download, path: Path) -> None:
                 f"{wanted.file_name} from {_host(wanted)} has the {kind} {found}, not the published {digest}; it was thrown "
                 "away. Run again; if it happens again, the file was changed at its source and should not be trusted."
             )
-    if not (zipfile.is_zipfile(path) or tarfile.is_tarfile(path)):
+    if not is_archive(path):
         raise Problem(
             f"What {_host(wanted)} sent as {wanted.file_name} is no zip or tar archive; check the address."
         )

@@ -2,36 +2,23 @@
 
 import hashlib
 import io
-import shutil
-import tarfile
-import tempfile
+import itertools
 import warnings
-import zipfile
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
-from functools import partial
-from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from pathlib import Path
 
 from PIL import Image
+from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from ..inputs import open_rgb
 from ..progress import progress_bar
 from ..settings import Problem
-from .sources import ARCHIVE_ENDINGS, ClassFiles
+from .archives import members
+from .sources import ClassFiles
 
-# What archives carry besides pictures. Left out without a word: nobody misses it.
-CLUTTER = (
-    "__MACOSX/*",
-    "*/__MACOSX/*",
-    ".*",
-    "*/.*",
-    "Thumbs.db",
-    "*/Thumbs.db",
-    "desktop.ini",
-    "*/desktop.ini",
-)
+ENDINGS = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif", "PPM": ".ppm"}
 
 
 @dataclass(frozen=True)
@@ -55,107 +42,89 @@ class ImageFile:
         return f"{self.class_name}/{self.name}"
 
 
-def extract(files: list[ClassFiles], folder: Path, taken: Container[str] = ()) -> list[ImageFile]:
+def extract(
+    files: list[ClassFiles], folder: Path, present: Mapping[str, Path]
+) -> tuple[list[ImageFile], list[str]]:
     """Copy what `files` name below `folder`: `images/<Class>/`, `masks/<Class>/`, `rejected/<Class>/`.
 
-    An image counts when it decodes completely; what does not is kept under `rejected` with its reason in the table
-    returned. Folders inside an archive are flattened; where a file's name is then not its own in its class, or is
-    among `taken` ('<Class>/<name>'), it gets the start of its digest added. Shows a progress bar.
+    An image counts when it decodes completely; what does not is kept under `rejected`. Returned are a row for each
+    file, with the reason where it was left out, and the '<Class>/<name>' of each mask. Folders inside an archive are
+    flattened; a file whose name is taken, be it by one of `present` ('<Class>/<name>' → file) of other content, gets
+    the start of its digest added. Shows a progress bar.
     Raises `Problem` for a broken archive, or a class without a single image.
     """
     table: list[ImageFile] = []
+    masks: list[str] = []
     for kind in ("images", "masks", "rejected"):
         (folder / kind).mkdir(parents=True)
     with progress_bar("extract", None, "files") as progress:
         for source in files:
-            for inner_path, read in _members(source.path):
-                if any(fnmatch(inner_path, clutter) for clutter in CLUTTER) or not fnmatch(
-                    inner_path, source.pattern
-                ):
-                    continue
-                name, content = PurePosixPath(inner_path).name, read()
+            for name, content in members(
+                source.path, lambda inner, source=source: fnmatch(inner, source.pattern)
+            ):
                 if source.is_mask:
-                    _write(folder / "masks" / source.class_name / name, content)
+                    masks.append(f"{source.class_name}/{name}")
+                    _write(folder / "masks" / masks[-1], content)
                 else:
-                    row = check(source.class_name, name, content)
-                    target = folder / ("rejected" if row.reason else "images") / source.class_name / name
-                    if target.exists() or f"{source.class_name}/{name}" in taken:
-                        target = target.with_stem(f"{target.stem}-{row.sha256[:8]}")
-                    _write(target, content)
-                    table.append(replace(row, name=target.name))
+                    row, content = check(source.class_name, name, content)
+                    table.append(_place(row, content, folder, {} if row.reason else present))
                 progress.update()
     for class_name in sorted({source.class_name for source in files}):
         if not any(row.class_name == class_name and not row.reason for row in table):
             raise Problem(
                 f"No image of {class_name} was found in {files[0].path.name} and what lies beside it."
             )
-    return table
+    return table, masks
 
 
-def check(class_name: str, name: str, content: bytes) -> ImageFile:
-    """Decode `content` completely and describe it; `reason` says in a few words why it does not count."""
+def check(class_name: str, name: str, content: bytes) -> tuple[ImageFile, bytes]:
+    """Decode `content` completely and describe it; `reason` says in a few words why it does not count.
+
+    Returned with it is what to keep: `content`, or, of formats that torchvision's ImageFolder does not know (GIF,
+    AVIF, …), a PNG of what the eye sees. The name gets an ending that ImageFolder takes.
+    """
     row = ImageFile(class_name, name, hashlib.sha256(content).hexdigest())
     if not content:
-        return replace(row, reason="empty file")
+        return replace(row, reason="empty file"), content
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(content)) as image:
-                row = replace(
-                    row, width=image.width, height=image.height, mode=image.mode, format=image.format
-                )
-            open_rgb(io.BytesIO(content))
+                facts = dict(width=image.width, height=image.height, mode=image.mode, format=image.format)
+            rgb = open_rgb(io.BytesIO(content))
     except Image.UnidentifiedImageError:
-        return replace(row, reason="not an image")
+        return replace(row, reason="not an image"), content
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        return replace(row, reason="absurdly large when decoded")
-    except (
-        Exception
-    ) as error:  # decoders raise OSError, SyntaxError, struct.error, …; here all mean one thing
-        return replace(row, reason=f"does not decode completely: {error}")
-    return row
+        return replace(row, reason="absurdly large when decoded"), content
+    except Exception as error:  # OSError, SyntaxError, struct.error, …: decoders raise all of them
+        return replace(row, reason=f"does not decode completely: {error}"), content
+    if Path(name).suffix.lower() not in IMG_EXTENSIONS:
+        name += ENDINGS.get(facts["format"], ".png")
+        if facts["format"] not in ENDINGS:
+            png = io.BytesIO()
+            rgb.save(png, "PNG")
+            content = png.getvalue()
+    return replace(row, name=name, sha256=hashlib.sha256(content).hexdigest(), **facts), content
+
+
+def _place(row: ImageFile, content: bytes, folder: Path, present: Mapping[str, Path]) -> ImageFile:
+    """Write one file under a name that no other has, and return its row with that name."""
+    for name in _names(row):
+        path = folder / ("rejected" if row.reason else "images") / row.class_name / name
+        other = present.get(f"{row.class_name}/{name}")
+        if not path.exists() and (other is None or other.read_bytes() == content):
+            _write(path, content)
+            return replace(row, name=name)
+
+
+def _names(row: ImageFile) -> Iterator[str]:
+    """The file's own name, then ones with the start of its digest and, should that not do, a number."""
+    name = Path(row.name)
+    yield row.name
+    for number in itertools.count(1):
+        yield f"{name.stem}-{row.sha256[:8]}{f'-{number}' if number > 1 else ''}{name.suffix}"
 
 
 def _write(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
-
-
-def _members(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    """The files of a folder or an archive, as (path inside, function that reads it)."""
-    if path.is_dir():
-        for file in sorted(path.rglob("*")):
-            if file.is_file():
-                yield file.relative_to(path).as_posix(), file.read_bytes
-        return
-    try:
-        with path.open("rb") as file:
-            yield from _archive_members(file, path.name)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
-        raise Problem(f"The archive {path.name} is broken ({error}); delete it and run again.") from error
-
-
-def _archive_members(file: BinaryIO, name: str) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    """As `_members`, from an open archive; archives inside it are opened too (Caltech 101 is a tar in a zip)."""
-    if zipfile.is_zipfile(file):
-        with zipfile.ZipFile(file) as archive:
-            files = (info for info in archive.infolist() if not info.is_dir())
-            yield from _with_nested((info.filename, partial(archive.open, info)) for info in files)
-        return
-    file.seek(0)
-    with tarfile.open(fileobj=file) as archive:
-        files = (info for info in archive if info.isfile())
-        yield from _with_nested((info.name, partial(archive.extractfile, info)) for info in files)
-
-
-def _with_nested(
-    entries: Iterable[tuple[str, Callable[[], BinaryIO]]],
-) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    for name, open_entry in entries:
-        if name.lower().endswith(ARCHIVE_ENDINGS):
-            with open_entry() as packed, tempfile.TemporaryFile() as unpacked:
-                shutil.copyfileobj(packed, unpacked)
-                unpacked.seek(0)
-                yield from _archive_members(unpacked, name)
-        else:
-            yield name, lambda open_entry=open_entry: open_entry().read()

@@ -91,7 +91,11 @@ def batches(
     """Batches of (images, labels): float32 B×3×S×S in [0, 1], channels last, and int64 B.
 
     With a generator, shuffled by it and whole batches only: batch norm learns nothing good from a rest of one image.
+    Raises `Problem` for a `batch_size` below 1; one larger than the set becomes the set.
     """
+    if batch_size < 1:
+        raise Problem(f"A batch of {batch_size} images is none; use a BATCH_SIZE of 1 or more.")
+    batch_size = min(batch_size, len(pictures))
     order = torch.randperm(len(pictures), generator=shuffle) if shuffle else torch.arange(len(pictures))
     for chosen in order.split(batch_size):
         if shuffle and len(chosen) < batch_size:

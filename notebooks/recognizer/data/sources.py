@@ -4,7 +4,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -12,9 +12,8 @@ from .. import settings
 from ..progress import progress_bar
 from ..settings import PROJECT, Problem
 from . import drawings
+from .archives import ENDINGS
 from .downloads import Download, download, reachable
-
-ARCHIVE_ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz")
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Source:
     licence: str
     downloads: tuple[Download, ...]
     classes: dict[str, str]
-    masks: dict[str, str] | None = None
+    masks: dict[str, str] = field(default_factory=dict)
 
 
 KAGGLE = "https://www.kaggle.com/api/v1/datasets/download"
@@ -157,24 +156,37 @@ def fetch(choice: Choice, *, sample_images: int) -> list[ClassFiles]:
     refuses, or a folder that does not hold at least two classes.
     """
     if choice.folder:
-        return _in_folder(choice.folder)
-    if choice.addresses:
-        names = [Path(unquote(urlsplit(url).path)).name for url in choice.addresses]
-        downloads = [Download(url, None, name) for url, name in zip(choice.addresses, names)]
-        return [ClassFiles(_class_name(path), path) for path in _download_all(choice.name, downloads)]
-    if choice.source:
+        files = _in_folder(choice.folder)
+    elif choice.source:
+        patterns = [(name, pattern, False) for name, pattern in choice.source.classes.items()]
+        patterns += [(name, pattern, True) for name, pattern in choice.source.masks.items()]
         paths = _download_all(choice.name, choice.source.downloads)
-        return [
-            ClassFiles(class_name, path, pattern, is_mask)
-            for is_mask, patterns in ((False, choice.source.classes), (True, choice.source.masks or {}))
-            for class_name, pattern in patterns.items()
-            for path in paths
+        files = [
+            ClassFiles(name, path, pattern, is_mask) for name, pattern, is_mask in patterns for path in paths
         ]
-    return _drawn(sample_images)
+    elif choice.addresses:
+        names = [Path(unquote(urlsplit(url).path)).name for url in choice.addresses]
+        if len(set(names)) < len(names):
+            raise Problem(
+                f"Several addresses end in the same name ({', '.join(names)}); give each class a name of its own."
+            )
+        downloads = [Download(url, None, name) for url, name in zip(choice.addresses, names)]
+        files = [ClassFiles(_class_name(path), path) for path in _download_all(choice.name, downloads)]
+    else:
+        files = _in_folder(_drawn(sample_images))
+    classes = sorted({source.class_name for source in files})
+    if len(classes) < 2:
+        raise Problem(
+            f"{choice.name} holds {len(classes)} class(es) {classes}, and telling things apart takes two. "
+            "Give one folder or one zip a class, for example Bike.zip and Car.zip."
+        )
+    return files
 
 
-def _drawn(images_per_class: int) -> list[ClassFiles]:
-    folder = _archive_path(f"sample-{images_per_class}")
+def _drawn(images_per_class: int) -> Path:
+    """The folder of the drawn sample, drawn anew where it was drawn by another version of the drawing code."""
+    code = b"".join(path.read_bytes() for path in sorted(Path(drawings.__file__).parent.glob("*.py")))
+    folder = _archive_path(f"sample-{images_per_class}-{hashlib.sha256(code).hexdigest()[:8]}")
     if not folder.exists():
         unfinished = folder.with_name(f"{folder.name}.part")
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -186,22 +198,17 @@ def _drawn(images_per_class: int) -> list[ClassFiles]:
                 progress=lambda *_: bar.update(),
             )
         unfinished.rename(folder)
-    return _in_folder(folder)
+    return folder
 
 
 def _in_folder(folder: Path) -> list[ClassFiles]:
-    entries = [e for e in sorted(folder.iterdir()) if not e.name.startswith((".", "__"))]
+    entries = [entry for entry in sorted(folder.iterdir()) if not entry.name.startswith((".", "__"))]
+    masks = folder / "masks"
     found = [
         ClassFiles(_class_name(entry), entry)
         for entry in entries
-        if entry.name.lower() != "masks" and (entry.is_dir() or entry.name.lower().endswith(ARCHIVE_ENDINGS))
+        if entry != masks and (entry.is_dir() or entry.name.lower().endswith(ENDINGS))
     ]
-    if len({files.class_name for files in found}) < 2:
-        raise Problem(
-            f"The folder {folder.name} holds {len(found)} class(es), and telling things apart takes two. "
-            "Put one folder or one zip a class into it, for example Bike.zip and Car.zip."
-        )
-    masks = folder / "masks"
     if masks.is_dir():
         found += [
             ClassFiles(entry.name, entry, is_mask=True) for entry in sorted(masks.iterdir()) if entry.is_dir()
@@ -211,7 +218,7 @@ def _in_folder(folder: Path) -> list[ClassFiles]:
 
 def _class_name(path: Path) -> str:
     name = path.name
-    for ending in ARCHIVE_ENDINGS:
+    for ending in ENDINGS:
         if name.lower().endswith(ending):
             name = name[: -len(ending)]
     return name

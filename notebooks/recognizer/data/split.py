@@ -3,6 +3,7 @@
 The record is written before anything moves, so a run that was stopped half way is finished by the next one.
 """
 
+import hashlib
 import json
 import os
 import random
@@ -10,26 +11,29 @@ import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from torchvision.datasets.folder import IMG_EXTENSIONS
+
 from .. import settings
 from ..settings import Problem, shown
 from .images import ImageFile, extract
 from .sources import ClassFiles
 
 SPLITS = ("Train", "Val", "Test")
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
 
 
 @dataclass
 class Record:
     """What `datasets/split.json` holds: which data set, how it was split, and every file of it.
 
-    `splits` maps '<Class>/<file name>' to 'Train', 'Val' or 'Test'.
+    `archives` maps '<Class>/<archive>' to its SHA-256, `splits` '<Class>/<image>' to 'Train', 'Val' or 'Test'; `files`
+    are the images that came out of the archives, without the reader's own, which have a place in `splits` alone.
     """
 
     dataset: str
-    archives: dict[str, int]
+    archives: dict[str, str]
     files: list[ImageFile]
     rejected: list[ImageFile] = field(default_factory=list)
+    masks: list[str] = field(default_factory=list)
     splits: dict[str, str] = field(default_factory=dict)
     seed: int = 0
     val_share: float = 0.0
@@ -38,6 +42,12 @@ class Record:
     @property
     def classes(self) -> list[str]:
         return sorted({key.split("/")[0] for key in self.splits})
+
+    @property
+    def name(self) -> str:
+        """The data set's name and the start of a digest of who is in which part: other images, another name."""
+        contents = sorted((row.key, row.sha256) for row in self.files)
+        return f"{self.dataset}-{hashlib.sha256(repr((contents, sorted(self.splits.items()))).encode()).hexdigest()[:6]}"
 
     @property
     def is_split(self) -> bool:
@@ -73,41 +83,65 @@ def extract_into_train(dataset: str, files: list[ClassFiles]) -> Record:
     Raises `Problem` as `extract` does; what was there before is then still there.
     """
     _take_in()  # what an interrupted run had extracted completely
-    archives = {f"{source.class_name}/{source.path.name}": _size(source.path) for source in files}
-    record = read_record()
-    if record and (record.dataset, record.archives) == (dataset, archives) and not _missing(record):
+    archives = {f"{source.class_name}/{source.path.name}": _digest(source.path) for source in files}
+    record, present = read_record(), _present()
+    if (
+        record
+        and (record.dataset, record.archives) == (dataset, archives)
+        and _known(record) <= present.keys()
+    ):
         return record
     shutil.rmtree(_incoming(), ignore_errors=True)
-    ours = {row.key for row in record.files} if record else set()
-    table = extract(files, _incoming(), taken=_present().keys() - ours)
-    good, bad = [row for row in table if not row.reason], [row for row in table if row.reason]
-    _write_record(
-        Record(dataset, archives, good, bad, {row.key: "Train" for row in good}), _incoming() / "record.json"
+    ours = {row.key for row in record.files if _is_unchanged(row, present)} if record else set()
+    table, masks = extract(
+        files, _incoming(), {key: path for key, path in present.items() if key not in ours}
     )
+    good, bad = [row for row in table if not row.reason], [row for row in table if row.reason]
+    record = Record(dataset, archives, good, bad, masks, splits={row.key: "Train" for row in good})
+    _write_record(record, _incoming() / "record.json")
     _take_in()
     return read_record()
 
 
 def _take_in() -> None:
     """Move what was extracted completely from `incoming` to its places. Each step can be repeated."""
-    arrived = read_record(_incoming() / "record.json")
+    arrived, old = read_record(_incoming() / "record.json"), read_record()
     if not arrived:
         return
-    old = read_record()
-    moved = {row.key for row in arrived.files if not (_incoming() / "images" / row.key).exists()}
     present = _present()
-    for row in old.files if old else []:
-        if row.key in present and row.key not in moved:
-            present[row.key].unlink()
-    for row in arrived.files:
-        if row.key not in moved:
-            _move(_incoming() / "images" / row.key, settings.DATASETS / "Train" / row.key)
-    for kind, place in (("masks", "Masks"), ("rejected", "Rejected")):
-        if (_incoming() / kind).exists():
-            shutil.rmtree(settings.DATASETS / place, ignore_errors=True)
-            os.replace(_incoming() / kind, settings.DATASETS / place)
+    waiting = {row.key for row in arrived.files if (_incoming() / "images" / row.key).exists()}
+    outdated = (
+        {row.key for row in old.files if _is_unchanged(row, present)} - _known(arrived) if old else set()
+    )
+    for key in (
+        outdated | waiting
+    ) & present.keys():  # of those waiting, the name is only taken by the same content
+        present[key].unlink()
+    for key in sorted(waiting):
+        _move(_incoming() / "images" / key, settings.DATASETS / "Train" / key)
+    _exchange("masks", old.masks if old else [], arrived.masks)
+    _exchange(
+        "rejected", [row.key for row in old.rejected] if old else [], [row.key for row in arrived.rejected]
+    )
     os.replace(_incoming() / "record.json", settings.DATASETS / "split.json")
     shutil.rmtree(_incoming())
+
+
+def _exchange(kind: str, old: list[str], new: list[str]) -> None:
+    for key in set(old) - set(new):
+        (settings.DATASETS / kind.capitalize() / key).unlink(missing_ok=True)
+    for key in new:
+        if (_incoming() / kind / key).exists():
+            _move(_incoming() / kind / key, settings.DATASETS / kind.capitalize() / key)
+
+
+def _known(record: Record) -> set[str]:
+    return {row.key for row in record.files}
+
+
+def _is_unchanged(row: ImageFile, present: dict[str, Path]) -> bool:
+    """Whether the file is still the one that was put there; one that the reader changed is the reader's."""
+    return row.key in present and _digest(present[row.key]) == row.sha256
 
 
 def split_images(val_share: float = 0.2, test_share: float = 0.2, seed: int = 0) -> Record:
@@ -154,7 +188,7 @@ def _present() -> dict[str, Path]:
     found: dict[str, Path] = {}
     for place in SPLITS:
         for path in sorted((settings.DATASETS / place).glob("[!.]*/[!.]*")):
-            if path.suffix.lower() in IMAGE_ENDINGS:
+            if path.suffix.lower() in IMG_EXTENSIONS:
                 key = f"{path.parent.name}/{path.name}"
                 if key in found:
                     raise Problem(
@@ -164,18 +198,14 @@ def _present() -> dict[str, Path]:
     return found
 
 
-def _missing(record: Record) -> bool:
-    present = _present()
-    return any(row.key not in present for row in record.files)
-
-
-def _size(path: Path) -> int:
-    """Bytes of an archive, or of all files of a folder."""
-    return (
-        sum(f.stat().st_size for f in path.rglob("*") if f.is_file())
-        if path.is_dir()
-        else path.stat().st_size
-    )
+def _digest(path: Path) -> str:
+    """SHA-256 of a file, or of the names and contents of all files of a folder."""
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    inner = sorted(file for file in path.rglob("*") if file.is_file())
+    listing = [(file.relative_to(path).as_posix(), _digest(file)) for file in inner]
+    return hashlib.sha256(repr(listing).encode()).hexdigest()
 
 
 def _move(source: Path, target: Path) -> None:

@@ -29,19 +29,22 @@ def hooked(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, list[Te
     outputs: dict[str, list[Tensor]] = {}
     hooks = []
     try:
-        for name in names:
+        for name in dict.fromkeys(names):
             if not name or name not in layers:
                 raise Problem(_unknown(name, layer_names(model)))
             outputs[name] = []
 
-            def keep(layer: nn.Module, inputs: tuple, output: Tensor, name: str = name) -> None:
-                if not isinstance(output, Tensor):
+            def keep(layer: nn.Module, inputs: tuple, output: object, name: str = name) -> None:
+                # Attention and recurrent layers put out a tuple, the first of which is what they say.
+                first = output[0] if isinstance(output, tuple | list) else output
+                if not isinstance(first, Tensor):
+                    kind = type(output).__name__
                     raise Problem(
-                        f"Layer {name!r} puts out a {type(output).__name__}, not a tensor; choose a layer inside it."
+                        f"Layer {name!r} puts out a {kind}, not a tensor; choose another layer_name."
                     )
-                # A copy, because an in-place ReLU that follows would write over it. Returning nothing, because
-                # what a hook returns takes the place of the layer's output.
-                outputs[name].append(output.detach().clone())
+                # A copy, because an in-place ReLU that follows would write over it. Returning nothing,
+                # because what a hook returns takes the place of the layer's output.
+                outputs[name].append(first.detach().clone())
 
             hooks.append(layers[name].register_forward_hook(keep))
         yield outputs
@@ -57,13 +60,13 @@ def capture(model: nn.Module, layer_names: Sequence[str] | str, images: Tensor) 
     has its further calls under 'name#2', 'name#3', …; a layer that does not run is a `Problem`.
     The model is left in the mode it was in, without hooks. Raises `Problem` as `hooked` does.
     """
-    names = [layer_names] if isinstance(layer_names, str) else list(dict.fromkeys(layer_names))
+    names = [layer_names] if isinstance(layer_names, str) else layer_names
     images = images.unsqueeze(0) if images.ndim == 3 else images
-    device = next((tensor.device for tensor in model.parameters()), images.device)
+    weights = next(model.parameters(), images)
     training = {layer for layer in model.modules() if layer.training}
     try:
         with hooked(model, names) as outputs, torch.no_grad():
-            model.eval()(images.to(device))
+            model.eval()(images.to(weights.device, weights.dtype))
     finally:
         for layer in model.modules():
             layer.training = layer in training

@@ -27,7 +27,9 @@ class Coloured(NamedTuple):
 
 
 def as_maps(output: np.ndarray) -> np.ndarray:
-    """What a layer put out for one image as C×H×W: C×H×W as it is, tokens T×D as one map, values D as one row."""
+    """What a layer put out for one image as C×H×W: C×H×W as it is, tokens T×D as one map, values D (or D×1×1) as a row."""
+    if output.ndim == 3 and output.shape[1:] == (1, 1):
+        return output.reshape(1, 1, -1)
     if output.ndim == 3:
         return output
     if output.ndim in (1, 2):

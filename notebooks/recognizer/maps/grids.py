@@ -25,7 +25,7 @@ def draw_grid(coloured: Coloured, image: Tensor, layer_name: str, subtitle: str)
     count, height, width = maps.shape[:3]
     own_scales = bool(np.ptp(coloured.low) or np.ptp(coloured.high))
     columns, factor = _layout(count, height, width, own_scales)
-    cell_height, cell_width = round(height * factor), round(width * factor)
+    cell_height, cell_width = max(1, round(height * factor)), max(1, round(width * factor))
     label = LABEL if cell_width >= SMALLEST_LABELLED else 0
     rows = -(-count // columns)
 
@@ -80,7 +80,7 @@ def draw_strip(coloured: Coloured, image: Tensor, layer_name: str, subtitle: str
 
 def _layout(count: int, height: int, width: int, own_scales: bool) -> tuple[int, float]:
     """Columns, and the factor by which maps are drawn larger (a whole number) or smaller."""
-    wanted_columns = 8 if count <= 32 or own_scales else 16 if count <= 256 else 32
+    wanted_columns = min(8, max(2, count)) if count <= 32 or own_scales else 16 if count <= 256 else 32
     room = SHEET_WIDTH - 2 * MARGIN + GAP
     factor = (room // wanted_columns - GAP) / max(height, width)
     if factor > 1:

@@ -1,7 +1,9 @@
 """Feature maps as pictures: `display_image_filtered`, colour scales, PNG files on disk."""
 
+import glob
 import hashlib
 import re
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -48,15 +50,18 @@ def display_image_filtered(
     Raises `Problem`, a ValueError, for an unknown layer (naming the closest), scale or colour map.
     """
     pixels, image_name = _identify(image, getattr(model, "image_size", DEFAULT_IMAGE_SIZE))
+    captured = capture(model, layer_name, pixels)
     if scale == "global":
         scale = _range_of_type(model, layer_name, pixels)
     folder, subtitle = results_folder(name_image) / image_name, f"{name_image} · {image_name}"
+    _remove_further_calls(folder, layer_name, len(captured))
     written = []
-    for name, output in capture(model, layer_name, pixels).items():
-        coloured = colour(as_maps(output[0]), scale, colormap)
-        draw, files = (draw_strip, 0) if output.ndim == 2 else (draw_grid, len(coloured.indices))
-        grid = draw(coloured, pixels, name, subtitle)
-        _save_filters(folder / name, coloured, files)
+    for name, output in captured.items():
+        maps = as_maps(output[0])
+        coloured = colour(maps, scale, colormap)
+        is_strip = maps.shape[:2] == (1, 1)
+        grid = (draw_strip if is_strip else draw_grid)(coloured, pixels, name, subtitle)
+        _save_filters(folder / name, coloured, 0 if is_strip else len(maps))
         grid.save(folder / f"{name}.png", compress_level=1)
         written.append(folder / f"{name}.png")
         if show and get_ipython():
@@ -80,10 +85,20 @@ def _save_filters(folder: Path, coloured: Coloured, count: int) -> None:
         names = (folder / f"filter_{number:03d}.png" for number in range(count))
         list(pool.map(save_png, names, coloured.indices, [coloured.palette] * count))
     for old in folder.glob("filter_*.png"):
-        if int(old.stem.removeprefix("filter_")) >= count:
+        number = old.stem.removeprefix("filter_")
+        if number.isdecimal() and int(number) >= count:
             old.unlink()
     if not any(folder.iterdir()):
         folder.rmdir()
+
+
+def _remove_further_calls(folder: Path, layer_name: str, calls: int) -> None:
+    """What an earlier rendering left of a layer that ran more often then."""
+    for old in folder.glob(f"{glob.escape(layer_name)}#*.png"):
+        number = old.stem.rpartition("#")[2]
+        if number.isdecimal() and int(number) > calls:
+            old.unlink()
+            shutil.rmtree(old.with_suffix(""), ignore_errors=True)
 
 
 def _range_of_type(model: nn.Module, layer_name: str, pixels: Tensor) -> tuple[float, float]:
@@ -94,21 +109,28 @@ def _range_of_type(model: nn.Module, layer_name: str, pixels: Tensor) -> tuple[f
 
 def _identify(image: Path | str | Image.Image | np.ndarray | Tensor, image_size: int) -> tuple[Tensor, str]:
     """The image as float32 3×S×S, and a name that no other image has."""
+    name = Path(getattr(image, "filename", "") or "image").stem
     if isinstance(image, Tensor):
-        pixels, name, content = image.detach().float().cpu(), "image", image.detach().cpu().numpy().tobytes()
+        if not image.is_floating_point():
+            raise Problem(f"The image is of {image.dtype}; pass float32 3×S×S in [0, 1], or see to_input.")
+        pixels = image.detach().float().cpu()
     elif isinstance(image, np.ndarray):
-        pixels, name, content = to_input(Image.fromarray(image), image_size), "image", image.tobytes()
+        if image.dtype != np.uint8:
+            raise Problem(
+                f"The image is an array of {image.dtype}; pass uint8 H×W×3, or a float tensor 3×S×S."
+            )
+        pixels = to_input(Image.fromarray(image), image_size)
     elif isinstance(image, Image.Image):
-        pixels, name, content = (
-            to_input(image, image_size),
-            Path(getattr(image, "filename", "") or "image").stem,
-            image.tobytes(),
-        )
+        pixels = to_input(image, image_size)
+    elif Path(image).is_file():
+        pixels, name = to_input(image, image_size), Path(image).stem
     else:
-        if not Path(image).is_file():
-            raise Problem(f"There is no image {shown(Path(image))}; give the path of an image file.")
-        pixels, name, content = to_input(image, image_size), Path(image).stem, Path(image).read_bytes()
+        raise Problem(f"There is no image {shown(Path(image))}; give the path of an image file.")
     if pixels.ndim != 3 or pixels.shape[0] != 3:
         raise Problem(f"The image has the shape {tuple(pixels.shape)}, not 3×S×S; pass one RGB image.")
+    if isinstance(image, Path | str):
+        content = Path(image).read_bytes()
+    else:
+        content = repr(pixels.shape).encode() + pixels.numpy().tobytes()
     safe_name = re.sub(r"[^\w.-]+", "_", name).strip("._") or "image"
-    return pixels, f"{safe_name}-{hashlib.sha256(content).hexdigest()[:6]}"
+    return pixels, f"{safe_name}-{hashlib.sha256(content).hexdigest()[:8]}"

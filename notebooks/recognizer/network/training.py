@@ -84,18 +84,20 @@ def probabilities_of(logits: Tensor) -> Tensor:
     return logits.softmax(dim=1)
 
 
-def predict(model: nn.Module, pictures: Pictures, batch_size: int = 100) -> Tensor:
-    """Class probabilities for every image: float32 N×K, on the CPU, in the order of `pictures`."""
+def logits_of(model: nn.Module, pictures: Pictures, batch_size: int = 100) -> Tensor:
+    """The model's answer to every image: float32 N×K (or N×1), on the CPU, in the order of `pictures`."""
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
     with torch.no_grad(), autocast(device):
-        found = [
-            probabilities_of(model(images)).cpu()
-            for images, _ in batches(pictures, batch_size, device=device)
-        ]
+        found = [model(images).float().cpu() for images, _ in batches(pictures, batch_size, device=device)]
     model.train(was_training)
     return torch.cat(found)
+
+
+def predict(model: nn.Module, pictures: Pictures) -> Tensor:
+    """Class probabilities for every image: float32 N×K, on the CPU, in the order of `pictures`."""
+    return probabilities_of(logits_of(model, pictures))
 
 
 def fit(
@@ -119,8 +121,10 @@ def fit(
     Either way `model` is left in eval mode with the weights of its best epoch.
     Raises `Problem` for fewer images than make a batch of two, or fewer epochs than one.
     """
-    if num_epochs < 1 or len(train) < 2:
-        raise Problem(f"Training takes at least 1 epoch and 2 images, not {num_epochs} and {len(train)}.")
+    if num_epochs < 1 or batch_size < 2 or len(train) < 2:
+        raise Problem(
+            f"Training takes at least 1 epoch and 2 images a batch, not {num_epochs} and {min(batch_size, len(train))}."
+        )
     torch.manual_seed(seed)  # for dropout
     generator = torch.Generator().manual_seed(seed)  # for the order of images and their augmentation
     model.to(memory_format=torch.channels_last)
@@ -141,17 +145,17 @@ def fit(
                 train_loss, train_accuracy, speed = train_one_epoch(
                     model, train, batch_size, optimizer, schedule, generator, progress
                 )
-                probabilities, labels = predict(model, val), val.labels
-                val_loss = F.nll_loss(probabilities.log(), labels).item()
-                val_accuracy = (probabilities.argmax(dim=1) == labels).float().mean().item()
+                logits = logits_of(model, val)
+                val_loss = loss_of(logits, val.labels).item()
+                val_accuracy = (probabilities_of(logits).argmax(dim=1) == val.labels).float().mean().item()
                 is_best = (val_accuracy, -val_loss) > best
-                if is_best:
-                    best = (val_accuracy, -val_loss)
-                    save_model(model, checkpoint)
                 lr_now = schedule.get_last_lr()[0]
                 epoch = Epoch(
                     number, model, lr_now, train_loss, train_accuracy, val_loss, val_accuracy, speed, is_best
                 )
+                if is_best:
+                    best = (val_accuracy, -val_loss)
+                    save_model(model, checkpoint)
                 history.epochs.append(epoch)
                 progress.set_description(f"epoch {number}/{num_epochs}, val accuracy {val_accuracy:.1%}")
                 for function in after_epoch:
