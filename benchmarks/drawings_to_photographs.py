@@ -1,6 +1,6 @@
 """How well do the drawings stand in for the world? Train on drawings alone, test on photographs.
 
-    python benchmarks/drawings_to_photographs.py --images 500 PHOTOS [PHOTOS ...]
+    python benchmarks/drawings_to_photographs.py --images 800 PHOTOS [PHOTOS ...]
 
 Each PHOTOS is a folder with the folders Bike and Car in it, or with Bike.zip and Car.zip. Nothing is written but a
 temporary folder.
@@ -53,7 +53,7 @@ def photographs(path: Path, folder: Path) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", nargs="*", type=Path, help="folders of photographs, Bike and Car in each")
-    parser.add_argument("--images", type=int, default=500, help="drawings a class to train on")
+    parser.add_argument("--images", type=int, default=800, help="drawings a class to train on")
     parser.add_argument("--epochs", type=int, default=25)
     parser.add_argument("--image-size", type=int, default=128)
     parser.add_argument("--seed", type=int, default=0)

@@ -194,7 +194,7 @@ def _drawn(images_per_class: int) -> Path:
             drawings.write_zips(
                 unfinished,
                 images_per_class=images_per_class,
-                workers=os.cpu_count(),
+                workers=min(4, os.cpu_count() or 1),
                 progress=lambda *_: bar.update(),
             )
         unfinished.rename(folder)

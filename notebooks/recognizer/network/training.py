@@ -84,7 +84,7 @@ def probabilities_of(logits: Tensor) -> Tensor:
     return logits.softmax(dim=1)
 
 
-def logits_of(model: nn.Module, pictures: Pictures, batch_size: int = 100) -> Tensor:
+def logits_of(model: nn.Module, pictures: Pictures, batch_size: int = 32) -> Tensor:
     """The model's answer to every image: float32 N×K (or N×1), on the CPU, in the order of `pictures`."""
     device = next(model.parameters()).device
     was_training = model.training

@@ -16,7 +16,8 @@ from .camera import View, frame
 from .cars import CARS, build_car
 from .distractors import add_before, add_writing
 from .light import any_light, cast_shadow, photograph
-from .motorbikes import MOTORBIKES, build_motorbike
+from .motorbike_kinds import MOTORBIKES
+from .motorbikes import build_motorbike
 from .painting import FINE, Canvas, paint
 from .scenes import paint_scene
 
