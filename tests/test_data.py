@@ -36,6 +36,20 @@ def images_in(workspace: Path) -> dict[str, bytes]:
     return {p.relative_to(workspace / "datasets").as_posix(): p.read_bytes() for p in files}
 
 
+def packed_tar(members: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def many(pattern: str, first: int = 0) -> dict[str, bytes]:
+    return {pattern.format(i): picture(first + i) for i in range(6)}
+
+
 # --- the split ---
 
 
@@ -156,13 +170,8 @@ def test_names_that_meet_when_folders_are_flattened(workspace, tmp_path):
 
 
 def test_an_archive_in_an_archive_and_plain_folders(workspace, tmp_path):
-    inner = io.BytesIO()
-    with tarfile.open(fileobj=inner, mode="w:gz") as archive:
-        for i in range(5):
-            info = tarfile.TarInfo(f"all/Bike/bike_{i}.png")
-            info.size = len(picture(i))
-            archive.addfile(info, io.BytesIO(picture(i)))
-    write_zip(tmp_path / "own" / "Bike.zip", {"inner.tar.gz": inner.getvalue()})
+    inner = packed_tar({f"all/Bike/bike_{i}.png": picture(i) for i in range(5)})
+    write_zip(tmp_path / "own" / "Bike.zip", {"inner.tar.gz": inner})
     cars = tmp_path / "own" / "Car"
     cars.mkdir()
     for i in range(5):
@@ -206,11 +215,8 @@ def test_the_same_file_under_the_same_name_three_times(workspace, tmp_path):
 def test_a_tar_as_people_make_it(workspace, tmp_path):
     (tmp_path / "own").mkdir()
     for name, first in (("Bike", 0), ("Car", 50)):
-        with tarfile.open(tmp_path / "own" / f"{name}.tar.gz", "w:gz") as archive:
-            for i in range(5):
-                info = tarfile.TarInfo(f"./{name}_{i}.png")
-                info.size = len(picture(first + i))
-                archive.addfile(info, io.BytesIO(picture(first + i)))
+        members = {f"./{name}_{i}.png": picture(first + i) for i in range(5)}
+        (tmp_path / "own" / f"{name}.tar.gz").write_bytes(packed_tar(members))
     prepare_from(tmp_path / "own")
     assert len(images_in(workspace)) == 10
 
@@ -254,6 +260,45 @@ def test_a_lost_record_doubles_nothing(workspace, own_zips):
     (workspace / "datasets" / "split.json").unlink()
     prepare_from(own_zips)
     assert images_in(workspace) == before
+
+
+LAYOUTS = {  # what the downloads of each source hold, in small
+    "motorbikes": {
+        "car-vs-bike.zip": many("Car-Bike-Dataset/Bike/Bike ({}).png")
+        | many("Car-Bike-Dataset/Car/Car ({}).jpeg", 50)
+    },
+    "street": {
+        "ig02-bikes.zip": many("bikes/bike_{}.image.png")
+        | many("bikes/bike_{}.mask.0.png", 20)
+        | {"readme.txt": b"-"},
+        "ig02-cars.zip": many("cars/carsgraz_{}.image.png", 50) | many("cars/carsgraz_{}.mask.0.png", 70),
+    },
+    "caltech": {
+        "caltech-101.zip": {
+            "caltech-101/101_ObjectCategories.tar.gz": packed_tar(
+                many("101_ObjectCategories/Motorbikes/image_{}.jpg")
+                | many("101_ObjectCategories/car_side/image_{}.jpg", 50)
+                | many("101_ObjectCategories/airplanes/image_{}.jpg", 80)
+            ),
+            "caltech-101/Annotations.tar": packed_tar(
+                {"Annotations/car_side/annotation_1.mat": b"not an image"}
+            ),
+        }
+    },
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_the_layout_of_each_source(workspace, name):
+    for file_name, members in LAYOUTS[name].items():
+        write_zip(workspace / "datasets" / "archives" / name / file_name, members)
+    assert {wanted.file_name for wanted in sources.SOURCES[name].downloads} == LAYOUTS[name].keys()
+    record = prepare(name, sample_images=0, val_share=0.2, test_share=0.2, seed=0)
+    contents = {content for content in images_in(workspace).values()}
+    assert Counter(key.split("/")[1] for key in images_in(workspace)) == {"Bike": 6, "Car": 6}
+    assert contents == {picture(i) for i in range(6)} | {picture(50 + i) for i in range(6)}
+    assert not record.rejected
+    assert len(list((workspace / "datasets").glob("Masks/*/*"))) == (12 if name == "street" else 0)
 
 
 def test_masks_travel_beside_the_images(workspace):

@@ -74,7 +74,7 @@ SOURCES = {
                     "caltech-101.zip",
                 ),
             ),
-            {"Bike": "*/Motorbikes/*", "Car": "*/car_side/*"},
+            {"Bike": "*/Motorbikes/*.jpg", "Car": "*/car_side/*.jpg"},
         ),
     )
 }
@@ -106,8 +106,8 @@ def choose(dataset: str = "auto") -> Choice:
     """Decide what `dataset` means, without downloading anything.
 
     `dataset` is 'auto', 'sample', a name in `SOURCES`, the path of a folder that holds one folder or one archive
-    a class, or addresses (http…) of one archive a class, separated by spaces. Relative paths start at the project's folder.
-    Raises `Problem` when it is none of these.
+    a class, or addresses (http…) of one archive a class, separated by spaces. Relative paths start at the project's
+    folder. Raises `Problem` when it is none of these.
     """
     if dataset == "auto":
         return _automatic()
@@ -152,8 +152,8 @@ def fetch(choice: Choice, *, sample_images: int) -> list[ClassFiles]:
     """Download (or draw) what is not on disk yet, and say where the files of each class lie.
 
     Archives land in `datasets/archives/<name>/`, checked against the published checksum where there is one, and
-    under a temporary name until they are whole. `sample_images` is the number of drawings a class. Raises `Problem` for a wrong checksum, an answer that is no archive, a server that
-    refuses, or a folder that does not hold at least two classes.
+    under a temporary name until they are whole. `sample_images` is the number of drawings a class.
+    Raises `Problem` for a wrong checksum, an answer that is no archive, a server that refuses, fewer than two classes.
     """
     if choice.folder:
         files = _in_folder(choice.folder)
