@@ -57,10 +57,7 @@ def fastest_dtype(device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        capabilities = getattr(
-            torch.cpu, "get_capabilities", dict
-        )()  # newer than the oldest torch that will do
-        has_bfloat16 = device.type == "cpu" and capabilities.get("avx512_bf16", False)
+        has_bfloat16 = device.type == "cpu" and torch.cpu.get_capabilities().get("avx512_bf16", False)
     return torch.bfloat16 if has_bfloat16 else torch.float32
 
 
