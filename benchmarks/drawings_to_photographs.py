@@ -59,6 +59,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
 
+    for path in args.photos:
+        if not all((path / name).is_dir() or (path / f"{name}.zip").is_file() for name in CLASSES):
+            parser.error(f"{path} holds no folders Bike and Car, nor Bike.zip and Car.zip")
     cv2.setNumThreads(1)
     folder = Path(temporary.name)
     speed = write_drawings(folder / "Drawn", range(args.images), args.seed)

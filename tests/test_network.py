@@ -7,7 +7,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 from recognizer import BikeCarCNN, load_model
-from recognizer.data import prepare
+from recognizer.data import prepare, prepared
 from recognizer.data.loading import Pictures
 from recognizer.network import board, trained
 from recognizer.network.evaluation import Evaluation, evaluate, save_metrics, wilson_interval
@@ -138,13 +138,13 @@ def test_too_little_to_train_on(parts, tmp_path):
 def test_a_model_is_trained_where_there_is_none(workspace, own_zips, monkeypatch, capsys):
     for name, value in {"DATASET": str(own_zips), "IMAGE_SIZE": "32", "EPOCHS": "1"}.items():
         monkeypatch.setenv(name, value)
-    path = trained()
+    path = trained(prepared())
     assert "There is no model for these images yet" in capsys.readouterr().out
-    assert trained() == path and "no model" not in capsys.readouterr().out
+    assert trained(prepared()) == path and "no model" not in capsys.readouterr().out
     (path.parent / "model.pt").write_bytes(b"broken")
-    assert trained() == path and load_model(path).classes == ["Bike", "Car"]
+    assert trained(prepared()) == path and load_model(path).classes == ["Bike", "Car"]
     monkeypatch.setenv("SEED", "1")  # other images in Train: the old model may have seen what is in Test now
-    assert trained() != path
+    assert trained(prepared()) != path
 
 
 # --- evaluation ---

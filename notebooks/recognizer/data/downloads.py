@@ -60,7 +60,7 @@ def download(wanted: Download, path: Path) -> Path:
     except requests.RequestException as error:
         reason = type(error).__name__
         raise Problem(
-            f"The download of {path.name} from {_host(wanted)} broke off ({reason}); run again."
+            f"The download of {path.name} from {_host(wanted)} broke off ({reason}); run again, or offline with DATASET=sample."
         ) from error
     finally:
         unfinished.unlink(missing_ok=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from .. import settings
-from ..data import Record, prepared
+from ..data import Record
 from ..data.loading import Pictures
 from ..settings import Problem, parameter
 from .models import BikeCarCNN, load_model
@@ -20,9 +20,8 @@ def run_folder(
     return settings.LOGS / f"{record.name}-{parameters}"
 
 
-def trained() -> Path:
-    """The newest `model.pt` that learned from what is in Train now; where there is none, what notebook 02 would make."""
-    record = prepared()
+def trained(record: Record) -> Path:
+    """The newest `model.pt` that learned from what is in Train now (`record`); where there is none, what notebook 02 would make."""
     for path in sorted(
         settings.LOGS.glob(f"{record.name}-*/model.pt"), key=lambda p: p.stat().st_mtime, reverse=True
     ):
