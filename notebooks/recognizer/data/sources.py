@@ -30,6 +30,10 @@ class Source:
     classes: dict[str, str]
     masks: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def description(self) -> str:
+        return f"{self.what}; licence: {self.licence}"
+
 
 KAGGLE = "https://www.kaggle.com/api/v1/datasets/download"
 LEAR = "https://lear.inrialpes.fr/people/marszalek/data/ig02"
@@ -115,7 +119,7 @@ def choose(dataset: str = "auto") -> Choice:
         return Choice("sample", "Using the drawn sample, as asked: bikes and cars drawn by this project.")
     if dataset in SOURCES:
         return Choice(
-            dataset, f"Using {dataset}, as asked: {SOURCES[dataset].what}.", source=SOURCES[dataset]
+            dataset, f"Using {dataset}, as asked: {SOURCES[dataset].description}.", source=SOURCES[dataset]
         )
     if dataset.startswith(("http://", "https://")):
         addresses = tuple(dataset.split())
@@ -135,9 +139,9 @@ def _automatic() -> Choice:
     for name in AUTOMATIC:
         source = SOURCES[name]
         if all(_archive_path(name, wanted.file_name).exists() for wanted in source.downloads):
-            return Choice(name, f"Using {name}, downloaded before: {source.what}.", source=source)
+            return Choice(name, f"Using {name}, downloaded before: {source.description}.", source=source)
         if reachable(source.downloads[0].url):
-            return Choice(name, f"Using {name}, because it can be reached: {source.what}.", source=source)
+            return Choice(name, f"Using {name}, because it can be reached: {source.description}.", source=source)
     return Choice(
         "sample",
         f"Using the drawn sample, because no source of photographs ({', '.join(AUTOMATIC)}) can be reached from here.",

@@ -110,12 +110,11 @@ def _take_in() -> None:
         return
     present = _present()
     waiting = {row.key for row in arrived.files if (_incoming() / "images" / row.key).exists()}
-    outdated = (
-        {row.key for row in old.files if _is_unchanged(row, present)} - _known(arrived) if old else set()
-    )
-    for key in (
-        outdated | waiting
-    ) & present.keys():  # of those waiting, the name is only taken by the same content
+    outdated: set[str] = set()
+    if old:
+        outdated = {row.key for row in old.files if _is_unchanged(row, present)} - _known(arrived)
+    # Where the name of one that waits is taken, it is by the same content: see `extract`.
+    for key in (outdated | waiting) & present.keys():
         present[key].unlink()
     for key in sorted(waiting):
         _move(_incoming() / "images" / key, settings.DATASETS / "Train" / key)
