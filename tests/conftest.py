@@ -2,12 +2,15 @@
 
 import io
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from recognizer import settings
+
+from .server import Server, running
 
 
 @pytest.fixture
@@ -51,3 +54,9 @@ def own_zips(tmp_path) -> Path:
         tmp_path / "own" / "Car.zip", {f"Car/car_{i}.png": picture(100 + i, bright=True) for i in range(20)}
     )
     return tmp_path / "own"
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with running() as server:
+        yield server

@@ -1,22 +1,20 @@
 """What happens to a reader's pictures: downloads, extraction, the split, and how they reach the network."""
 
 import hashlib
-import http.server
 import io
 import json
 import tarfile
-import threading
 import warnings
 from collections import Counter
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from recognizer.data import choose, fetch, prepare, prepared, read_record, sources, split
-from recognizer.data.downloads import Download, download
+from recognizer.data import choose, extraction, fetch, prepare, prepared, read_record, sources
+from recognizer.data.downloads import Download
 from recognizer.data.loading import Pictures, augment, batches
 from recognizer.inputs import open_rgb, to_input
 from recognizer.settings import DATASETS, Problem, parameter
@@ -96,10 +94,13 @@ def test_record_tells_where_every_file_is(workspace, own_zips):
     record = json.loads((workspace / "datasets" / "split.json").read_text())
     assert (record["seed"], record["val_share"], record["test_share"]) == (0, 0.2, 0.2)
     digests = {f"{row['class_name']}/{row['name']}": row["sha256"] for row in record["files"]}
+    splits = {f"{row['class_name']}/{row['name']}": row["split"] for row in record["files"]}
     for key, content in images_in(workspace).items():
         part, _, name = key.partition("/")
-        assert record["splits"][name] == part
+        assert splits[name] == part
         assert digests[name] == hashlib.sha256(content).hexdigest()
+    row = next(row for row in record["files"] if row["name"] == "bike_3.png")
+    assert (row["origin"], row["group"]) == ("Bike.zip/Bike/bike_3.png", "Bike/bike_3.png")
 
 
 def test_another_data_set_leaves_a_readers_own_files(workspace, own_zips, tmp_path):
@@ -124,17 +125,17 @@ def test_stopped_between_extraction_and_its_end(workspace, own_zips, monkeypatch
     expected = images_in(workspace)
     (own_zips / "Car.zip").rename(own_zips / "Lorry.zip")
     moves = iter(range(7))
-    real_move = split._move
+    real_move = extraction._move
 
-    def move_seven(source, target):
+    def move_seven(*arguments):
         if next(moves, None) is None:
             raise KeyboardInterrupt
-        real_move(source, target)
+        real_move(*arguments)
 
-    monkeypatch.setattr(split, "_move", move_seven)
+    monkeypatch.setattr(extraction, "_move", move_seven)
     with pytest.raises(KeyboardInterrupt):
         prepare_from(own_zips)
-    monkeypatch.setattr(split, "_move", real_move)
+    monkeypatch.setattr(extraction, "_move", real_move)
     (own_zips / "Lorry.zip").rename(own_zips / "Car.zip")
     prepare_from(own_zips)
     assert images_in(workspace) == expected
@@ -206,10 +207,13 @@ def test_every_image_that_decodes_reaches_the_network(workspace, tmp_path):
 
 
 def test_the_same_file_under_the_same_name_three_times(workspace, tmp_path):
-    write_zip(tmp_path / "own" / "Bike.zip", {f"{where}/x.png": picture(1) for where in "abc"})
-    write_zip(tmp_path / "own" / "Car.zip", {f"car_{i}.png": picture(50 + i) for i in range(3)})
-    prepare_from(tmp_path / "own", val_share=0.34, test_share=0.34)
-    assert sum(key.split("/")[1] == "Bike" for key in images_in(workspace)) == 3
+    write_zip(tmp_path / "own" / "Bike.zip", many("{}.png") | {f"{where}/x.png": picture(99) for where in "abc"})
+    write_zip(tmp_path / "own" / "Car.zip", many("{}.png", 50))
+    record = prepare_from(tmp_path / "own")
+    assert sum(key.split("/")[1] == "Bike" for key in images_in(workspace)) == 9
+    (copies,) = record.copies()
+    assert {row.origin for row in copies} == {f"Bike.zip/{where}/x.png" for where in "abc"}
+    assert len({row.split for row in copies}) == 1
 
 
 def test_a_tar_as_people_make_it(workspace, tmp_path):
@@ -289,7 +293,10 @@ LAYOUTS = {  # what the downloads of each source hold, in small
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_the_layout_of_each_source(workspace, name):
+def test_the_layout_of_each_source(workspace, name, monkeypatch):
+    source = sources.SOURCES[name]
+    unchecked = tuple(replace(wanted, checksum=None) for wanted in source.downloads)
+    monkeypatch.setitem(sources.SOURCES, name, replace(source, downloads=unchecked))
     for file_name, members in LAYOUTS[name].items():
         write_zip(workspace / "datasets" / "archives" / name / file_name, members)
     assert {wanted.file_name for wanted in sources.SOURCES[name].downloads} == LAYOUTS[name].keys()
@@ -325,63 +332,17 @@ def test_messages_say_what_to_do(workspace, tmp_path):
         Pictures(workspace / "datasets" / "Train", 32)
 
 
-# --- downloads, as they really happen: over HTTP ---
-
-
-@pytest.fixture
-def server(tmp_path):
-    """A web server on this machine; yields its address and the folder that it serves."""
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *arguments):
-            pass
-
-    folder = tmp_path / "served"
-    folder.mkdir()
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as httpd:
-        threading.Thread(target=httpd.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{httpd.server_port}", folder
-        httpd.shutdown()
-
-
-def test_download_with_the_right_checksum(server, tmp_path):
-    address, folder = server
-    archive = write_zip(folder / "Bike.zip", {"a.png": picture(1)})
-    digest = hashlib.md5(archive.read_bytes()).hexdigest()
-    path = download(
-        Download(f"{address}/Bike.zip", f"md5:{digest}", "Bike.zip"), tmp_path / "got" / "Bike.zip"
-    )
-    assert path.read_bytes() == archive.read_bytes()
-
-
-@pytest.mark.parametrize(
-    ("served", "checksum", "sentence"),
-    [
-        ("Bike.zip", "sha256:" + "0" * 64, "not the published 0000"),
-        ("page.zip", None, "no zip or tar archive"),
-        ("missing.zip", None, "404"),
-    ],
-)
-def test_a_wrong_download_leaves_nothing_behind(server, tmp_path, served, checksum, sentence):
-    address, folder = server
-    write_zip(folder / "Bike.zip", {"a.png": picture(1)})
-    (folder / "page.zip").write_text("<html>please log in</html>")
-    with pytest.raises(Problem, match=sentence):
-        download(Download(f"{address}/{served}", checksum, served), tmp_path / "got" / served)
-    assert not list((tmp_path / "got").iterdir())
+# --- where the data comes from (what goes wrong on the way: test_bad_inputs.py) ---
 
 
 def test_archives_over_http_become_a_data_set(workspace, server, own_zips):
-    address, folder = server
-    for name in ("Bike.zip", "Car.zip"):
-        (folder / name).write_bytes((own_zips / name).read_bytes())
-    prepare_from(f"{address}/Bike.zip {address}/Car.zip")
+    addresses = [server.serve(name, (own_zips / name).read_bytes()) for name in ("Bike.zip", "Car.zip")]
+    record = prepare_from(" ".join(addresses))
     assert len(images_in(workspace)) == 40
+    assert [archive["address"] for archive in record.archives.values()] == addresses
 
 
 def test_auto_moves_on_only_where_nothing_answers(workspace, server, monkeypatch):
-    address, folder = server
-
     def source_at(url):
         return sources.Source(
             "motorbikes", "", "", (Download(url, None, "x.zip"),), {"Bike": "*", "Car": "*"}
@@ -393,19 +354,18 @@ def test_auto_moves_on_only_where_nothing_answers(workspace, server, monkeypatch
     )  # nobody listens there
     assert choose("auto").name == "sample"
     assert "drawn sample, because no source" in choose("auto").reason
-    monkeypatch.setitem(sources.SOURCES, "motorbikes", source_at(f"{address}/x.zip"))
+    monkeypatch.setitem(sources.SOURCES, "motorbikes", source_at(f"{server.address}/x.zip"))
     assert choose("auto").name == "motorbikes"
     with pytest.raises(Problem, match="404"):
         fetch(choose("auto"), sample_images=0)
 
 
 def test_addresses_need_two_classes_and_two_names(workspace, server, own_zips):
-    address, folder = server
-    (folder / "Bike.zip").write_bytes((own_zips / "Bike.zip").read_bytes())
+    address = server.serve("Bike.zip", (own_zips / "Bike.zip").read_bytes())
     with pytest.raises(Problem, match="takes two"):
-        prepare_from(f"{address}/Bike.zip")
+        prepare_from(address)
     with pytest.raises(Problem, match="same name"):
-        prepare_from(f"{address}/Bike.zip {address}/other/Bike.zip")
+        prepare_from(f"{address} {server.address}/other/Bike.zip")
 
 
 # --- from files to batches ---

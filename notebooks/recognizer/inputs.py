@@ -10,6 +10,11 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision.transforms import v2
 
+# Odd metadata, and very many pixels, which Pillow warns of; the first does not matter here, the second is checked where
+# files arrive. A filter for good, because changing filters around each image is not safe in threads.
+for category in (UserWarning, Image.DecompressionBombWarning):
+    warnings.filterwarnings("ignore", category=category, module=r"PIL\.")
+
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """`image` upright and in RGB: transparent parts on white, 16-bit grey (and float grey in [0, 1]) scaled, not cut off."""
@@ -29,10 +34,8 @@ def open_rgb(file: Path | str | BinaryIO) -> Image.Image:
 
     Raises OSError (or another of Pillow's errors) when the file does not decode completely.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # odd metadata; only the pixels count here
-        with Image.open(file) as image:
-            return to_rgb(image)
+    with Image.open(file) as image:
+        return to_rgb(image)
 
 
 def as_pixels(image_size: int) -> v2.Transform:

@@ -1,6 +1,10 @@
 """Where things are, and what a reader may change: read once, when the package is imported."""
 
+import contextlib
+import errno
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -56,3 +60,24 @@ def shown(path: Path) -> str:
     """`path` as it is printed: relative to the workspace, so that no one's folder names end up in a notebook."""
     path = Path(path)
     return path.relative_to(WORKSPACE).as_posix() if path.is_relative_to(WORKSPACE) else path.name
+
+
+@contextlib.contextmanager
+def room_on_disk(doing: str, needed: int = 0) -> Iterator[None]:
+    """Around work that writes `needed` bytes below the workspace: a full disk becomes a `Problem` that says so.
+
+    What is known to be too large is refused before it starts: a file mapped into memory would end the whole process.
+    """
+    WORKSPACE.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(WORKSPACE).free
+    if needed > free:
+        raise Problem(
+            f"There is no room for {doing}: it takes {needed / 1e6:,.0f} MB, and {free / 1e6:,.0f} MB are free; "
+            "make room and run again."
+        )
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
+            raise
+        raise Problem(f"The disk filled up while {doing}; make room and run again. Nothing is lost.") from error

@@ -3,8 +3,10 @@
 import os
 
 from ..settings import parameter
+from .extraction import extract_into_train
+from .record import Record, read_record
 from .sources import choose, fetch
-from .split import Record, extract_into_train, read_record, split_images
+from .split import split_images
 
 
 def prepare(dataset: str, *, sample_images: int, val_share: float, test_share: float, seed: int) -> Record:

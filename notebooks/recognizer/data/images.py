@@ -1,130 +1,105 @@
-"""From archives to images on disk: extract, check, and say what was left out and why."""
+"""One file that claims to be an image: does it decode, what is it, and under which name is it kept?"""
 
 import hashlib
 import io
-import itertools
-import warnings
-from collections.abc import Iterator, Mapping
+import re
+import unicodedata
 from dataclasses import dataclass, replace
-from fnmatch import fnmatch
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from PIL import Image
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from ..inputs import open_rgb
-from ..progress import progress_bar
-from ..settings import Problem
-from .archives import members
-from .sources import ClassFiles
+from ..inputs import to_rgb
+from .duplicates import fingerprint
 
 ENDINGS = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif", "PPM": ".ppm"}
+MOST_PIXELS = 89_478_485  # Pillow's own limit, beyond which it warns of a decompression bomb
+FEWEST_PIXELS = 8  # on the shorter side; pages on the web are full of invisible images of one pixel
+HEIC = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc")
+LONGEST_NAME = 120  # characters; file systems end at 255 bytes
+OWN = "your own"  # the origin of a file that the reader put into datasets/
 
 
 @dataclass(frozen=True)
 class ImageFile:
-    """One file that arrived. `reason` says why it was left out; it is empty for an image that counts.
+    """One file that arrived: a row of `datasets/split.json`.
 
-    `width` and `height` are in pixels as stored, `mode` and `format` are Pillow's names ('RGB', 'P', …; 'JPEG', …).
+    `origin` is '<archive>/<path inside>', or `OWN`. `width` and `height` are in pixels as stored, `size` is in bytes,
+    `mode` and `format` are Pillow's names ('RGB', 'P', …; 'JPEG', …), `fingerprint` is as in `duplicates`.
+    `group` is the key of the first among its near-copies, `split` 'Train', 'Val' or 'Test'.
+    `reason` says why the file was left out; it is empty for an image that counts.
     """
 
     class_name: str
     name: str
+    origin: str
     sha256: str
+    size: int = 0
     width: int = 0
     height: int = 0
     mode: str = ""
     format: str = ""
+    fingerprint: str = ""
+    group: str = ""
+    split: str = "Train"
     reason: str = ""
 
     @property
     def key(self) -> str:
+        """'<Class>/<name>', the same for no other file."""
         return f"{self.class_name}/{self.name}"
 
-
-def extract(
-    files: list[ClassFiles], folder: Path, present: Mapping[str, Path]
-) -> tuple[list[ImageFile], list[str]]:
-    """Copy what `files` name below `folder`: `images/<Class>/`, `masks/<Class>/`, `rejected/<Class>/`.
-
-    An image counts when it decodes completely; what does not is kept under `rejected`. Returned are a row for each
-    file, with the reason where it was left out, and the '<Class>/<name>' of each mask. Folders inside an archive are
-    flattened; a file whose name is taken, be it by one of `present` ('<Class>/<name>' → file) of other content, gets
-    the start of its digest added. Shows a progress bar.
-    Raises `Problem` for a broken archive, or a class without a single image.
-    """
-    table: list[ImageFile] = []
-    masks: list[str] = []
-    for kind in ("images", "masks", "rejected"):
-        (folder / kind).mkdir(parents=True)
-    with progress_bar("extract", None, "files") as progress:
-        for source in files:
-            for name, content in members(
-                source.path, lambda inner, source=source: fnmatch(inner, source.pattern)
-            ):
-                if source.is_mask:
-                    masks.append(f"{source.class_name}/{name}")
-                    _write(folder / "masks" / masks[-1], content)
-                else:
-                    row, content = check(source.class_name, name, content)
-                    table.append(_place(row, content, folder, {} if row.reason else present))
-                progress.update()
-    for class_name in sorted({source.class_name for source in files}):
-        if not any(row.class_name == class_name and not row.reason for row in table):
-            raise Problem(
-                f"No image of {class_name} was found in {files[0].path.name} and what lies beside it."
-            )
-    return table, masks
+    @property
+    def is_own(self) -> bool:
+        return self.origin == OWN
 
 
-def check(class_name: str, name: str, content: bytes) -> tuple[ImageFile, bytes]:
+def check(class_name: str, origin: str, content: bytes, reason: str = "") -> tuple[ImageFile, bytes]:
     """Decode `content` completely and describe it; `reason` says in a few words why it does not count.
 
     Returned with it is what to keep: `content`, or, of formats that torchvision's ImageFolder does not know (GIF,
-    AVIF, …), a PNG of what the eye sees. The name gets an ending that ImageFolder takes.
+    AVIF, …), a PNG of what the eye sees. The name is the last part of `origin`, made safe, with an ending that
+    ImageFolder takes. With a `reason` given, nothing is decoded.
     """
-    row = ImageFile(class_name, name, hashlib.sha256(content).hexdigest())
-    if not content:
-        return replace(row, reason="empty file"), content
+    row = ImageFile(class_name, safe_name(origin), origin, _sha256(content), len(content))
+    if reason or not content:
+        return replace(row, reason=reason or "empty file"), content
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(content)) as image:
-                facts = dict(width=image.width, height=image.height, mode=image.mode, format=image.format)
-            rgb = open_rgb(io.BytesIO(content))
+        with Image.open(io.BytesIO(content)) as image:
+            row = replace(
+                row, width=image.width, height=image.height, mode=image.mode, format=image.format or ""
+            )
+            if image.width * image.height > MOST_PIXELS:
+                return replace(row, reason=f"{image.width}×{image.height} pixels, more than decode safely"), content
+            if min(image.size) < FEWEST_PIXELS:
+                return replace(row, reason=f"only {image.width}×{image.height} pixels"), content
+            rgb = to_rgb(image)
     except Image.UnidentifiedImageError:
-        return replace(row, reason="not an image"), content
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        return replace(row, reason="absurdly large when decoded"), content
+        what = "a HEIC photograph; save it as JPEG" if content[4:12] in HEIC else "not an image"
+        return replace(row, reason=what), content
+    except Image.DecompressionBombError:
+        return replace(row, reason="more pixels than decode safely"), content
     except Exception as error:  # OSError, SyntaxError, struct.error, …: decoders raise all of them
         return replace(row, reason=f"does not decode completely: {error}"), content
-    if Path(name).suffix.lower() not in IMG_EXTENSIONS:
-        name += ENDINGS.get(facts["format"], ".png")
-        if facts["format"] not in ENDINGS:
+    if Path(row.name).suffix.lower() not in IMG_EXTENSIONS:
+        row = replace(row, name=row.name + ENDINGS.get(row.format, ".png"))
+        if row.format not in ENDINGS:
             png = io.BytesIO()
             rgb.save(png, "PNG")
             content = png.getvalue()
-    return replace(row, name=name, sha256=hashlib.sha256(content).hexdigest(), **facts), content
+    return replace(row, sha256=_sha256(content), size=len(content), fingerprint=fingerprint(rgb)), content
 
 
-def _place(row: ImageFile, content: bytes, folder: Path, present: Mapping[str, Path]) -> ImageFile:
-    """Write one file under a name that no other has, and return its row with that name."""
-    for name in _names(row):
-        path = folder / ("rejected" if row.reason else "images") / row.class_name / name
-        other = present.get(f"{row.class_name}/{name}")
-        if not path.exists() and (other is None or other.read_bytes() == content):
-            _write(path, content)
-            return replace(row, name=name)
+def safe_name(inner: str) -> str:
+    """The last part of a path as a file name that every system takes, and that stays the same on all of them."""
+    name = unicodedata.normalize("NFC", PurePosixPath(inner).name)  # macOS takes characters apart
+    name = re.sub(r'[<>:"/\\|?*\x00-\x1f\x7f]', "_", name).strip(" .") or "image"
+    if re.fullmatch(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?", name):
+        name = f"_{name}"
+    stem, ending = Path(name).stem, Path(name).suffix[:10]
+    return name if len(name) <= LONGEST_NAME else f"{stem[: LONGEST_NAME - len(ending)]}{ending}"
 
 
-def _names(row: ImageFile) -> Iterator[str]:
-    """The file's own name, then ones with the start of its digest and, should that not do, a number."""
-    name = Path(row.name)
-    yield row.name
-    for number in itertools.count(1):
-        yield f"{name.stem}-{row.sha256[:8]}{f'-{number}' if number > 1 else ''}{name.suffix}"
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,7 +16,10 @@ from torchvision.datasets import ImageFolder
 from .. import settings
 from ..inputs import as_pixels, open_rgb
 from ..progress import progress_bar
-from ..settings import Problem, shown
+from ..settings import Problem, room_on_disk, shown
+
+
+AT_ONCE = 64  # images that are decoded before their pixels are written
 
 
 class Pictures(ImageFolder):
@@ -62,15 +66,18 @@ class Pictures(ImageFolder):
 
     def _decode_to(self, path: Path) -> None:
         shape = (len(self), 3, self.image_size, self.image_size)
-        pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
         with (
+            room_on_disk(f"the pixels of {Path(self.root).name}", needed=math.prod(shape)),
             ThreadPoolExecutor() as pool,
             progress_bar(f"decode {Path(self.root).name}", len(self), "images") as progress,
         ):
-            for index, image in enumerate(pool.map(self._pixels_of, range(len(self)))):
-                pixels[index] = image
-                progress.update()
-        pixels.flush()
+            pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+            for first in range(0, len(self), AT_ONCE):
+                some = range(first, min(first + AT_ONCE, len(self)))
+                for index, image in zip(some, pool.map(self._pixels_of, some)):
+                    pixels[index] = image
+                progress.update(len(some))
+            pixels.flush()
 
     def _pixels_of(self, index: int) -> np.ndarray:
         try:

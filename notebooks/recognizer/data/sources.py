@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -87,12 +88,19 @@ AUTOMATIC = ("motorbikes", "street")  # not caltech: there colour alone tells th
 
 @dataclass(frozen=True)
 class ClassFiles:
-    """Where the files of one class lie: in an archive or a folder, those whose path matches `pattern`."""
+    """Where the files of one class lie: in an archive or a folder, those whose path matches `pattern`.
+
+    `address` is where the archive was downloaded from, if it was.
+    """
 
     class_name: str
     path: Path
     pattern: str = "*"
     is_mask: bool = False
+    address: str = ""
+
+    def wants(self, inner: str) -> bool:
+        return fnmatchcase(inner, self.pattern)
 
 
 @dataclass(frozen=True)
@@ -164,9 +172,12 @@ def fetch(choice: Choice, *, sample_images: int) -> list[ClassFiles]:
     elif choice.source:
         patterns = [(name, pattern, False) for name, pattern in choice.source.classes.items()]
         patterns += [(name, pattern, True) for name, pattern in choice.source.masks.items()]
-        paths = _download_all(choice.name, choice.source.downloads)
+        downloads = choice.source.downloads
+        paths = _download_all(choice.name, downloads)
         files = [
-            ClassFiles(name, path, pattern, is_mask) for name, pattern, is_mask in patterns for path in paths
+            ClassFiles(name, path, pattern, is_mask, wanted.url)
+            for name, pattern, is_mask in patterns
+            for path, wanted in zip(paths, downloads)
         ]
     elif choice.addresses:
         names = [Path(unquote(urlsplit(url).path)).name for url in choice.addresses]
@@ -175,16 +186,25 @@ def fetch(choice: Choice, *, sample_images: int) -> list[ClassFiles]:
                 f"Several addresses end in the same name ({', '.join(names)}); give each class a name of its own."
             )
         downloads = [Download(url, None, name) for url, name in zip(choice.addresses, names)]
-        files = [ClassFiles(_class_name(path), path) for path in _download_all(choice.name, downloads)]
+        paths = _download_all(choice.name, downloads)
+        files = [ClassFiles(_class_name(path), path, address=url) for path, url in zip(paths, choice.addresses)]
     else:
         files = _in_folder(_drawn(sample_images))
-    classes = sorted({source.class_name for source in files})
+    _check_classes(choice, sorted({source.class_name for source in files}))
+    return files
+
+
+def _check_classes(choice: Choice, classes: list[str]) -> None:
     if len(classes) < 2:
         raise Problem(
             f"{choice.name} holds {len(classes)} class(es) {classes}, and telling things apart takes two. "
-            "Give one folder or one zip a class, for example Bike.zip and Car.zip."
+            "Give one folder, zip or tar a class, for example Bike.zip and Car.zip."
         )
-    return files
+    if len({name.casefold() for name in classes}) < len(classes):
+        raise Problem(
+            f"{choice.name} holds classes that differ in upper and lower case only, {classes}; some computers take them "
+            "for one. Give them different names, or put them together."
+        )
 
 
 def _drawn(images_per_class: int) -> Path:

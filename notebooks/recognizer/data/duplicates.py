@@ -1,0 +1,54 @@
+"""Which images are near-copies of each other: the same picture scaled, saved again, shifted a little, or mirrored."""
+
+import base64
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+SIDE = 16  # pixels; small enough to forget noise and compression, large enough to tell two cars on white apart
+ALIKE = 0.95  # correlation of two such thumbnails from which on they count as one picture
+BLOCK = 1024  # images compared with as many others at once: 8 MB for their correlations
+
+
+def fingerprint(image: Image.Image) -> str:
+    """A thumbnail of the image in 16×16 grey pixels, as base64 text of its 256 bytes."""
+    grey = image.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
+    return base64.b64encode(np.asarray(grey).tobytes()).decode()
+
+
+def near_copies(fingerprints: Sequence[str]) -> np.ndarray:
+    """The number of its group for each image, int N: two images share one when a chain of near-copies joins them.
+
+    Two images are near-copies when their thumbnails correlate by at least `ALIKE` (Pearson), be it after mirroring one.
+    Pictures of one even colour have nothing to correlate, and are copies of exactly the same thumbnail only.
+    All pairs are compared, in blocks, so that memory does not grow with their number.
+    """
+    distinct, which = np.unique(np.array(fingerprints), return_inverse=True)
+    thumbnails = np.stack(
+        [np.frombuffer(base64.b64decode(text), np.uint8).reshape(SIDE, SIDE) for text in distinct]
+    )
+    groups = np.arange(len(distinct))
+    for first in range(0, len(distinct), BLOCK):
+        for second in range(first, len(distinct), BLOCK):
+            one, other = thumbnails[first : first + BLOCK], thumbnails[second : second + BLOCK]
+            rows, columns = np.nonzero(_are_alike(one, other) | _are_alike(one, other[:, :, ::-1]))
+            joined = (groups[first + rows], groups[second + columns])
+            graph = coo_matrix((np.ones(len(rows), bool), joined), shape=(len(distinct), len(distinct)))
+            groups = connected_components(graph, directed=False)[1][groups]
+    return groups[which]
+
+
+def _are_alike(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Whether thumbnails correlate: uint8 N×16×16 and M×16×16 → bool N×M.
+
+    The sum of 256 products of bytes is below 2²⁴, so float32 has it exactly, and every machine the same answer.
+    """
+    one, other = (pixels.reshape(len(pixels), -1).astype(np.float32) for pixels in (one, other))
+    sums, other_sums = one.sum(axis=1, dtype=float), other.sum(axis=1, dtype=float)
+    covariance = SIDE**2 * (one @ other.T).astype(float) - np.outer(sums, other_sums)
+    variance = SIDE**2 * (one**2).sum(axis=1, dtype=float) - sums**2
+    other_variance = SIDE**2 * (other**2).sum(axis=1, dtype=float) - other_sums**2
+    return (covariance > 0) & (covariance >= ALIKE * np.sqrt(np.outer(variance, other_variance)))

@@ -1,0 +1,121 @@
+"""`datasets/split.json`: which data set this is, how it was split, and every file of it."""
+
+import hashlib
+import json
+import os
+from collections import defaultdict
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from torchvision.datasets.folder import IMG_EXTENSIONS
+
+from .. import settings
+from ..settings import Problem, shown
+from .images import ImageFile
+
+SPLITS = ("Train", "Val", "Test")
+
+
+@dataclass
+class Record:
+    """What `datasets/split.json` holds.
+
+    `archives` maps '<Class>/<archive>' to its SHA-256 and the address that it came from, if any; `files` are the
+    images in Train, Val and Test, `rejected` the files in Rejected, each with its reason, `masks` '<Class>/<name>'.
+    """
+
+    dataset: str
+    archives: dict[str, dict[str, str]]
+    files: list[ImageFile]
+    rejected: list[ImageFile] = field(default_factory=list)
+    masks: list[str] = field(default_factory=list)
+    seed: int = 0
+    val_share: float = 0.0
+    test_share: float = 0.0
+
+    @property
+    def classes(self) -> list[str]:
+        return sorted({row.class_name for row in self.files})
+
+    @property
+    def name(self) -> str:
+        """The data set's name and the start of a digest of who is in which part: other images, another name."""
+        contents = sorted((row.key, row.sha256, row.split) for row in self.files)
+        return f"{self.dataset}-{hashlib.sha256(repr(contents).encode()).hexdigest()[:6]}"
+
+    @property
+    def is_split(self) -> bool:
+        return self.val_share > 0
+
+    def count(self, class_name: str, split: str) -> int:
+        """Number of images of a class in 'Train', 'Val' or 'Test'."""
+        return sum((row.class_name, row.split) == (class_name, split) for row in self.files)
+
+    def groups(self) -> list[list[ImageFile]]:
+        """The images that have near-copies, a list a group, the largest first."""
+        return _several(self.files, "group")
+
+    def copies(self) -> list[list[ImageFile]]:
+        """The images that are there more than once, byte for byte, a list for each, the most frequent first."""
+        return _several(self.files, "sha256")
+
+
+def _several(files: list[ImageFile], attribute: str) -> list[list[ImageFile]]:
+    members = defaultdict(list)
+    for row in files:
+        members[getattr(row, attribute)].append(row)
+    found = [rows for rows in members.values() if len(rows) > 1]
+    return sorted(found, key=lambda rows: (-len(rows), rows[0].key))
+
+
+def read_record(path: Path | None = None) -> Record | None:
+    """The record of what lies in `datasets/`, or None where nothing was prepared yet.
+
+    Raises `Problem` when the file is no such record.
+    """
+    path = path or settings.DATASETS / "split.json"
+    if not path.exists():
+        return None
+    try:
+        fields = json.loads(path.read_text("utf-8"))
+        for key in ("files", "rejected"):
+            fields[key] = [ImageFile(**row) for row in fields[key]]
+        return Record(**fields)
+    except (ValueError, TypeError, KeyError) as error:
+        raise Problem(
+            f"{shown(path)} cannot be read; it was changed, or written by another version of this project. Delete it and "
+            "run notebook 01: your images stay, and all of them are split anew."
+        ) from error
+
+
+def write_record(record: Record, path: Path | None = None) -> None:
+    """Replace the record by `record`, at once, so that there always is a whole one; the same one is left alone."""
+    path = path or settings.DATASETS / "split.json"
+    text = json.dumps(asdict(record), indent=1, ensure_ascii=False)
+    if path.exists() and path.read_text("utf-8") == text:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".part")
+    unfinished.write_text(text, "utf-8")
+    os.replace(unfinished, path)
+
+
+def images_on_disk() -> dict[str, Path]:
+    """Every image file in Train, Val and Test: '<Class>/<name>' → where it lies.
+
+    Raises `Problem` where two of them share a name, be it up to upper and lower case.
+    """
+    found: dict[str, Path] = {}
+    names: dict[str, Path] = {}
+    for split in SPLITS:
+        for path in sorted((settings.DATASETS / split).glob("[!.]*/**/[!.]*")):
+            inner = path.relative_to(settings.DATASETS / split).parts
+            is_hidden = any(part.startswith(".") for part in inner)
+            if is_hidden or path.suffix.lower() not in IMG_EXTENSIONS or not path.is_file():
+                continue
+            key = f"{inner[0]}/{path.name}"
+            if key.casefold() in names:
+                other = names[key.casefold()]
+                raise Problem(f"{shown(path)} and {shown(other)} share a name; rename one of them and run again.")
+            found[key] = names[key.casefold()] = path
+    return found
