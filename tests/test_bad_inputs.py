@@ -84,12 +84,19 @@ FILES = {
     "cut.png": (encoded(noise(), "PNG")[:500], "does not decode completely"),
     "cut.gif": (encoded(noise(), "GIF")[:1500], "does not decode completely"),
     "head.jpg": (encoded(noise(), "JPEG")[:11], "not an image|does not decode"),
-    "flipped.png": (encoded(noise(), "PNG")[:60] + b"\xff\xff\xff" + encoded(noise(), "PNG")[63:], "does not decode"),
+    "flipped.png": (
+        encoded(noise(), "PNG")[:60] + b"\xff\xff\xff" + encoded(noise(), "PNG")[63:],
+        "does not decode",
+    ),
     "bomb.png": (png_that_declares(60_000, 60_000), "more pixels than decode safely|more than decode safely"),
     "long.png": (png_that_declares(2_000_000, 60), "more than decode safely"),
     "spacer.gif": (encoded(Image.new("P", (1, 1)), "GIF"), "only 1×1 pixels"),
     "text.png": (
-        encoded(noise(), "PNG", pnginfo=(lambda i: i.add_text("a", "x" * 2_000_000, zip=True) or i)(PngImagePlugin.PngInfo())),
+        encoded(
+            noise(),
+            "PNG",
+            pnginfo=(lambda i: i.add_text("a", "x" * 2_000_000, zip=True) or i)(PngImagePlugin.PngInfo()),
+        ),
         "does not decode completely",
     ),
     "zeros.jpg": (bytes(5000), "not an image"),
@@ -100,8 +107,14 @@ FILES = {
     "greyclear.png": (encoded(noise("LA"), "PNG"), None),
     "ink.jpg": (encoded(noise("CMYK"), "JPEG"), None),
     "bits.png": (encoded(noise("1"), "PNG"), None),
-    "deep.png": (encoded(Image.fromarray(np.arange(1200, dtype=np.uint16).reshape(30, 40) * 50), "PNG"), None),
-    "float.tif": (encoded(Image.fromarray(np.random.default_rng(0).random((30, 40), np.float32)), "TIFF"), None),
+    "deep.png": (
+        encoded(Image.fromarray(np.arange(1200, dtype=np.uint16).reshape(30, 40) * 50), "PNG"),
+        None,
+    ),
+    "float.tif": (
+        encoded(Image.fromarray(np.random.default_rng(0).random((30, 40), np.float32)), "TIFF"),
+        None,
+    ),
     "moving.gif": (encoded(noise("P"), "GIF", save_all=True, append_images=[noise("P").rotate(90)]), None),
     "moving.webp": (encoded(noise(), "WEBP", save_all=True, append_images=[noise().rotate(90)]), None),
     "turned.jpg": (upright(6), None),
@@ -119,7 +132,8 @@ def read(tmp_path_factory):
     write_zip(folder / "own" / "Car.zip", good(50))
     done = subprocess.run(
         [sys.executable, "-c", "from recognizer.data import prepared; prepared()"],
-        env=os.environ | {"WORKSPACE": str(folder), "DATASET": str(folder / "own"), "PYTHONPATH": str(NOTEBOOKS)},
+        env=os.environ
+        | {"WORKSPACE": str(folder), "DATASET": str(folder / "own"), "PYTHONPATH": str(NOTEBOOKS)},
         capture_output=True,
         text=True,
     )
@@ -191,7 +205,7 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def packed_tar(members: dict[str, bytes], mode: str = "w:gz", extra: list[tarfile.TarInfo] = []) -> bytes:
+def packed_tar(members: dict[str, bytes], mode: str = "w:gz", extra: tuple[tarfile.TarInfo, ...] = ()) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode=mode) as archive:
         for info in extra:
@@ -204,7 +218,12 @@ def packed_tar(members: dict[str, bytes], mode: str = "w:gz", extra: list[tarfil
 
 
 def test_names_that_differ_in_case_or_not_at_all(workspace, tmp_path):
-    same = {"a/IMG.png": picture(1), "a/img.png": picture(2), "b/Img.png": picture(3), "c/IMG.png": picture(1)}
+    same = {
+        "a/IMG.png": picture(1),
+        "a/img.png": picture(2),
+        "b/Img.png": picture(3),
+        "c/IMG.png": picture(1),
+    }
     same |= {"V\u00e9lo.png": picture(4), "x/Ve\u0301lo.png": picture(5)}
     write_zip(tmp_path / "own" / "Bike.zip", good(20) | same)
     with warnings.catch_warnings():  # zipfile itself warns of what is made here on purpose
@@ -237,12 +256,12 @@ def link(name: str, kind: bytes, target: str) -> tarfile.TarInfo:
 def test_links_and_devices_are_not_followed(workspace, tmp_path):
     secret = tmp_path / "secret.png"
     secret.write_bytes(picture(1))
-    extra = [
+    extra = (
         link("link.png", tarfile.SYMTYPE, str(secret)),
         link("hard.png", tarfile.LNKTYPE, "../../secret.png"),
         link("pipe.png", tarfile.FIFOTYPE, ""),
         link("device.png", tarfile.CHRTYPE, ""),
-    ]
+    )
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "Bike.tar.gz").write_bytes(packed_tar(good(20), extra=extra))
     write_zip(tmp_path / "own" / "Car.zip", good(50))
@@ -269,6 +288,12 @@ def zip_of(members: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> 
 
 def flipped(content: bytes) -> bytes:
     return content[:200] + bytes([content[200] ^ 0xFF]) + content[201:]
+
+
+def without_a_list() -> bytes:
+    """A zip whose list of contents is not where its end says."""
+    content = zip_of(good())
+    return content.replace(b"PK\x01\x02", b"XX\x01\x02")
 
 
 def locked() -> bytes:
@@ -311,6 +336,7 @@ ARCHIVES = {  # the content of Bike.zip: what the sentence says
     "a web page": (b"<html>log in</html>", "Bike.zip is neither a zip nor a tar"),
     "nothing": (b"", "Bike.zip is neither a zip nor a tar"),
     "another archive": (b"7z\xbc\xaf\x27\x1c" + bytes(100), "Bike.zip is neither a zip nor a tar"),
+    "no list of contents": (without_a_list(), "Bike.zip is damaged or locked"),
     "a password": (locked(), "Bike.zip is damaged or locked"),
     "an empty zip": (zip_of({}), "No image of Bike was found in Bike.zip;"),
     "only clutter": (zip_of({"Thumbs.db": b"x", ".DS_Store": b"x"}), "No image of Bike was found"),
@@ -324,7 +350,10 @@ ARCHIVES = {  # the content of Bike.zip: what the sentence says
     "more declared than held": (overstated(), "as archive bombs do"),
     "less declared than held": (understated(), "Bike.zip is damaged or locked"),
     "archives without end": (nested(5, zip_of(good())), "archives in archives more than 3 deep"),
-    "a broken one inside": (zip_of(good() | {"more.tar.gz": b"\x1f\x8b broken"}), "Bike.zip is damaged or locked"),
+    "a broken one inside": (
+        zip_of(good() | {"more.tar.gz": b"\x1f\x8b broken"}),
+        "Bike.zip is damaged or locked",
+    ),
 }
 
 
@@ -368,6 +397,7 @@ ANSWERS = {  # one answer to each request; None where the file comes, else what 
     "all is well": ([whole], None),
     "breaks off, then goes on": ([half, whole], None),
     "breaks off again and again": ([web.breaks_off(0.3)] * 4, None),
+    "breaks off more often than it is asked in vain": ([web.breaks_off(0.1)] * 9 + [whole], None),
     "breaks off before anything comes": ([web.breaks_off(0), whole], None),
     "breaks off and cannot resume": ([web.without_ranges(half), web.without_ranges()], None),
     "breaks off for ever": ([web.without_ranges(half)], "broke off .* What has come is kept"),
@@ -394,7 +424,10 @@ ANSWERS = {  # one answer to each request; None where the file comes, else what 
     "slow drip, then well": ([web.drips, whole], None),
     "hangs": ([web.hangs], "broke off .ReadTimeoutError"),
     "hangs, then well": ([web.hangs, whole], None),
-    "sends us in circles": ([web.status(302, Location="/Bike.zip")], "cannot be downloaded: Exceeded 30 redirects"),
+    "sends us in circles": (
+        [web.status(302, Location="/Bike.zip")],
+        "cannot be downloaded: Exceeded 30 redirects",
+    ),
 }
 
 
@@ -403,6 +436,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(downloads, "FIRST_PAUSE", 0.001)
     monkeypatch.setattr(downloads, "READ_SECONDS", 0.4)
     monkeypatch.setattr(downloads, "CHUNK", 1000)
+    monkeypatch.setattr(downloads, "LEAST_BYTES", 5000)
 
 
 @pytest.mark.parametrize("what", ANSWERS)
@@ -461,7 +495,9 @@ def test_checksums(workspace, server, tmp_path, quick, capsys):
 def test_no_room_for_a_download(workspace, server, tmp_path, quick, monkeypatch):
     address = server.serve("Bike.zip", BIKES)
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("usage", (), {"free": 100})())
-    with pytest.raises(Problem, match="There is no room for downloading Bike.zip: it takes 0 MB, and 0 MB are free"):
+    with pytest.raises(
+        Problem, match="There is no room for downloading Bike.zip: it takes 0 MB, and 0 MB are free"
+    ):
         download(Download(address, None, "Bike.zip"), tmp_path / "Bike.zip")
 
 
@@ -493,12 +529,18 @@ LITTLE = {
     "an unknown kind of archive": ({"Bike.rar": {}, "Car.rar": {}}, "holds 0 class"),
     "an empty class": ({"Bike.zip": good(), "Car.zip": {}}, "No image of Car"),
     "one image": ({"Bike.zip": good(), "Car.zip": {"a.png": picture(1)}}, r"Car has 1 image\(s\), too few"),
-    "two images": ({"Bike.zip": good(), "Car.zip": {f"{i}.png": picture(i) for i in (1, 2)}}, "Car has 2 image"),
+    "two images": (
+        {"Bike.zip": good(), "Car.zip": {f"{i}.png": picture(i) for i in (1, 2)}},
+        "Car has 2 image",
+    ),
     "ten times the same": (
         {"Bike.zip": good(), "Car.zip": {f"{i}.png": picture(1) for i in range(10)}},
         r"Car has 10 image\(s\) \(1 different picture\(s\)\), too few .* none would be in",
     ),
-    "names that differ in case": ({"Bike.zip": good(), "bike.zip": good(50)}, "differ in upper and lower case only"),
+    "names that differ in case": (
+        {"Bike.zip": good(), "bike.zip": good(50)},
+        "differ in upper and lower case only",
+    ),
 }
 
 

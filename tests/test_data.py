@@ -13,7 +13,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from recognizer.data import choose, extraction, fetch, prepare, prepared, read_record, sources
+from recognizer.data import (
+    choose,
+    extraction,
+    fetch,
+    prepare,
+    prepared,
+    read_record,
+    sources,
+)
 from recognizer.data.downloads import Download
 from recognizer.data.loading import Pictures, augment, batches
 from recognizer.inputs import open_rgb, to_input
@@ -207,7 +215,9 @@ def test_every_image_that_decodes_reaches_the_network(workspace, tmp_path):
 
 
 def test_the_same_file_under_the_same_name_three_times(workspace, tmp_path):
-    write_zip(tmp_path / "own" / "Bike.zip", many("{}.png") | {f"{where}/x.png": picture(99) for where in "abc"})
+    write_zip(
+        tmp_path / "own" / "Bike.zip", many("{}.png") | {f"{where}/x.png": picture(99) for where in "abc"}
+    )
     write_zip(tmp_path / "own" / "Car.zip", many("{}.png", 50))
     record = prepare_from(tmp_path / "own")
     assert sum(key.split("/")[1] == "Bike" for key in images_in(workspace)) == 9

@@ -25,7 +25,10 @@ PHASES = {
     "extract": ("archives.py", "images.py", "extraction.py"),
     "split": ("split.py", "record.py", "duplicates.py"),
 }
-STANDARD = {pathlib.Path.write_bytes.__code__.co_filename, shutil.__file__}  # they belong to the phase that called
+STANDARD = {
+    pathlib.Path.write_bytes.__code__.co_filename,
+    shutil.__file__,
+}  # they belong to the phase that called
 
 
 @pytest.fixture
@@ -102,7 +105,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has neither fork nor SIGKILL")
-def test_killed_anywhere_and_run_again_it_ends_the_same(workspace, runs, tmp_path):
+def test_killed_anywhere_and_run_again_it_ends_the_same(workspace, runs, server, tmp_path):
     run, state = runs
 
     def start_over():
@@ -127,3 +130,4 @@ def test_killed_anywhere_and_run_again_it_ends_the_same(workspace, runs, tmp_pat
             assert in_a_child(run) == 0
             assert contents(workspace) == reference, f"differs after a kill at line {kill_at}, in {phase}"
         assert killed >= POINTS - 2  # how many pieces a download comes in differs a little
+    assert any("Range" in headers for _, headers in server.requests), "nothing was resumed"

@@ -10,7 +10,12 @@ from recognizer import BikeCarCNN, load_model
 from recognizer.data import prepare, prepared
 from recognizer.data.loading import Pictures
 from recognizer.network import board, trained
-from recognizer.network.evaluation import Evaluation, evaluate, save_metrics, wilson_interval
+from recognizer.network.evaluation import (
+    Evaluation,
+    evaluate,
+    save_metrics,
+    wilson_interval,
+)
 from recognizer.network.models import layer_table, save_model
 from recognizer.network.training import fit, loss_of, predict, probabilities_of
 from recognizer.settings import Problem

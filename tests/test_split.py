@@ -44,7 +44,9 @@ CHANGES = {
     "brighter": lambda image: ImageEnhance.Brightness(image).enhance(1.15),
     "paler": lambda image: ImageEnhance.Contrast(image).enhance(0.6),
     "grey": ImageOps.grayscale,
-    "a pale watermark": lambda image: Image.composite(Image.new("RGB", image.size, "white"), image, stripe(image)),
+    "a pale watermark": lambda image: Image.composite(
+        Image.new("RGB", image.size, "white"), image, stripe(image)
+    ),
     "a pixel cut off on each side": lambda image: ImageOps.crop(image, 1),
 }
 
@@ -124,10 +126,14 @@ def test_shares_are_exact_where_most_images_are_alone():
 @pytest.mark.parametrize("seed", range(20))
 def test_whatever_the_groups_none_is_divided_and_shares_are_near(seed):
     chance = random.Random(seed)
-    sizes = {name: [chance.choice([1, 1, 1, 2, 3, 8]) for _ in range(60)] for name in ("Bike", "Car", "Lorry")}
+    sizes = {
+        name: [chance.choice([1, 1, 1, 2, 3, 8]) for _ in range(60)] for name in ("Bike", "Car", "Lorry")
+    }
     rows = rows_in_groups(sizes)
     for i in range(0, len(rows), 17):  # some pictures lie in two classes
-        rows[i] = ImageFile("Car" if rows[i].class_name == "Bike" else "Bike", f"x{i}.png", "", "", group=rows[i].group)
+        rows[i] = ImageFile(
+            "Car" if rows[i].class_name == "Bike" else "Bike", f"x{i}.png", "", "", group=rows[i].group
+        )
     dealt = deal(rows, 0.2, 0.2, seed)
     places = defaultdict(set)
     for row in dealt:
@@ -142,9 +148,13 @@ def test_whatever_the_groups_none_is_divided_and_shares_are_near(seed):
 
 def test_every_image_has_the_same_chance():
     rows = rows_in_groups({"Bike": [1] * 30 + [2] * 5, "Car": [1] * 40})
-    counts = Counter(row.key for seed in range(500) for row in deal(rows, 0.2, 0.2, seed) if row.split == "Test")
+    counts = Counter(
+        row.key for seed in range(500) for row in deal(rows, 0.2, 0.2, seed) if row.split == "Test"
+    )
     assert len(counts) == 80
-    assert all(0.2 * 500 - 45 < count < 0.2 * 500 + 45 for count in counts.values())  # five standard deviations
+    assert all(
+        0.2 * 500 - 45 < count < 0.2 * 500 + 45 for count in counts.values()
+    )  # five standard deviations
 
 
 def test_the_order_of_the_files_makes_no_difference():
@@ -179,7 +189,12 @@ def test_near_copies_stay_together_on_disk(workspace, tmp_path, photographs):
         record = prepare_from(tmp_path / "own", seed)
         groups = record.groups()
         assert [len(group) for group in groups] == [4, 3, 3, 2, 2, 2]
-        assert {row.key for row in groups[0]} == {"Bike/0.jpg", "Bike/again_0.jpg", "Bike/mirrored_0.jpg", "Car/a_bike.jpg"}
+        assert {row.key for row in groups[0]} == {
+            "Bike/0.jpg",
+            "Bike/again_0.jpg",
+            "Bike/mirrored_0.jpg",
+            "Car/a_bike.jpg",
+        }
         assert all(len({row.split for row in group}) == 1 for group in groups)
         assert [{row.key for row in rows} for rows in record.copies()] == [{"Bike/0.jpg", "Car/a_bike.jpg"}]
         for row in record.files:
@@ -199,7 +214,10 @@ def test_own_images_take_part_wherever_they_were_put(workspace, own_zips, capsys
         record = split_images(0.2, 0.2, 0)
         (own,) = (row for row in record.files if row.is_own)
         assert (workspace / "datasets" / own.split / "Bike" / "own.png").read_bytes() == picture(900)
-        assert sorted(row.name for row in record.rejected if row.is_own) == ["broken.jpg", f"empty-{own_digest()}.jpg"]
+        assert sorted(row.name for row in record.rejected if row.is_own) == [
+            "broken.jpg",
+            f"empty-{own_digest()}.jpg",
+        ]
     said = capsys.readouterr().out
     assert "1 image(s) of your own stay and take part in the split: Bike/own.png." in said
     assert "Your own Bike/broken.jpg was moved to datasets/Rejected/: not an image." in said

@@ -80,4 +80,6 @@ def room_on_disk(doing: str, needed: int = 0) -> Iterator[None]:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
             raise
-        raise Problem(f"The disk filled up while {doing}; make room and run again. Nothing is lost.") from error
+        raise Problem(
+            f"The disk filled up while {doing}; make room and run again. Nothing is lost."
+        ) from error

@@ -98,13 +98,14 @@ def count(path: Path, wanted: Callable[[str], bool]) -> int | None:
     """How many files `members` will find, where a look at the list of contents tells; None where it does not."""
     if path.is_dir():
         names = [file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()]
-    elif zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            names = [_inner(name) for name in archive.namelist() if not name.endswith("/")]
-            if any(name.lower().endswith(ENDINGS) for name in names):
-                return None
     else:
-        return None
+        try:
+            with zipfile.ZipFile(path) as archive:
+                names = [_inner(name) for name in archive.namelist() if not name.endswith("/")]
+        except DAMAGE:  # a tar, or what `members` will complain of
+            return None
+        if any(name.lower().endswith(ENDINGS) for name in names):
+            return None
     return sum(wanted(name) and not _is_clutter(name) for name in names)
 
 
@@ -153,9 +154,7 @@ def _zip_entries(archive: zipfile.ZipFile) -> Iterator[_Entry]:
 def _tar_entries(archive: tarfile.TarFile) -> Iterator[_Entry]:
     for info in archive:
         if info.isfile() or info.issym() or info.islnk():
-            yield _Entry(
-                info.name, info.size, not info.isfile(), lambda info=info: archive.extractfile(info)
-            )
+            yield _Entry(info.name, info.size, not info.isfile(), lambda info=info: archive.extractfile(info))
 
 
 def _read(

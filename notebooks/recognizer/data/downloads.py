@@ -69,7 +69,9 @@ def download(wanted: Download, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     _receive(wanted, part)
     try:
-        digest = _verified(wanted, part, "Run again; if it happens again, it was changed there: do not trust it.")
+        digest = _verified(
+            wanted, part, "Run again; if it happens again, it was changed there: do not trust it."
+        )
     except Problem:
         _forget(part)
         raise
@@ -105,23 +107,26 @@ def _check_kept(wanted: Download, path: Path) -> None:
 
 
 def _receive(wanted: Download, part: Path) -> None:
-    """Fill `part` to its end, in several attempts if need be."""
-    for attempt in range(1, ATTEMPTS + 1):
+    """Fill `part` to its end, in several attempts if need be; they are counted anew when one brought something."""
+    attempt, had = 0, 0
+    while True:
         try:
             with room_on_disk(f"downloading {wanted.file_name}"):
                 _receive_rest(wanted, part)
             return
         except _TryAgain as failure:
-            reason, pause = str(failure), max(failure.pause, FIRST_PAUSE * 2 ** (attempt - 1))
-        if attempt == ATTEMPTS or pause > LONGEST_PAUSE:
-            break
+            has = part.stat().st_size if part.exists() else 0
+            attempt = 1 if has > had + LEAST_BYTES else attempt + 1
+            had, reason = has, str(failure)
+            pause = max(failure.pause, FIRST_PAUSE * 2 ** (attempt - 1))
+            if attempt == ATTEMPTS or pause > LONGEST_PAUSE:
+                asked = f" and asks us to come back in {pause:.0f} s" if pause > LONGEST_PAUSE else ""
+                raise Problem(
+                    f"{wanted.file_name} could not be downloaded: {_host(wanted)} {failure}{asked}. What has come is kept: "
+                    "run again to go on from there, or work offline with DATASET=sample."
+                ) from failure
         print(f"{_host(wanted)} {reason}; asking again in {pause:.0f} s.")
         time.sleep(pause)
-    asked = f" and asks us to come back in {pause:.0f} s" if pause > LONGEST_PAUSE else ""
-    raise Problem(
-        f"{wanted.file_name} could not be downloaded: {_host(wanted)} {reason}{asked}. What has come is kept: run again "
-        "to go on from there, or work offline with DATASET=sample."
-    )
 
 
 def _receive_rest(wanted: Download, part: Path) -> None:

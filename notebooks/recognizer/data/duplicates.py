@@ -8,7 +8,9 @@ from PIL import Image
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-SIDE = 16  # pixels; small enough to forget noise and compression, large enough to tell two cars on white apart
+SIDE = (
+    16  # pixels; small enough to forget noise and compression, large enough to tell two cars on white apart
+)
 ALIKE = 0.95  # correlation of two such thumbnails from which on they count as one picture
 BLOCK = 1024  # images compared with as many others at once: 8 MB for their correlations
 
@@ -19,6 +21,12 @@ def fingerprint(image: Image.Image) -> str:
     return base64.b64encode(np.asarray(grey).tobytes()).decode()
 
 
+def as_thumbnails(fingerprints: Sequence[str]) -> np.ndarray:
+    """The thumbnails that these texts stand for: uint8 N×16×16."""
+    pixels = b"".join(base64.b64decode(text) for text in fingerprints)
+    return np.frombuffer(pixels, np.uint8).reshape(-1, SIDE, SIDE)
+
+
 def near_copies(fingerprints: Sequence[str]) -> np.ndarray:
     """The number of its group for each image, int N: two images share one when a chain of near-copies joins them.
 
@@ -27,14 +35,12 @@ def near_copies(fingerprints: Sequence[str]) -> np.ndarray:
     All pairs are compared, in blocks, so that memory does not grow with their number.
     """
     distinct, which = np.unique(np.array(fingerprints), return_inverse=True)
-    thumbnails = np.stack(
-        [np.frombuffer(base64.b64decode(text), np.uint8).reshape(SIDE, SIDE) for text in distinct]
-    )
+    thumbnails = as_thumbnails(distinct)
     groups = np.arange(len(distinct))
     for first in range(0, len(distinct), BLOCK):
         for second in range(first, len(distinct), BLOCK):
-            one, other = thumbnails[first : first + BLOCK], thumbnails[second : second + BLOCK]
-            rows, columns = np.nonzero(_are_alike(one, other) | _are_alike(one, other[:, :, ::-1]))
+            one, other = (thumbnails[start : start + BLOCK] for start in (first, second))
+            rows, columns = np.nonzero(_are_alike(one, other))
             joined = (groups[first + rows], groups[second + columns])
             graph = coo_matrix((np.ones(len(rows), bool), joined), shape=(len(distinct), len(distinct)))
             groups = connected_components(graph, directed=False)[1][groups]
@@ -42,13 +48,23 @@ def near_copies(fingerprints: Sequence[str]) -> np.ndarray:
 
 
 def _are_alike(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Whether thumbnails correlate: uint8 N×16×16 and M×16×16 → bool N×M.
+    """Whether thumbnails correlate, be it after mirroring: uint8 N×16×16 and M×16×16 → bool N×M.
 
     The sum of 256 products of bytes is below 2²⁴, so float32 has it exactly, and every machine the same answer.
     """
-    one, other = (pixels.reshape(len(pixels), -1).astype(np.float32) for pixels in (one, other))
-    sums, other_sums = one.sum(axis=1, dtype=float), other.sum(axis=1, dtype=float)
-    covariance = SIDE**2 * (one @ other.T).astype(float) - np.outer(sums, other_sums)
-    variance = SIDE**2 * (one**2).sum(axis=1, dtype=float) - sums**2
-    other_variance = SIDE**2 * (other**2).sum(axis=1, dtype=float) - other_sums**2
-    return (covariance > 0) & (covariance >= ALIKE * np.sqrt(np.outer(variance, other_variance)))
+    mirrored = _flat(other[:, :, ::-1])
+    one, other = _flat(one), _flat(other)
+    products = np.maximum(one @ other.T, one @ mirrored.T).astype(float)
+    covariances = SIDE**2 * products - np.outer(one.sum(axis=1, dtype=float), other.sum(axis=1, dtype=float))
+    return covariances >= ALIKE * np.outer(_deviations(one), _deviations(other))
+
+
+def _flat(thumbnails: np.ndarray) -> np.ndarray:
+    return thumbnails.reshape(len(thumbnails), -1).astype(np.float32)
+
+
+def _deviations(pixels: np.ndarray) -> np.ndarray:
+    """256 times the standard deviation of each row; infinite where all pixels are the same, which no product reaches."""
+    sums = pixels.sum(axis=1, dtype=float)
+    variances = SIDE**2 * (pixels**2).sum(axis=1, dtype=float) - sums**2
+    return np.sqrt(np.where(variances > 0, variances, np.inf))

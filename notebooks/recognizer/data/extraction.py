@@ -76,7 +76,7 @@ def _extract(files: list[ClassFiles], own: Mapping[str, Path], rejected: list[Im
             while some := list(itertools.islice(found, AT_ONCE)):
                 progress.update(len(some))
                 if source.is_mask:
-                    record.masks += [_place_mask(source.class_name, member) for member in some]
+                    record.masks += [_place_mask(source.class_name, mask) for mask in some if not mask.reason]
                     continue
                 checked = pool.map(partial(_check, source.class_name, source.path.name), some)
                 for (row, content), member in zip(checked, some):
@@ -99,7 +99,11 @@ def _check(class_name: str, archive: str, member: Member) -> tuple[ImageFile, by
 def _nothing_of(class_name: str, files: list[ClassFiles], record: Record) -> str:
     where = sorted({source.path.name for source in files if source.class_name == class_name})
     left_out = [row for row in record.rejected if row.class_name == class_name]
-    why = f" ({len(left_out)} file(s) were left out: {left_out[0].name}: {left_out[0].reason})" if left_out else ""
+    why = (
+        f" ({len(left_out)} file(s) were left out: {left_out[0].name}: {left_out[0].reason})"
+        if left_out
+        else ""
+    )
     return f"No image of {class_name} was found in {', '.join(where)}{why}; put images of {class_name} there and run again."
 
 
@@ -155,7 +159,10 @@ def finish_taking_in() -> None:
         _move("images", key, "Train")
     _exchange("masks", "Masks", old.masks if old else [], arrived.masks)
     _exchange(
-        "rejected", "Rejected", [row.key for row in old.rejected] if old else [], [row.key for row in arrived.rejected]
+        "rejected",
+        "Rejected",
+        [row.key for row in old.rejected] if old else [],
+        [row.key for row in arrived.rejected],
     )
     os.replace(_incoming() / "record.json", settings.DATASETS / "split.json")
     shutil.rmtree(_incoming())

@@ -71,7 +71,9 @@ def check(class_name: str, origin: str, content: bytes, reason: str = "") -> tup
                 row, width=image.width, height=image.height, mode=image.mode, format=image.format or ""
             )
             if image.width * image.height > MOST_PIXELS:
-                return replace(row, reason=f"{image.width}×{image.height} pixels, more than decode safely"), content
+                return replace(
+                    row, reason=f"{image.width}×{image.height} pixels, more than decode safely"
+                ), content
             if min(image.size) < FEWEST_PIXELS:
                 return replace(row, reason=f"only {image.width}×{image.height} pixels"), content
             rgb = to_rgb(image)

@@ -18,7 +18,6 @@ from ..inputs import as_pixels, open_rgb
 from ..progress import progress_bar
 from ..settings import Problem, room_on_disk, shown
 
-
 AT_ONCE = 64  # images that are decoded before their pixels are written
 
 
@@ -68,16 +67,19 @@ class Pictures(ImageFolder):
         shape = (len(self), 3, self.image_size, self.image_size)
         with (
             room_on_disk(f"the pixels of {Path(self.root).name}", needed=math.prod(shape)),
+            path.open("wb") as file,
             ThreadPoolExecutor() as pool,
             progress_bar(f"decode {Path(self.root).name}", len(self), "images") as progress,
         ):
-            pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+            # Written, not mapped into memory: a full disk is then an error and not the end of the process.
+            np.lib.format.write_array_header_1_0(
+                file, {"descr": "|u1", "fortran_order": False, "shape": shape}
+            )
             for first in range(0, len(self), AT_ONCE):
                 some = range(first, min(first + AT_ONCE, len(self)))
-                for index, image in zip(some, pool.map(self._pixels_of, some)):
-                    pixels[index] = image
+                for image in pool.map(self._pixels_of, some):
+                    file.write(image.tobytes())
                 progress.update(len(some))
-            pixels.flush()
 
     def _pixels_of(self, index: int) -> np.ndarray:
         try:

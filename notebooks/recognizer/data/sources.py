@@ -149,7 +149,9 @@ def _automatic() -> Choice:
         if all(_archive_path(name, wanted.file_name).exists() for wanted in source.downloads):
             return Choice(name, f"Using {name}, downloaded before: {source.description}.", source=source)
         if reachable(source.downloads[0].url):
-            return Choice(name, f"Using {name}, because it can be reached: {source.description}.", source=source)
+            return Choice(
+                name, f"Using {name}, because it can be reached: {source.description}.", source=source
+            )
     return Choice(
         "sample",
         f"Using the drawn sample, because no source of photographs ({', '.join(AUTOMATIC)}) can be reached from here.",
@@ -187,7 +189,9 @@ def fetch(choice: Choice, *, sample_images: int) -> list[ClassFiles]:
             )
         downloads = [Download(url, None, name) for url, name in zip(choice.addresses, names)]
         paths = _download_all(choice.name, downloads)
-        files = [ClassFiles(_class_name(path), path, address=url) for path, url in zip(paths, choice.addresses)]
+        files = [
+            ClassFiles(_class_name(path), path, address=url) for path, url in zip(paths, choice.addresses)
+        ]
     else:
         files = _in_folder(_drawn(sample_images))
     _check_classes(choice, sorted({source.class_name for source in files}))

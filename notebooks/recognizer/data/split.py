@@ -89,7 +89,9 @@ def deal(rows: Sequence[ImageFile], val_share: float, test_share: float, seed: i
         )
     sizes = Counter(row.class_name for row in rows)
     if len(sizes) < 2:
-        raise Problem(f"There are images of {', '.join(sizes) or 'nothing'} only, and telling things apart takes two classes.")
+        raise Problem(
+            f"There are images of {', '.join(sizes) or 'nothing'} only, and telling things apart takes two classes."
+        )
     room = {
         (class_name, split): count
         for class_name, size in sizes.items()
