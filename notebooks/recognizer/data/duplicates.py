@@ -34,7 +34,8 @@ def near_copies(fingerprints: Sequence[str]) -> np.ndarray:
     Pictures of one even colour have nothing to correlate, and are copies of exactly the same thumbnail only.
     All pairs are compared, in blocks, so that memory does not grow with their number.
     """
-    distinct, which = np.unique(np.array(fingerprints), return_inverse=True)
+    distinct = sorted(set(fingerprints))
+    place = {text: number for number, text in enumerate(distinct)}
     thumbnails = as_thumbnails(distinct)
     groups = np.arange(len(distinct))
     for first in range(0, len(distinct), BLOCK):
@@ -44,7 +45,7 @@ def near_copies(fingerprints: Sequence[str]) -> np.ndarray:
             joined = (groups[first + rows], groups[second + columns])
             graph = coo_matrix((np.ones(len(rows), bool), joined), shape=(len(distinct), len(distinct)))
             groups = connected_components(graph, directed=False)[1][groups]
-    return groups[which]
+    return groups[[place[text] for text in fingerprints]]
 
 
 def _are_alike(one: np.ndarray, other: np.ndarray) -> np.ndarray:

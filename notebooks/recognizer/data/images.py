@@ -21,7 +21,7 @@ LONGEST_NAME = 120  # characters; file systems end at 255 bytes
 OWN = "your own"  # the origin of a file that the reader put into datasets/
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageFile:
     """One file that arrived: a row of `datasets/split.json`.
 

@@ -1,9 +1,11 @@
 """`datasets/split.json`: which data set this is, how it was split, and every file of it."""
 
+import filecmp
 import hashlib
 import json
 import os
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -91,13 +93,28 @@ def read_record(path: Path | None = None) -> Record | None:
 def write_record(record: Record, path: Path | None = None) -> None:
     """Replace the record by `record`, at once, so that there always is a whole one; the same one is left alone."""
     path = path or settings.DATASETS / "split.json"
-    text = json.dumps(asdict(record), indent=1, ensure_ascii=False)
-    if path.exists() and path.read_text("utf-8") == text:
-        return
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".part")
-    unfinished.write_text(text, "utf-8")
-    os.replace(unfinished, path)
+    with unfinished.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(_as_json(record))
+    if path.exists() and filecmp.cmp(path, unfinished, shallow=False):
+        unfinished.unlink()
+    else:
+        os.replace(unfinished, path)
+
+
+def _as_json(record: Record) -> Iterator[str]:
+    """The record as JSON with a line for each file, so that one finds a file with any tool, and not all at once."""
+    yield "{"
+    for number, (name, value) in enumerate(vars(record).items()):
+        yield f"{',' * (number > 0)}\n {json.dumps(name)}: "
+        if name in ("files", "rejected"):
+            for row_number, row in enumerate(value):
+                yield f"{',' if row_number else '['}\n  {json.dumps(asdict(row), ensure_ascii=False)}"
+            yield "]" if value else "[]"
+        else:
+            yield json.dumps(value, ensure_ascii=False)
+    yield "\n}\n"
 
 
 def images_on_disk() -> dict[str, Path]:
