@@ -3,6 +3,9 @@
 import hashlib
 import io
 import json
+import os
+import subprocess
+import sys
 import tarfile
 import warnings
 from collections import Counter
@@ -13,15 +16,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from recognizer.data import (
-    choose,
-    extraction,
-    fetch,
-    prepare,
-    prepared,
-    read_record,
-    sources,
-)
+from recognizer.data import choose, extraction, fetch, prepare, prepared, read_record, sources
 from recognizer.data.downloads import Download
 from recognizer.data.loading import Pictures, augment, batches
 from recognizer.inputs import open_rgb, to_input
@@ -30,6 +25,7 @@ from torchvision.transforms import v2
 
 from .conftest import picture, write_zip
 
+NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 PARTS = ("Train", "Val", "Test")
 
 
@@ -435,6 +431,19 @@ def test_pixels_are_decoded_once_and_follow_the_files(workspace, own_zips):
     assert cache[0].stat().st_mtime_ns == stamp
     before.paths[0].write_bytes(picture(4711, size=(30, 30)))
     assert not torch.equal(Pictures(folder, 32).pixels[0], before.pixels[0])
+
+
+def test_two_notebooks_decode_at_the_same_time(workspace, own_zips):
+    prepare_from(own_zips)
+    code = "import sys; from recognizer.data.loading import Pictures; print(Pictures(sys.argv[1], 128).pixels.sum().item())"
+    folder = workspace / "datasets" / "Train"
+    environment = os.environ | {"WORKSPACE": str(workspace), "PYTHONPATH": str(NOTEBOOKS)}
+    both = [
+        subprocess.Popen([sys.executable, "-c", code, folder], env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    sums = [process.communicate()[0].split()[-1] for process in both]
+    assert sums == [str(Pictures(folder, 128).pixels.sum().item())] * 2
 
 
 def test_folders_that_are_no_classes_are_not_classes(workspace, own_zips):

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import math
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -56,10 +57,13 @@ class Pictures(ImageFolder):
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             for outdated in path.parent.glob(f"{name}-*"):
-                with contextlib.suppress(PermissionError):  # Windows keeps a file that is still mapped
-                    outdated.unlink()
-            self._decode_to(path.with_suffix(".part"))
-            path.with_suffix(".part").rename(path)
+                if key not in outdated.name:
+                    with contextlib.suppress(PermissionError):  # Windows keeps a file that is still mapped
+                        outdated.unlink(missing_ok=True)
+            # A name of its own, because two notebooks may do this at the same time.
+            unfinished = path.with_suffix(f".{os.getpid()}.part")
+            self._decode_to(unfinished)
+            os.replace(unfinished, path)
         # Mapped copy-on-write, because PyTorch warns of arrays that cannot be written to.
         return torch.from_numpy(np.load(path, mmap_mode="c"))
 
