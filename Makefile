@@ -10,7 +10,7 @@ NOTEBOOK ?= 01 02 03
 
 # Parameters given to make reach the notebooks as environment variables: make run DATASET=street EPOCHS=3
 
-.PHONY: help setup run test lab tensorboard notebooks clean
+.PHONY: help setup run test lab tensorboard bench notebooks clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -34,6 +34,9 @@ lab: setup  ## open the notebooks in JupyterLab
 
 tensorboard: setup  ## show all runs in TensorBoard
 	$(PYTHON) -m tensorboard.main --logdir logs --samples_per_plugin images=100
+
+bench: setup  ## time the plain version of the same work beside this one, for example with DATASET=street
+	$(PYTHON) benchmarks/bench.py
 
 notebooks: setup  ## run all notebooks on the drawn sample and store their outputs in them
 	DATASET=sample $(PYTHON) notebooks/run.py --store $(NOTEBOOK)

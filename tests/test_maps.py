@@ -96,7 +96,7 @@ def test_capture_leaves_the_model_as_it_was():
 
 
 def test_names(resnet):
-    assert layer_names(BikeCarCNN(), nn.Conv2d) == [f"conv{i}" for i in range(1, 6)]
+    assert layer_names(BikeCarCNN(), nn.Conv2d) == [f"conv{i}" for i in range(1, 8)]
     assert layer_names(resnet) == [name for name, _ in resnet.named_modules() if name]
     with pytest.raises(ValueError, match="no layer 'conv9'.*'conv"):
         capture(BikeCarCNN(image_size=32), "conv9", torch.rand(3, 32, 32))

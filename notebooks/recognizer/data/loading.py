@@ -40,6 +40,16 @@ class Pictures(ImageFolder):
         self.paths = [Path(path) for path, _ in self.samples]
         self.labels = torch.tensor(self.targets)
         self.pixels = self._decoded()
+        self._pixels_on_gpu: Tensor | None = None
+
+    def pixels_on(self, device: torch.device) -> Tensor:
+        """`pixels`, kept on an NVIDIA GPU where all of them fit into half of its free memory; else as they are."""
+        if device.type != "cuda":
+            return self.pixels
+        if self._pixels_on_gpu is None:
+            has_room = self.pixels.nbytes < torch.cuda.mem_get_info(device)[0] / 2
+            self._pixels_on_gpu = self.pixels.to(device) if has_room else self.pixels
+        return self._pixels_on_gpu
 
     def find_classes(self, directory: str) -> tuple[list[str], dict[str, int]]:
         """The folders with files in them. ImageFolder itself would take .ipynb_checkpoints for a class, too."""
@@ -109,12 +119,13 @@ def batches(
     if batch_size < 1:
         raise Problem(f"A batch of {batch_size} images is none; use a BATCH_SIZE of 1 or more.")
     batch_size = min(batch_size, len(pictures))
+    pixels = pictures.pixels_on(torch.device(device))
     order = torch.randperm(len(pictures), generator=shuffle) if shuffle else torch.arange(len(pictures))
     for chosen in order.split(batch_size):
         if shuffle and len(chosen) < batch_size:
             return
         chosen = chosen.sort().values  # in the order of the file on disk
-        images = pictures.pixels[chosen].to(device)
+        images = pixels[chosen.to(pixels.device)].to(device)
         yield (
             images.float().div_(255).contiguous(memory_format=torch.channels_last),
             pictures.labels[chosen].to(device),
@@ -127,33 +138,34 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
     `images` is float B×3×S×S in [0, 1], and so is what is returned. All of a batch is done in one resampling.
     """
     count, device = len(images), images.device
+    chance = torch.rand(11, count, generator=generator).to(device)
 
-    def uniform(low: float, high: float) -> Tensor:
-        return torch.rand(count, generator=generator).mul_(high - low).add_(low).to(device)
+    def uniform(number: int, low: float, high: float) -> Tensor:
+        return chance[number] * (high - low) + low
 
-    # Where each output pixel is looked up, as a 2×3 matrix an image (see torch.nn.functional.affine_grid).
-    flip = torch.where(uniform(0, 1) < 0.5, -1.0, 1.0)
-    angle, stretch = uniform(-0.15, 0.15), uniform(0.85, 1.18).sqrt()
-    zoom = uniform(0.55, 1.1)
+    flip = (chance[0] < 0.5) * 2.0 - 1
+    angle, stretch = uniform(1, -0.15, 0.15), uniform(2, 0.85, 1.18).sqrt()
+    zoom = uniform(3, 0.55, 1.1)
     room = (1 - zoom).clamp(min=0.1)
     cos, sin = angle.cos() * zoom, angle.sin() * zoom
-    matrix = torch.stack(
-        [
-            cos * stretch * flip,
-            -sin / stretch,
-            uniform(-1, 1) * room,
-            sin * stretch * flip,
-            cos / stretch,
-            uniform(-1, 1) * room,
-        ],
-        dim=1,
-    ).view(count, 2, 3)
-    grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
+    # Where each output pixel is looked up: an affine map a image of the places -1 … 1 (see grid_sample).
+    height, width = images.shape[2:]
+    x = torch.linspace(-1 + 1 / width, 1 - 1 / width, width, device=device).view(1, 1, width)
+    y = torch.linspace(-1 + 1 / height, 1 - 1 / height, height, device=device).view(1, height, 1)
+    grid = torch.empty(count, height, width, 2, device=device)
+    for axis, (by_x, by_y, shift) in enumerate(
+        (
+            (cos * stretch * flip, -sin / stretch, uniform(4, -1, 1) * room),
+            (sin * stretch * flip, cos / stretch, uniform(5, -1, 1) * room),
+        )
+    ):
+        by_x, by_y, shift = (value.view(-1, 1, 1) for value in (by_x, by_y, shift))
+        torch.add(by_x * x, by_y * y + shift, out=grid[..., axis])
     images = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
 
-    # Light: brightness, contrast and a tint, together one multiplication and one addition a channel.
-    contrast = uniform(0.7, 1.4).view(-1, 1, 1, 1)
-    tint = torch.stack([uniform(0.9, 1.1) for _ in range(3)], dim=1).view(-1, 3, 1, 1)
+    # Light: contrast and a tint around the image's mean, and brightness: a multiplication and an addition a channel.
+    tint = torch.stack([uniform(6 + channel, 0.9, 1.1) for channel in range(3)], dim=1)
+    gain = (tint * uniform(9, 0.7, 1.4)[:, None]).view(-1, 3, 1, 1)
     mean = images.mean(dim=(1, 2, 3), keepdim=True)
-    brightness = uniform(-0.15, 0.15).view(-1, 1, 1, 1)
-    return ((images - mean) * contrast * tint + mean + brightness).clamp_(0, 1)
+    brightness = uniform(10, -0.15, 0.15).view(-1, 1, 1, 1)
+    return images.mul_(gain).add_(mean * (1 - gain) + brightness).clamp_(0, 1)

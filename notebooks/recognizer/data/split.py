@@ -14,7 +14,7 @@ from .images import OWN, ImageFile, check
 from .record import SPLITS, Record, images_on_disk, read_record, write_record
 
 
-def split_images(val_share: float = 0.2, test_share: float = 0.2, seed: int = 0) -> Record:
+def split_images(val_share: float = 0.1, test_share: float = 0.2, seed: int = 0) -> Record:
     """Move a share of each class from Train to Val and Test, or undo and redo an earlier split.
 
     Who goes where depends on `seed`, the shares, and the files' names and pictures alone. Images of the reader's own

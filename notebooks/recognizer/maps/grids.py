@@ -31,18 +31,20 @@ def draw_grid(coloured: Coloured, image: Tensor, layer_name: str, subtitle: str)
 
     top = MARGIN + THUMBNAIL + MARGIN
     sheet_width = max(2 * MARGIN + columns * (cell_width + GAP) - GAP, 560)
-    sheet = Image.new("RGB", (sheet_width, top + rows * (cell_height + label + GAP) + MARGIN - GAP), "white")
+    row_height = cell_height + label + GAP
+    canvas = np.full((top + rows * row_height + MARGIN - GAP, sheet_width, 3), 255, np.uint8)
+    resampling = Image.Resampling.NEAREST if factor >= 1 else Image.Resampling.BOX
+    for number in range(count):
+        x, y = MARGIN + number % columns * (cell_width + GAP), top + number // columns * row_height + label
+        cell = Image.fromarray(maps[number]).resize((cell_width, cell_height), resampling)
+        canvas[y : y + cell_height, x : x + cell_width] = cell
+    sheet = Image.fromarray(canvas)
     draw = ImageDraw.Draw(sheet)
     _draw_header(
         sheet, draw, coloured, image, layer_name, f"{count} maps of {height}×{width}", subtitle, own_scales
     )
-    resampling = Image.Resampling.NEAREST if factor >= 1 else Image.Resampling.BOX
     for number in range(count):
-        x = MARGIN + number % columns * (cell_width + GAP)
-        y = top + number // columns * (cell_height + label + GAP)
-        sheet.paste(
-            Image.fromarray(maps[number]).resize((cell_width, cell_height), resampling), (x, y + label)
-        )
+        x, y = MARGIN + number % columns * (cell_width + GAP), top + number // columns * row_height
         dead = bool(coloured.dead[number])
         if dead:
             draw.rectangle((x, y + label, x + cell_width - 1, y + label + cell_height - 1), outline=ALARM)

@@ -4,8 +4,11 @@ import glob
 import hashlib
 import re
 import shutil
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from IPython import get_ipython
@@ -60,10 +63,11 @@ def display_image_filtered(
         maps = as_maps(output[0])
         coloured = colour(maps, scale, colormap)
         is_strip = maps.shape[:2] == (1, 1)
-        grid = (draw_strip if is_strip else draw_grid)(coloured, pixels, name, subtitle)
-        _save_filters(folder / name, coloured, 0 if is_strip else len(maps))
-        grid.save(folder / f"{name}.png", compress_level=1)
-        written.append(folder / f"{name}.png")
+        with _saved_filters(folder / name, coloured, 0 if is_strip else len(maps)) as pool:
+            grid = (draw_strip if is_strip else draw_grid)(coloured, pixels, name, subtitle)
+            written.append(folder / f"{name}.png")
+            saving = pool.submit(grid.save, written[-1], compress_level=1)
+        saving.result()
         if show and get_ipython():
             print(f"{name}: {' × '.join(map(str, output.shape[1:]))} → {shown(written[-1])}")
             # In a notebook, 256 colours in all: a fifth of the bytes, and no eye tells the difference.
@@ -71,19 +75,25 @@ def display_image_filtered(
     return written
 
 
-def save_png(path: Path, indices: np.ndarray, palette: np.ndarray) -> None:
+def save_png(path: Path | BinaryIO, indices: np.ndarray, palette: np.ndarray) -> None:
     """A lossless PNG of uint8 H×W indices with their palette: a third of the bytes, and of the time, that RGB takes."""
     picture = Image.fromarray(indices)
     picture.putpalette(palette.tobytes())
-    picture.save(path, compress_level=1)
+    picture.save(path, "PNG", compress_level=1)
 
 
-def _save_filters(folder: Path, coloured: Coloured, count: int) -> None:
-    """One file a filter in place of those of an earlier rendering; other files there are left alone."""
+@contextmanager
+def _saved_filters(folder: Path, coloured: Coloured, count: int) -> Iterator[ThreadPoolExecutor]:
+    """One file a filter in place of those of an earlier rendering; other files there are left alone.
+
+    Meanwhile the caller draws the grid, and may give it to the same threads.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor() as pool:
         names = (folder / f"filter_{number:03d}.png" for number in range(count))
-        list(pool.map(save_png, names, coloured.indices, [coloured.palette] * count))
+        saved = pool.map(save_png, names, coloured.indices, [coloured.palette] * count)
+        yield pool
+    list(saved)  # raises what went wrong in a thread
     for old in folder.glob("filter_*.png"):
         number = old.stem.removeprefix("filter_")
         if number.isdecimal() and int(number) >= count:

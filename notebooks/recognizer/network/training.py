@@ -8,11 +8,13 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
+from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from ..data.loading import Pictures, augment, batches
 from ..progress import progress_bar
-from ..settings import Problem
+from ..settings import Problem, parameter
 from .models import save_model
 
 
@@ -20,7 +22,8 @@ from .models import save_model
 class Epoch:
     """What is known after one pass over the training images. Losses are mean cross-entropies, accuracies in [0, 1].
 
-    `model` is the network being trained; whoever uses it leaves it in the mode it was in.
+    `model` is the running average of the network being trained (see `fit`), which is what validation looks at and what
+    is kept; whoever uses it leaves it in the mode it was in.
     """
 
     number: int
@@ -47,13 +50,20 @@ class History:
 
 
 def choose_device() -> torch.device:
-    """The GPU where there is one (NVIDIA's or Apple's), else the CPU."""
+    """The GPU where there is one (NVIDIA's or Apple's), else the CPU; the environment variable DEVICE=cpu says otherwise."""
+    if (name := parameter("DEVICE", "auto")) != "auto":
+        return torch.device(name)
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     return accelerator or torch.device("cpu")
 
 
 def fastest_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the hardware multiplies it, which is about three times as fast as float32; else float32."""
+    """bfloat16 where the hardware multiplies it, which is about three times as fast as float32; else float32.
+
+    The environment variable BFLOAT16=0 switches it off.
+    """
+    if not parameter("BFLOAT16", True):
+        return torch.float32
     if device.type == "cuda":
         has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
@@ -81,20 +91,28 @@ def probabilities_of(logits: Tensor) -> Tensor:
     return logits.softmax(dim=1)
 
 
-def logits_of(model: nn.Module, pictures: Pictures, batch_size: int = 32) -> Tensor:
-    """The model's answer to every image: float32 N×K (or N×1), on the CPU, in the order of `pictures`."""
+def logits_of(
+    model: nn.Module, pictures: Pictures, batch_size: int = 32, *, mirrored: bool = False
+) -> Tensor:
+    """The model's answer to every image, or its mirror image: float32 N×K (or N×1), on the CPU, in their order."""
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
     with torch.no_grad(), autocast(device):
-        found = [model(images).float().cpu() for images, _ in batches(pictures, batch_size, device=device)]
+        found = [
+            model(images.flip(3) if mirrored else images).float().cpu()
+            for images, _ in batches(pictures, batch_size, device=device)
+        ]
     model.train(was_training)
     return torch.cat(found)
 
 
 def predict(model: nn.Module, pictures: Pictures) -> Tensor:
-    """Class probabilities for every image: float32 N×K, on the CPU, in the order of `pictures`."""
-    return probabilities_of(logits_of(model, pictures))
+    """Class probabilities for every image: float32 N×K, on the CPU, in the order of `pictures`.
+
+    They are the mean of those for the image and for its mirror image, as a bike seen from its other side is one as well.
+    """
+    return sum(probabilities_of(logits_of(model, pictures, mirrored=mirrored)) for mirrored in (False, True)) / 2
 
 
 def fit(
@@ -112,8 +130,10 @@ def fit(
 ) -> History:
     """Train `model` on the device where it is; keep its best epoch by validation in the file `checkpoint`.
 
-    AdamW with a one-cycle learning rate: up to `lr` over the first fifth of the steps, down to zero over the rest
-    (Smith & Topin 2018). After each epoch every function of `after_epoch` is called with what is known of it.
+    AdamW with a one-cycle learning rate: up to `lr` over the first tenth of the steps, down to zero over the rest
+    (Smith & Topin 2018). At a high learning rate the weights jump about from batch to batch, and validation with them;
+    so a running average of them is what is validated and kept (Polyak & Juditsky 1992; `AveragedModel` of PyTorch).
+    After each epoch every function of `after_epoch` is called with what is known of it.
     Ctrl-C (in Jupyter: the stop button) ends the run in good order once an epoch is complete.
     Either way `model` is left in eval mode with the weights of its best epoch.
     Raises `Problem` for fewer images than make a batch of two, or fewer epochs than one.
@@ -127,9 +147,8 @@ def fit(
     model.to(memory_format=torch.channels_last)
     batch_size = min(batch_size, len(train))
     steps = len(train) // batch_size
-    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, lr, total_steps=num_epochs * steps, pct_start=0.2
+    optimizer, schedule, average = new_run(
+        model, lr=lr, weight_decay=weight_decay, total_steps=num_epochs * steps
     )
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     history = History()
@@ -140,19 +159,27 @@ def fit(
         try:
             for number in range(1, num_epochs + 1):
                 train_loss, train_accuracy, speed = train_one_epoch(
-                    model, train, batch_size, optimizer, schedule, generator, progress
+                    model, average, train, batch_size, optimizer, schedule, generator, progress
                 )
-                logits = logits_of(model, val)
+                logits = logits_of(average.module, val)
                 val_loss = loss_of(logits, val.labels).item()
                 val_accuracy = (probabilities_of(logits).argmax(dim=1) == val.labels).float().mean().item()
                 is_best = (val_accuracy, -val_loss) > best
                 lr_now = schedule.get_last_lr()[0]
                 epoch = Epoch(
-                    number, model, lr_now, train_loss, train_accuracy, val_loss, val_accuracy, speed, is_best
+                    number,
+                    average.module,
+                    lr_now,
+                    train_loss,
+                    train_accuracy,
+                    val_loss,
+                    val_accuracy,
+                    speed,
+                    is_best,
                 )
                 if is_best:
                     best = (val_accuracy, -val_loss)
-                    save_model(model, checkpoint)
+                    save_model(average.module, checkpoint)
                 history.epochs.append(epoch)
                 progress.set_description(f"epoch {number}/{num_epochs}, val accuracy {val_accuracy:.1%}")
                 for function in after_epoch:
@@ -166,12 +193,28 @@ def fit(
     return history
 
 
+def new_run(
+    model: nn.Module, *, lr: float, weight_decay: float, total_steps: int
+) -> tuple[torch.optim.Optimizer, LRScheduler, AveragedModel]:
+    """What goes with the model through its training: the optimizer, the learning rate's schedule, the running average."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay, fused=True)
+    schedule = OneCycleLR(optimizer, lr, total_steps=total_steps, pct_start=0.1)
+    return optimizer, schedule, AveragedModel(model, avg_fn=_running_average, use_buffers=True)
+
+
+def _running_average(average: Tensor, new: Tensor, steps: int) -> Tensor:
+    """Forgets what is more than about 100 steps old; at the start sooner, or the untrained weights would linger."""
+    weight = 1 - min(0.99, (1 + steps) / (10 + steps))
+    return average + (new - average) * weight
+
+
 def train_one_epoch(
     model: nn.Module,
+    average: AveragedModel,
     train: Pictures,
     batch_size: int,
     optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
+    schedule: LRScheduler,
     generator: torch.Generator,
     progress: tqdm,
 ) -> tuple[float, float, float]:
@@ -188,6 +231,7 @@ def train_one_epoch(
         loss.backward()
         optimizer.step()
         schedule.step()
+        average.update_parameters(model)
 
         count += len(images)
         loss_sum += loss.detach() * len(images)

@@ -1,0 +1,374 @@
+"""The plain version of the same work and this project's, one after the other on the same images, each beside its limit.
+
+    python benchmarks/bench.py                                  # on drawings, under 10 minutes on two cores
+    DATASET=path/to/photographs python benchmarks/bench.py      # or a name that the notebooks take
+
+Both get the same Train, Val and Test (near-copies on one side). Each side runs in a process of its own. The table and the
+picture go to `logs/bench/`; data and models to a temporary folder.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import date
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "notebooks")]
+LOGS = Path(os.environ.get("BENCH_LOGS", HERE.parent / "logs" / "bench"))
+
+
+def peak_megabytes() -> float:
+    """Of this process. Linux counts in kB, macOS in bytes, Windows not at all."""
+    try:
+        import resource
+    except ImportError:
+        return float("nan")
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+
+
+def two_images(datasets: Path) -> list[Path]:
+    """The first Test image of the first two classes."""
+    folders = sorted(folder for folder in (datasets / "Test").iterdir() if folder.is_dir())
+    return [min(folder.iterdir()) for folder in folders[:2]]
+
+
+def files_below(folder: Path) -> int:
+    return sum(path.suffix == ".png" for path in folder.rglob("*"))
+
+
+def run_plain(args: argparse.Namespace) -> dict:
+    import plain
+    from recognizer import settings
+
+    curve: list[tuple[float, float]] = []
+
+    def after_epoch(epoch: int, seconds: float, val_accuracy: float) -> None:
+        curve.append((seconds, val_accuracy))
+        print(f"plain: epoch {epoch} of {args.plain_epochs}, {seconds:.0f} s, val {val_accuracy:.1%}", flush=True)
+
+    model, test_accuracy, speed = plain.train(settings.DATASETS, args.plain_epochs, 0, after_epoch)
+    folder = settings.WORKSPACE / "plain_maps"
+    started = time.perf_counter()
+    for image in two_images(settings.DATASETS):
+        plain.save_feature_maps(model, image, folder / image.stem)
+    seconds = time.perf_counter() - started
+    return {
+        "curve": curve,
+        "test_accuracy": [test_accuracy],
+        "images_per_second": speed,
+        "files_per_second": files_below(folder) / seconds,
+        "megabytes": peak_megabytes(),
+    }
+
+
+def run_ours(args: argparse.Namespace) -> dict:
+    import torch
+    from recognizer import settings
+    from recognizer.data.loading import Pictures
+    from recognizer.network.evaluation import evaluate
+    from recognizer.network.models import BikeCarCNN
+    from recognizer.network.training import choose_device, fit
+    from recognizer.settings import parameter
+
+    image_size, num_epochs = parameter("IMAGE_SIZE", 128), parameter("EPOCHS", args.epochs)
+    curves, accuracies = [], []
+    for seed in range(args.seeds):
+        started, curve = time.perf_counter(), []
+        train, val, test = (Pictures(settings.DATASETS / split, image_size) for split in ("Train", "Val", "Test"))
+        torch.manual_seed(seed)
+        model = BikeCarCNN(train.classes, image_size).to(choose_device())
+
+        def after_epoch(epoch, started=started, curve=curve) -> None:
+            curve.append((time.perf_counter() - started, epoch.val_accuracy))
+
+        checkpoint = settings.LOGS / f"seed{seed}" / "model.pt"
+        fit(model, train, val, num_epochs=num_epochs, seed=seed, checkpoint=checkpoint, after_epoch=[after_epoch])
+        evaluation = evaluate(model, test)
+        accuracies.append(float((evaluation.predicted == evaluation.labels).mean()))
+        curves.append(curve)
+        print(f"ours: seed {seed}, {curve[-1][0]:.0f} s, test {accuracies[-1]:.1%}", flush=True)
+    megabytes = peak_megabytes()
+    found = {"curve": curves[0], "curves": curves, "test_accuracy": accuracies, "test_images": len(test)}
+    return found | {"megabytes": megabytes} | measure_training(train) | measure_maps(model)
+
+
+def measure_training(train) -> dict:
+    """Training as it is and the same steps on one batch in memory, in turn, three times; and a large matrix product."""
+    import torch
+    from recognizer.network.models import BikeCarCNN
+    from recognizer.network.training import autocast, choose_device, fastest_dtype, loss_of, new_run, train_one_epoch
+    from torch.utils.flop_counter import FlopCounterMode
+    from tqdm import tqdm
+
+    device, batch_size = choose_device(), min(32, len(train))
+    steps = len(train) // batch_size
+    model = BikeCarCNN(train.classes, train.image_size).to(device, memory_format=torch.channels_last)
+    optimizer, schedule, average = new_run(model, lr=2e-3, weight_decay=0.05, total_steps=100 * steps)
+    images = torch.rand(batch_size, 3, train.image_size, train.image_size, device=device)
+    images = images.contiguous(memory_format=torch.channels_last)
+    labels = torch.zeros(batch_size, dtype=torch.long, device=device)
+
+    def compute_only() -> float:
+        model.train()
+        started = time.perf_counter()
+        for _ in range(steps):
+            with autocast(device):
+                logits = model(images)
+            loss = loss_of(logits, labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        synchronize(device)
+        return steps * batch_size / (time.perf_counter() - started)
+
+    generator = torch.Generator().manual_seed(0)
+    silent = tqdm(disable=True)
+    speeds, limits = [], []
+    for _ in range(4):
+        limits.append(compute_only())
+        speeds.append(
+            train_one_epoch(model, average, train, batch_size, optimizer, schedule, generator, silent)[2]
+        )
+    with FlopCounterMode(display=False) as counter:
+        loss_of(model(images), labels).backward()
+    flops = counter.get_total_flops() / batch_size
+    size = 4096
+    one, other = torch.rand(2, size, size, device=device, dtype=fastest_dtype(device))
+    product_seconds = []
+    for _ in range(6):
+        started = time.perf_counter()
+        one @ other
+        synchronize(device)
+        product_seconds.append(time.perf_counter() - started)
+    # The first of each warms up.
+    return {
+        "images_per_second": statistics.median(speeds[1:]),
+        "images_per_second_limit": statistics.median(limits[1:]),
+        "share_of_compute_limit": statistics.median(s / l for s, l in zip(speeds[1:], limits[1:])),
+        "training_flops_per_second": flops * statistics.median(speeds[1:]),
+        "matrix_flops_per_second": 2 * size**3 / min(product_seconds),
+    }
+
+
+def synchronize(device) -> None:
+    import torch
+
+    if device.type != "cpu":
+        torch.accelerator.synchronize()
+
+
+def measure_maps(model) -> dict:
+    """All convolutions of two images to disk, and the same pictures just encoded and written, in turn."""
+    import shutil
+    from concurrent.futures import ThreadPoolExecutor
+
+    from recognizer import capture, display_image_filtered, layer_names, settings, to_input
+    from recognizer.maps.colours import as_maps, colour
+    from recognizer.maps.grids import draw_grid
+    from recognizer.maps.pictures import save_png
+    from torch import nn
+
+    names, images = layer_names(model, nn.Conv2d), two_images(settings.DATASETS)
+    filters, grids = [], []
+    for image in images:
+        pixels = to_input(image, model.image_size)
+        for name, output in capture(model, names, pixels).items():
+            coloured = colour(as_maps(output[0]))
+            filters += [(indices, coloured.palette) for indices in coloured.indices]
+            grids.append(draw_grid(coloured, pixels, name, image.stem))
+    count, bare = len(filters) + len(grids), settings.WORKSPACE / "bare"
+    speeds, limits = [], []
+    for _ in range(4):
+        for folder in (*settings.WORKSPACE.glob("results_*"), bare):
+            shutil.rmtree(folder, ignore_errors=True)
+        bare.mkdir()
+        started = time.perf_counter()
+        for image in images:
+            for name in names:
+                display_image_filtered(image.parent.name, model, name, image, show=False)
+        speeds.append(count / (time.perf_counter() - started))
+        assert count == sum(map(files_below, settings.WORKSPACE.glob("results_*")))
+        started = time.perf_counter()
+        with ThreadPoolExecutor() as pool:
+            for number, (indices, palette) in enumerate(filters):
+                pool.submit(save_png, bare / f"{number}.png", indices, palette)
+            for number, grid in enumerate(grids):
+                pool.submit(grid.save, bare / f"grid{number}.png", compress_level=1)
+        limits.append(count / (time.perf_counter() - started))
+        assert count == files_below(bare)
+    return {
+        "files_per_second": statistics.median(speeds[1:]),
+        "files_per_second_limit": statistics.median(limits[1:]),
+        "share_of_writing_limit": statistics.median(s / l for s, l in zip(speeds[1:], limits[1:])),
+    }
+
+
+def in_a_process(side: str, args: argparse.Namespace, workspace: str, dataset: str) -> dict:
+    """Run one side with a fresh interpreter, so that its memory is its own."""
+    report = Path(workspace) / f"{side}.json"
+    command = [sys.executable, __file__, "--side", side, "--report", report]
+    command += ["--seeds", args.seeds, "--epochs", args.epochs, "--plain-epochs", args.plain_epochs]
+    subprocess.run(
+        [str(part) for part in command], env=os.environ | {"WORKSPACE": workspace, "DATASET": dataset}, check=True
+    )
+    return json.loads(report.read_text())
+
+
+def seconds_until(curve: list[list[float]], accuracy: float) -> float | None:
+    return next((seconds for seconds, found in curve if found >= accuracy), None)
+
+
+def table_of(plain: dict, ours: dict, title: str) -> str:
+    from recognizer.network.evaluation import wilson_interval
+
+    best = max(accuracy for _, accuracy in plain["curve"])
+    plain_seconds = seconds_until(plain["curve"], best)
+    times = [seconds_until(curve, best) for curve in ours["curves"]]
+    reached = [seconds for seconds in times if seconds is not None]
+    ours_seconds = statistics.median(reached) if len(reached) == len(times) else None
+    count = ours["test_images"]
+
+    def accuracy(values: list[float]) -> str:
+        low, high = wilson_interval(round(statistics.mean(values) * count * len(values)), count * len(values))
+        seeds = f"{len(values)} seeds" if len(values) > 1 else "1 seed"
+        return f"{statistics.mean(values):.1%} ({low:.1%} to {high:.1%}, {seeds})"
+
+    def times_more(a: float | None, b: float) -> str:
+        return f"{a / b:.1f}×" if a is not None else "not reached by every seed"
+
+    rows = [
+        ("", "plain", "this project", "ratio", "limit, measured in the same run"),
+        (
+            f"seconds to the plain version's best val accuracy ({best:.1%})",
+            f"{plain_seconds:.0f}",
+            f"{ours_seconds:.1f}" if ours_seconds else "–",
+            times_more(ours_seconds and plain_seconds, ours_seconds or 1),
+            "",
+        ),
+        (
+            "seconds for all epochs",
+            f"{plain['curve'][-1][0]:.0f} ({len(plain['curve'])} epochs)",
+            f"{ours['curve'][-1][0]:.0f} ({len(ours['curve'])} epochs)",
+            "",
+            "",
+        ),
+        (
+            "images a second in training",
+            f"{plain['images_per_second']:.0f}",
+            f"{ours['images_per_second']:.0f}",
+            times_more(ours["images_per_second"], plain["images_per_second"]),
+            f"{ours['images_per_second_limit']:.0f} on a batch in memory: {ours['share_of_compute_limit']:.2f} of it",
+        ),
+        (
+            "FLOP/s in training",
+            "",
+            f"{ours['training_flops_per_second'] / 1e9:.0f} G",
+            "",
+            f"{ours['matrix_flops_per_second'] / 1e9:.0f} G in a large matrix product",
+        ),
+        ("test accuracy", accuracy(plain["test_accuracy"]), accuracy(ours["test_accuracy"]), "", ""),
+        (
+            "files a second, feature maps",
+            f"{plain['files_per_second']:.0f}",
+            f"{ours['files_per_second']:.0f}",
+            times_more(ours["files_per_second"], plain["files_per_second"]),
+            f"{ours['files_per_second_limit']:.0f} when only encoded and written: {ours['share_of_writing_limit']:.2f} of it",
+        ),
+        ("peak memory, MB", f"{plain['megabytes']:.0f} and workers", f"{ours['megabytes']:.0f}", "", ""),
+    ]
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    lines.insert(1, "| :--- | ---: | ---: | ---: | :--- |")
+    return "\n".join([title, "", *lines, ""])
+
+
+def draw(plain: dict, ours: dict, title: str, path: Path) -> None:
+    import matplotlib.pyplot as plt
+    from recognizer.figures import BLUE, GREY, ORANGE
+
+    figure, (left, middle, right) = plt.subplots(
+        1, 3, figsize=(12, 3.6), layout="constrained", gridspec_kw={"width_ratios": [2.4, 1, 1]}
+    )
+    left.plot(*zip(*plain["curve"]), "o-", color=ORANGE, label="plain", markersize=4)
+    for number, curve in enumerate(ours["curves"]):
+        left.plot(
+            *zip(*curve), ".-", color=BLUE, alpha=0.8, linewidth=1, label=None if number else "this project, each seed"
+        )
+    best = max(accuracy for _, accuracy in plain["curve"])
+    left.axhline(best, color=GREY, linestyle=":", linewidth=1)
+    left.set(xscale="log", xlabel="seconds since the start (log scale)", ylabel="accuracy on Val", ylim=(0.5, 1))
+    left.set_title("Accuracy over time", loc="left")
+    left.legend(frameon=False, loc="lower right")
+    for axis, key, name in (
+        (middle, "images_per_second", "Images a second\nin training"),
+        (right, "files_per_second", "Files a second,\nfeature maps"),
+    ):
+        values = [plain[key], ours[key]]
+        axis.bar(["plain", "this\nproject"], values, color=[ORANGE, BLUE], width=0.6)
+        for x, value in enumerate(values):
+            axis.text(x, value, f"{value:.0f}", ha="center", va="bottom")
+        axis.axhline(ours[f"{key}_limit"], color=GREY, linestyle="--")
+        axis.text(-0.4, ours[f"{key}_limit"], "limit", va="bottom", color=GREY)
+        axis.set_ylim(0, 1.2 * max(*values, ours[f"{key}_limit"]))
+        axis.set_title(name, loc="left")
+    for axis in (left, middle, right):
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    figure.savefig(path, dpi=110)
+
+
+def machine() -> str:
+    import torch
+
+    device = torch.accelerator.current_accelerator(check_available=True)
+    gpu = f", {torch.cuda.get_device_name()}" if device and device.type == "cuda" else ", no GPU"
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        model = names[0] if names else model
+    return f"{os.cpu_count()} cores of {model}{gpu}, PyTorch {torch.__version__.split('+')[0]}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=3, help="runs of this project's side")
+    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--plain-epochs", type=int, default=10)
+    parser.add_argument("--side", choices=("plain", "ours"), help=argparse.SUPPRESS)
+    parser.add_argument("--report", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.side:
+        args.report.write_text(json.dumps((run_plain if args.side == "plain" else run_ours)(args)))
+        return
+
+    dataset = os.environ.get("DATASET") or "sample"
+    with tempfile.TemporaryDirectory() as workspace:
+        os.environ["WORKSPACE"] = workspace  # read when the package is imported
+        from recognizer.data import prepare
+        from recognizer.settings import parameter
+
+        record = prepare(
+            dataset, sample_images=parameter("SAMPLE_IMAGES", 400), val_share=0.1, test_share=0.2, seed=0
+        )
+        plain, ours = (in_a_process(side, args, workspace, dataset) for side in ("plain", "ours"))
+    title = (
+        f"{record.dataset}, {len(record.files):,} images, {sum(row.split == 'Train' for row in record.files):,} of them to "
+        f"train on; {date.today()}, {machine()}"
+    )
+    LOGS.mkdir(parents=True, exist_ok=True)
+    table = table_of(plain, ours, title)
+    (LOGS / f"{record.dataset}.json").write_text(json.dumps({"plain": plain, "ours": ours}))
+    (LOGS / f"{record.dataset}.md").write_text(table)
+    draw(plain, ours, title, LOGS / f"{record.dataset}.png")
+    print(f"\n{table}\nTable and picture: logs/bench/{record.dataset}.md and .png")
+
+
+if __name__ == "__main__":
+    main()
