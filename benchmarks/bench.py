@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -51,7 +52,10 @@ def run_plain(args: argparse.Namespace) -> dict:
 
     def after_epoch(epoch: int, seconds: float, val_accuracy: float) -> None:
         curve.append((seconds, val_accuracy))
-        print(f"plain: epoch {epoch} of {args.plain_epochs}, {seconds:.0f} s, val {val_accuracy:.1%}", flush=True)
+        print(
+            f"plain: epoch {epoch} of {args.plain_epochs}, {seconds:.0f} s, val {val_accuracy:.1%}",
+            flush=True,
+        )
 
     model, test_accuracy, speed = plain.train(settings.DATASETS, args.plain_epochs, 0, after_epoch)
     folder = settings.WORKSPACE / "plain_maps"
@@ -80,8 +84,11 @@ def run_ours(args: argparse.Namespace) -> dict:
     image_size, num_epochs = parameter("IMAGE_SIZE", 128), parameter("EPOCHS", args.epochs)
     curves, accuracies = [], []
     for seed in range(args.seeds):
+        shutil.rmtree(settings.DATASETS / "cache", ignore_errors=True)  # each seed pays for decoding
         started, curve = time.perf_counter(), []
-        train, val, test = (Pictures(settings.DATASETS / split, image_size) for split in ("Train", "Val", "Test"))
+        train, val, test = (
+            Pictures(settings.DATASETS / split, image_size) for split in ("Train", "Val", "Test")
+        )
         torch.manual_seed(seed)
         model = BikeCarCNN(train.classes, image_size).to(choose_device())
 
@@ -89,7 +96,15 @@ def run_ours(args: argparse.Namespace) -> dict:
             curve.append((time.perf_counter() - started, epoch.val_accuracy))
 
         checkpoint = settings.LOGS / f"seed{seed}" / "model.pt"
-        fit(model, train, val, num_epochs=num_epochs, seed=seed, checkpoint=checkpoint, after_epoch=[after_epoch])
+        fit(
+            model,
+            train,
+            val,
+            num_epochs=num_epochs,
+            seed=seed,
+            checkpoint=checkpoint,
+            after_epoch=[after_epoch],
+        )
         evaluation = evaluate(model, test)
         accuracies.append(float((evaluation.predicted == evaluation.labels).mean()))
         curves.append(curve)
@@ -103,7 +118,14 @@ def measure_training(train) -> dict:
     """Training as it is and the same steps on one batch in memory, in turn, three times; and a large matrix product."""
     import torch
     from recognizer.network.models import BikeCarCNN
-    from recognizer.network.training import autocast, choose_device, fastest_dtype, loss_of, new_run, train_one_epoch
+    from recognizer.network.training import (
+        autocast,
+        choose_device,
+        fastest_dtype,
+        loss_of,
+        new_run,
+        train_one_epoch,
+    )
     from torch.utils.flop_counter import FlopCounterMode
     from tqdm import tqdm
 
@@ -151,10 +173,15 @@ def measure_training(train) -> dict:
     return {
         "images_per_second": statistics.median(speeds[1:]),
         "images_per_second_limit": statistics.median(limits[1:]),
-        "share_of_compute_limit": statistics.median(s / l for s, l in zip(speeds[1:], limits[1:])),
+        "share_of_compute_limit": statistics.median(share(speeds, limits)),
         "training_flops_per_second": flops * statistics.median(speeds[1:]),
         "matrix_flops_per_second": 2 * size**3 / min(product_seconds),
     }
+
+
+def share(speeds: list[float], limits: list[float]) -> list[float]:
+    """How much of the limit was reached, round by round, without the first, which warms up."""
+    return [speed / limit for speed, limit in zip(speeds[1:], limits[1:])]
 
 
 def synchronize(device) -> None:
@@ -166,7 +193,6 @@ def synchronize(device) -> None:
 
 def measure_maps(model) -> dict:
     """All convolutions of two images to disk, and the same pictures just encoded and written, in turn."""
-    import shutil
     from concurrent.futures import ThreadPoolExecutor
 
     from recognizer import capture, display_image_filtered, layer_names, settings, to_input
@@ -181,32 +207,32 @@ def measure_maps(model) -> dict:
         pixels = to_input(image, model.image_size)
         for name, output in capture(model, names, pixels).items():
             coloured = colour(as_maps(output[0]))
-            filters += [(indices, coloured.palette) for indices in coloured.indices]
+            filters += list(coloured.rgb)
             grids.append(draw_grid(coloured, pixels, name, image.stem))
-    count, bare = len(filters) + len(grids), settings.WORKSPACE / "bare"
+    count = len(filters) + len(grids)
     speeds, limits = [], []
-    for _ in range(4):
-        for folder in (*settings.WORKSPACE.glob("results_*"), bare):
-            shutil.rmtree(folder, ignore_errors=True)
-        bare.mkdir()
+    for number in range(4):
+        # Folders of its own for each round: where files were just deleted, some file systems are slow for a while.
         started = time.perf_counter()
         for image in images:
             for name in names:
-                display_image_filtered(image.parent.name, model, name, image, show=False)
+                display_image_filtered(f"{image.parent.name}{number}", model, name, image, show=False)
         speeds.append(count / (time.perf_counter() - started))
-        assert count == sum(map(files_below, settings.WORKSPACE.glob("results_*")))
+        assert count == sum(map(files_below, settings.WORKSPACE.glob(f"results_*{number}")))
+        bare = settings.WORKSPACE / f"bare{number}"
+        bare.mkdir()
         started = time.perf_counter()
         with ThreadPoolExecutor() as pool:
-            for number, (indices, palette) in enumerate(filters):
-                pool.submit(save_png, bare / f"{number}.png", indices, palette)
-            for number, grid in enumerate(grids):
-                pool.submit(grid.save, bare / f"grid{number}.png", compress_level=1)
+            for index, rgb in enumerate(filters):
+                pool.submit(save_png, bare / f"{index}.png", rgb)
+            for index, grid in enumerate(grids):
+                pool.submit(grid.save, bare / f"grid{index}.png", compress_level=1)
         limits.append(count / (time.perf_counter() - started))
         assert count == files_below(bare)
     return {
         "files_per_second": statistics.median(speeds[1:]),
         "files_per_second_limit": statistics.median(limits[1:]),
-        "share_of_writing_limit": statistics.median(s / l for s, l in zip(speeds[1:], limits[1:])),
+        "share_of_writing_limit": statistics.median(share(speeds, limits)),
     }
 
 
@@ -216,7 +242,9 @@ def in_a_process(side: str, args: argparse.Namespace, workspace: str, dataset: s
     command = [sys.executable, __file__, "--side", side, "--report", report]
     command += ["--seeds", args.seeds, "--epochs", args.epochs, "--plain-epochs", args.plain_epochs]
     subprocess.run(
-        [str(part) for part in command], env=os.environ | {"WORKSPACE": workspace, "DATASET": dataset}, check=True
+        [str(part) for part in command],
+        env=os.environ | {"WORKSPACE": workspace, "DATASET": dataset},
+        check=True,
     )
     return json.loads(report.read_text())
 
@@ -298,11 +326,18 @@ def draw(plain: dict, ours: dict, title: str, path: Path) -> None:
     left.plot(*zip(*plain["curve"]), "o-", color=ORANGE, label="plain", markersize=4)
     for number, curve in enumerate(ours["curves"]):
         left.plot(
-            *zip(*curve), ".-", color=BLUE, alpha=0.8, linewidth=1, label=None if number else "this project, each seed"
+            *zip(*curve),
+            ".-",
+            color=BLUE,
+            alpha=0.8,
+            linewidth=1,
+            label=None if number else "this project, each seed",
         )
     best = max(accuracy for _, accuracy in plain["curve"])
     left.axhline(best, color=GREY, linestyle=":", linewidth=1)
-    left.set(xscale="log", xlabel="seconds since the start (log scale)", ylabel="accuracy on Val", ylim=(0.5, 1))
+    left.set(
+        xscale="log", xlabel="seconds since the start (log scale)", ylabel="accuracy on Val", ylim=(0.5, 1)
+    )
     left.set_title("Accuracy over time", loc="left")
     left.legend(frameon=False, loc="lower right")
     for axis, key, name in (
@@ -331,13 +366,17 @@ def machine() -> str:
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        names = [line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        names = [
+            line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line
+        ]
         model = names[0] if names else model
     return f"{os.cpu_count()} cores of {model}{gpu}, PyTorch {torch.__version__.split('+')[0]}"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=3, help="runs of this project's side")
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--plain-epochs", type=int, default=10)
@@ -355,7 +394,7 @@ def main() -> None:
         from recognizer.settings import parameter
 
         record = prepare(
-            dataset, sample_images=parameter("SAMPLE_IMAGES", 400), val_share=0.1, test_share=0.2, seed=0
+            dataset, sample_images=parameter("SAMPLE_IMAGES", 300), val_share=0.1, test_share=0.2, seed=0
         )
         plain, ours = (in_a_process(side, args, workspace, dataset) for side in ("plain", "ours"))
     title = (

@@ -1,10 +1,11 @@
-"""How time and memory of preparing a data set grow with the number of images.
+"""How time and memory grow with the number of images.
 
-    python benchmarks/many_images.py 5000 10000 20000
+    python benchmarks/many_images.py 5000 10000 20000             # preparing them, twice
+    python benchmarks/many_images.py --train 500 1000 2000 10000  # and training for one epoch
 
 Small JPEGs, half of them in each class, are written into zips (not timed); then notebook 01's steps run in a process of
-their own: extract and check, find near-copies, split, decode into the cache. A second run follows. Nothing is written
-but a temporary folder.
+their own: extract and check, find near-copies, split, decode into the cache. A second run follows, or one epoch of
+training. Nothing is written but a temporary folder.
 """
 
 import argparse
@@ -35,26 +36,37 @@ def write_zips(folder: Path, count: int) -> None:
                 archive.writestr(f"{number}.jpg", content.getvalue())
 
 
-def child() -> None:
-    """Prepare, and print seconds and memory as JSON."""
-    import resource
+def own_megabytes() -> float:
+    """Memory that is this process's alone (Linux). Pages of mapped files are not: the system drops them when it likes."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("RssAnon:")[1].split()[0]) / 1e3
 
-    import torch  # noqa: F401  counted as what a process needs before it starts
-    from recognizer import settings
+
+def child(train: bool) -> None:
+    """Prepare, train if asked to, and print seconds and memory as JSON."""
+    import torch
+    from recognizer import BikeCarCNN, settings
     from recognizer.data import prepared
     from recognizer.data.loading import Pictures
+    from recognizer.network.training import choose_device, fit
 
-    # Windows has no `resource`; the unit is kB on Linux and bytes on macOS.
-    unit = 1 if sys.platform == "darwin" else 1024
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    started = time.perf_counter()
+    before = own_megabytes()
+    times = [time.perf_counter()]
     prepared()
-    first = time.perf_counter()
-    for part in ("Train", "Val", "Test"):
-        Pictures(settings.DATASETS / part, 128)
-    seconds = {"prepare": first - started, "decode": time.perf_counter() - first}
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    print("\n" + json.dumps(seconds | {"MB": after / 1e6, "MB more": (after - before) / 1e6}))
+    times.append(time.perf_counter())
+    parts = {part: Pictures(settings.DATASETS / part, 128) for part in ("Train", "Val", "Test")}
+    times.append(time.perf_counter())
+    used = [own_megabytes()]
+    if train:
+        torch.manual_seed(0)
+        model = BikeCarCNN().to(choose_device())
+        after_epoch = [lambda epoch: used.append(own_megabytes())]
+        checkpoint = settings.LOGS / "model.pt"
+        fit(model, parts["Train"], parts["Val"], num_epochs=1, checkpoint=checkpoint, after_epoch=after_epoch)
+    times.append(time.perf_counter())
+    prepare, decode, epoch = (after - start for start, after in zip(times, times[1:]))
+    found = {"prepare": prepare, "decode": decode, "epoch": epoch, "MB": max(used), "before": before}
+    print("\n" + json.dumps(found))
 
 
 def main() -> None:
@@ -62,10 +74,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("counts", nargs="*", type=int, default=[5000, 10000, 20000])
+    parser.add_argument("--train", action="store_true", help="train for an epoch, instead of a second run")
     args = parser.parse_args()
-    print(
-        f"{'images':>7} {'run':>7} {'prepare':>9} {'decode':>9} {'ms an image':>12} {'peak':>8} {'of it here':>11}"
-    )
+    columns = ("images", "run", "prepare", "decode", "epoch", "ms an image", "memory", "at start")
+    print("{:>7} {:>7} {:>9} {:>9} {:>9} {:>12} {:>8} {:>9}".format(*columns))
     for count in args.counts:
         with tempfile.TemporaryDirectory() as temporary:
             (Path(temporary) / "own").mkdir()
@@ -74,20 +86,21 @@ def main() -> None:
                 "WORKSPACE": temporary,
                 "DATASET": str(Path(temporary) / "own"),
                 "PYTHONPATH": str(NOTEBOOKS),
-                "MANY_IMAGES_CHILD": "1",
+                "MANY_IMAGES_CHILD": "train" if args.train else "prepare",
             }
-            for run in ("first", "second"):
+            for run in ("first",) if args.train else ("first", "second"):
                 done = subprocess.run(
                     [sys.executable, __file__], env=environment, stdout=subprocess.PIPE, text=True, check=True
                 )
                 found = json.loads(done.stdout.rsplit("\n", 2)[-2])
-                each = 1000 * (found["prepare"] + found["decode"]) / count
+                each = 1000 * (found["prepare"] + found["decode"] + found["epoch"]) / count
                 print(
-                    f"{count:7} {run:>7} {found['prepare']:7.1f} s {found['decode']:7.1f} s {each:12.2f} "
-                    f"{found['MB']:5.0f} MB {found['MB more']:8.0f} MB",
+                    f"{count:7} {run:>7} {found['prepare']:7.1f} s {found['decode']:7.1f} s {found['epoch']:7.1f} s "
+                    f"{each:12.2f} {found['MB']:5.0f} MB {found['before']:6.0f} MB",
                     flush=True,
                 )
 
 
 if __name__ == "__main__":
-    child() if os.environ.get("MANY_IMAGES_CHILD") else main()
+    role = os.environ.get("MANY_IMAGES_CHILD")
+    child(role == "train") if role else main()

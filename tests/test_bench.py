@@ -12,7 +12,8 @@ PROJECT = Path(__file__).resolve().parents[1]
 def test_bench_compares_both_sides(tmp_path):
     done = subprocess.run(
         [sys.executable, PROJECT / "benchmarks" / "bench.py", "--seeds=1", "--epochs=1", "--plain-epochs=1"],
-        env=os.environ | {"SAMPLE_IMAGES": "40", "DATASET": "sample", "BENCH_LOGS": str(tmp_path), "EPOCHS": ""},
+        env=os.environ
+        | {"SAMPLE_IMAGES": "40", "DATASET": "sample", "BENCH_LOGS": str(tmp_path), "EPOCHS": ""},
         capture_output=True,
         text=True,
     )
@@ -20,6 +21,11 @@ def test_bench_compares_both_sides(tmp_path):
     found = json.loads((tmp_path / "sample.json").read_text())
     assert 0 <= found["plain"]["test_accuracy"][0] <= 1 and len(found["ours"]["curves"]) == 1
     table = (tmp_path / "sample.md").read_text()
-    for row in ("images a second in training", "test accuracy", "files a second, feature maps", "peak memory"):
+    for row in (
+        "images a second in training",
+        "test accuracy",
+        "files a second, feature maps",
+        "peak memory",
+    ):
         assert f"\n| {row}" in table
     assert str(Path.home()) not in table and (tmp_path / "sample.png").stat().st_size > 10_000

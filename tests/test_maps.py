@@ -292,7 +292,7 @@ def test_global_scale_spans_all_layers_of_the_type(workspace, image_file):
         for layer, weight in zip(model, (1.0, 100.0)):
             layer.weight.fill_(weight)
             layer.bias.zero_()
-    (grid,) = display_image_filtered("Bike", model, "0", image_file, scale="global")
+    (grid,) = display_image_filtered("Bike", model, "0", image_file, scale="global", colormap="gray")
     with Image.open(grid.parent / "0" / "filter_000.png") as image:
         assert (
             np.asarray(image).max() <= 256 / 100 * 1.1

@@ -111,7 +111,7 @@ def batches(
     device: torch.device | str = "cpu",
     shuffle: torch.Generator | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches of (images, labels): float32 B×3×S×S in [0, 1], channels last, and int64 B.
+    """Batches of (images, labels): float32 B×3×S×S in [0, 1], and int64 B.
 
     With a generator, shuffled by it and whole batches only: batch norm learns nothing good from a rest of one image.
     Raises `Problem` for a `batch_size` below 1; one larger than the set becomes the set.
@@ -126,10 +126,7 @@ def batches(
             return
         chosen = chosen.sort().values  # in the order of the file on disk
         images = pixels[chosen.to(pixels.device)].to(device)
-        yield (
-            images.float().div_(255).contiguous(memory_format=torch.channels_last),
-            pictures.labels[chosen].to(device),
-        )
+        yield images.float().div_(255), pictures.labels[chosen].to(device)
 
 
 def augment(images: Tensor, generator: torch.Generator) -> Tensor:

@@ -33,10 +33,12 @@ def draw_grid(coloured: Coloured, image: Tensor, layer_name: str, subtitle: str)
     sheet_width = max(2 * MARGIN + columns * (cell_width + GAP) - GAP, 560)
     row_height = cell_height + label + GAP
     canvas = np.full((top + rows * row_height + MARGIN - GAP, sheet_width, 3), 255, np.uint8)
-    resampling = Image.Resampling.NEAREST if factor >= 1 else Image.Resampling.BOX
     for number in range(count):
         x, y = MARGIN + number % columns * (cell_width + GAP), top + number // columns * row_height + label
-        cell = Image.fromarray(maps[number]).resize((cell_width, cell_height), resampling)
+        if factor >= 1:
+            cell = maps[number].repeat(round(factor), axis=0).repeat(round(factor), axis=1)
+        else:
+            cell = Image.fromarray(maps[number]).resize((cell_width, cell_height), Image.Resampling.BOX)
         canvas[y : y + cell_height, x : x + cell_width] = cell
     sheet = Image.fromarray(canvas)
     draw = ImageDraw.Draw(sheet)

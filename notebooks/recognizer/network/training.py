@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
-from torch.optim.swa_utils import AveragedModel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from ..data.loading import Pictures, augment, batches
@@ -112,7 +112,9 @@ def predict(model: nn.Module, pictures: Pictures) -> Tensor:
 
     They are the mean of those for the image and for its mirror image, as a bike seen from its other side is one as well.
     """
-    return sum(probabilities_of(logits_of(model, pictures, mirrored=mirrored)) for mirrored in (False, True)) / 2
+    return (
+        sum(probabilities_of(logits_of(model, pictures, mirrored=mirrored)) for mirrored in (False, True)) / 2
+    )
 
 
 def fit(
@@ -199,13 +201,13 @@ def new_run(
     """What goes with the model through its training: the optimizer, the learning rate's schedule, the running average."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay, fused=True)
     schedule = OneCycleLR(optimizer, lr, total_steps=total_steps, pct_start=0.1)
-    return optimizer, schedule, AveragedModel(model, avg_fn=_running_average, use_buffers=True)
+    return optimizer, schedule, AveragedModel(model, multi_avg_fn=_running_average, use_buffers=True)
 
 
-def _running_average(average: Tensor, new: Tensor, steps: int) -> Tensor:
+def _running_average(average: list[Tensor], new: list[Tensor], steps: int) -> None:
     """Forgets what is more than about 100 steps old; at the start sooner, or the untrained weights would linger."""
-    weight = 1 - min(0.99, (1 + steps) / (10 + steps))
-    return average + (new - average) * weight
+    decay = min(0.99, (1 + int(steps)) / (10 + int(steps)))
+    get_ema_multi_avg_fn(decay)(average, new, steps)
 
 
 def train_one_epoch(

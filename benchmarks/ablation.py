@@ -1,0 +1,107 @@
+"""What each ingredient of the recipe brings: the default training, and the same with one thing left out.
+
+    python benchmarks/ablation.py DATASET --seeds 1 --epochs 20
+
+DATASET is what notebooks take: a name, or a folder with one zip or folder a class (relative to the project). Every variant
+sees the same split a seed. Nothing is written but a temporary folder.
+"""
+
+import argparse
+import contextlib
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+
+temporary = tempfile.TemporaryDirectory()
+os.environ["WORKSPACE"] = (
+    temporary.name
+)  # read when the package is imported: keeps out of a reader's datasets
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "notebooks"))
+
+import torch  # noqa: E402
+from recognizer import BikeCarCNN, settings  # noqa: E402
+from recognizer.data import prepare, split_images  # noqa: E402
+from recognizer.data.loading import Pictures  # noqa: E402
+from recognizer.network import training  # noqa: E402
+from recognizer.network.training import choose_device, fit, logits_of, predict  # noqa: E402
+from torch import nn  # noqa: E402
+
+
+def five_convolutions(model: BikeCarCNN) -> None:
+    for number in (5, 6):
+        for kind in ("conv", "bn", "relu"):
+            setattr(model, f"{kind}{number}", nn.Identity())
+
+
+def keep_only_the_newest(average: list[torch.Tensor], new: list[torch.Tensor], steps: int) -> None:
+    for old, newest in zip(average, new):
+        old.copy_(newest)
+
+
+VARIANTS = {
+    "default": [],
+    "no augmentation": [mock.patch.object(training, "augment", lambda images, generator: images)],
+    "no running average": [mock.patch.object(training, "_running_average", keep_only_the_newest)],
+    "float32 instead of bfloat16": [
+        mock.patch.object(training, "fastest_dtype", lambda device: torch.float32)
+    ],
+    "no dropout": [mock.patch.object(nn.Dropout, "forward", lambda self, x: x)],
+    "five convolutions": [],
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("dataset")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=40)
+    args = parser.parse_args()
+    shares = {"val_share": 0.1, "test_share": 0.2}
+    prepare(args.dataset, sample_images=600, **shares, seed=0)
+    found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in VARIANTS}
+    for seed in range(args.seeds):
+        split_images(**shares, seed=seed)
+        train, val, test = (Pictures(settings.DATASETS / split, 128) for split in ("Train", "Val", "Test"))
+        for name, patches in VARIANTS.items():
+            with contextlib.ExitStack() as stack:
+                for patch in patches:
+                    stack.enter_context(patch)
+                torch.manual_seed(seed)
+                model = BikeCarCNN(train.classes, 128)
+                if name == "five convolutions":
+                    five_convolutions(model)
+                started = time.perf_counter()
+                checkpoint = settings.LOGS / "model.pt"
+                fit(
+                    model.to(choose_device()),
+                    train,
+                    val,
+                    num_epochs=args.epochs,
+                    seed=seed,
+                    checkpoint=checkpoint,
+                )
+                seconds = time.perf_counter() - started
+                both, plain = (
+                    answers.argmax(dim=1) for answers in (predict(model, test), logits_of(model, test))
+                )
+            right = [(answers == test.labels).float().mean().item() for answers in (both, plain)]
+            found[name].append((*right, seconds))
+            print(f"\nseed {seed}, {name}: {right[0]:.2%}, {seconds:.0f} s", flush=True)
+    print(
+        f"\n| {args.epochs} epochs, {args.seeds} seed(s) | test accuracy | without the mirror image | seconds |"
+    )
+    print("| :--- | ---: | ---: | ---: |")
+    for name, values in found.items():
+        accuracy, unmirrored, seconds = np.mean(values, axis=0)
+        print(f"| {name} | {accuracy:.1%} | {unmirrored:.1%} | {seconds:.0f} |")
+
+
+if __name__ == "__main__":
+    main()
