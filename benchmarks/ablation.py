@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=40)
     args = parser.parse_args()
     shares = {"val_share": 0.1, "test_share": 0.2}
-    prepare(args.dataset, sample_images=600, **shares, seed=0)
+    prepare(args.dataset, sample_images=450, **shares, seed=0)
     found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in VARIANTS}
     for seed in range(args.seeds):
         split_images(**shares, seed=seed)
