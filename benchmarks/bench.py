@@ -195,6 +195,7 @@ def measure_maps(model) -> dict:
     """All convolutions of two images to disk, and the same pictures just encoded and written, in turn."""
     from concurrent.futures import ThreadPoolExecutor
 
+    import numpy as np
     from recognizer import capture, display_image_filtered, layer_names, settings, to_input
     from recognizer.maps.colours import as_maps, colour
     from recognizer.maps.grids import draw_grid
@@ -208,25 +209,22 @@ def measure_maps(model) -> dict:
         for name, output in capture(model, names, pixels).items():
             coloured = colour(as_maps(output[0]))
             filters += list(coloured.rgb)
-            grids.append(draw_grid(coloured, pixels, name, image.stem))
+            grids.append(np.asarray(draw_grid(coloured, pixels, name, image.stem)))
     count = len(filters) + len(grids)
     speeds, limits = [], []
     for number in range(4):
         # Folders of its own for each round: where files were just deleted, some file systems are slow for a while.
         started = time.perf_counter()
         for image in images:
-            for name in names:
-                display_image_filtered(f"{image.parent.name}{number}", model, name, image, show=False)
+            display_image_filtered(f"{image.parent.name}{number}", model, names, image, show=False)
         speeds.append(count / (time.perf_counter() - started))
         assert count == sum(map(files_below, settings.WORKSPACE.glob(f"results_*{number}")))
         bare = settings.WORKSPACE / f"bare{number}"
         bare.mkdir()
         started = time.perf_counter()
         with ThreadPoolExecutor() as pool:
-            for index, rgb in enumerate(filters):
+            for index, rgb in enumerate(filters + grids):
                 pool.submit(save_png, bare / f"{index}.png", rgb)
-            for index, grid in enumerate(grids):
-                pool.submit(grid.save, bare / f"grid{index}.png", compress_level=1)
         limits.append(count / (time.perf_counter() - started))
         assert count == files_below(bare)
     return {
@@ -378,7 +376,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", type=int, default=3, help="runs of this project's side")
-    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--epochs", type=int, default=32)
     parser.add_argument("--plain-epochs", type=int, default=10)
     parser.add_argument("--side", choices=("plain", "ours"), help=argparse.SUPPRESS)
     parser.add_argument("--report", type=Path, help=argparse.SUPPRESS)

@@ -37,10 +37,13 @@ class Pictures(ImageFolder):
         except FileNotFoundError as error:
             raise Problem(f"There are no images in {shown(folder)}; run notebook 01 first.") from error
         self.image_size = image_size
-        self.paths = [Path(path) for path, _ in self.samples]
         self.labels = torch.tensor(self.targets)
         self.pixels = self._decoded()
         self._pixels_on_gpu: Tensor | None = None
+
+    @property
+    def paths(self) -> list[Path]:
+        return [Path(path) for path, _ in self.samples]
 
     def pixels_on(self, device: torch.device) -> Tensor:
         """`pixels`, kept on an NVIDIA GPU where all of them fit into half of its free memory; else as they are."""
@@ -60,8 +63,12 @@ class Pictures(ImageFolder):
 
     def _decoded(self) -> Tensor:
         """The pixels from `datasets/cache/`, put there first where those of this very list of files are not there yet."""
-        listing = [(p.parent.name, p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in self.paths]
-        key = hashlib.sha256(repr(listing).encode()).hexdigest()[:16]
+        listing = hashlib.sha256()
+        for file, _ in self.samples:
+            status = os.stat(file)
+            inner = os.path.relpath(file, self.root)
+            listing.update(repr((inner, status.st_size, status.st_mtime_ns)).encode())
+        key = listing.hexdigest()[:16]
         name = f"{Path(self.root).name}-{self.image_size}px"
         path = settings.DATASETS / "cache" / f"{name}-{key}.npy"
         if not path.exists():

@@ -79,15 +79,17 @@ def read_record(path: Path | None = None) -> Record | None:
     if not path.exists():
         return None
     try:
-        fields = json.loads(path.read_text("utf-8"))
-        for key in ("files", "rejected"):
-            fields[key] = [ImageFile(**row) for row in fields[key]]
-        return Record(**fields)
+        # Each row becomes an ImageFile as soon as it is read: as dictionaries, all of them would take twice the memory.
+        return Record(**json.loads(path.read_bytes(), object_hook=_as_row))
     except (ValueError, TypeError, KeyError) as error:
         raise Problem(
             f"{shown(path)} cannot be read; it was changed, or written by another version of this project. Delete it and "
             "run notebook 01: your images stay, and all of them are split anew."
         ) from error
+
+
+def _as_row(fields: dict) -> ImageFile | dict:
+    return ImageFile(**fields) if "class_name" in fields else fields
 
 
 def write_record(record: Record, path: Path | None = None) -> None:

@@ -1,10 +1,11 @@
 """All maps of a layer on one labelled sheet, assembled as an array: matplotlib would take seconds for 128 of them."""
 
-from functools import cache
+import math
+from functools import cache, lru_cache
 
 import matplotlib
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 
@@ -34,29 +35,22 @@ def draw_grid(coloured: Coloured, image: Tensor, layer_name: str, subtitle: str)
     row_height = cell_height + label + GAP
     canvas = np.full((top + rows * row_height + MARGIN - GAP, sheet_width, 3), 255, np.uint8)
     for number in range(count):
-        x, y = MARGIN + number % columns * (cell_width + GAP), top + number // columns * row_height + label
+        x, y = MARGIN + number % columns * (cell_width + GAP), top + number // columns * row_height
+        if label:
+            text = _label(number, coloured, own_scales, cell_width)[:, : cell_width + GAP]
+            canvas[y : y + label, x : x + text.shape[1]] = text
+        y += label
         if factor >= 1:
             cell = maps[number].repeat(round(factor), axis=0).repeat(round(factor), axis=1)
         else:
             cell = Image.fromarray(maps[number]).resize((cell_width, cell_height), Image.Resampling.BOX)
         canvas[y : y + cell_height, x : x + cell_width] = cell
+        if coloured.dead[number]:
+            frame = canvas[y : y + cell_height, x : x + cell_width]
+            frame[[0, -1]] = frame[:, [0, -1]] = ImageColor.getrgb(ALARM)
     sheet = Image.fromarray(canvas)
-    draw = ImageDraw.Draw(sheet)
-    _draw_header(
-        sheet, draw, coloured, image, layer_name, f"{count} maps of {height}×{width}", subtitle, own_scales
-    )
-    for number in range(count):
-        x, y = MARGIN + number % columns * (cell_width + GAP), top + number // columns * row_height
-        dead = bool(coloured.dead[number])
-        if dead:
-            draw.rectangle((x, y + label, x + cell_width - 1, y + label + cell_height - 1), outline=ALARM)
-        if label:
-            text = f"{number}"
-            if dead:
-                text += " dead" if cell_width >= 50 else "†"
-            elif own_scales and cell_width >= 80:
-                text += f"  {coloured.low[number]:.2g} … {coloured.high[number]:.2g}"
-            draw.text((x, y + label - 3), text, ALARM if dead else QUIET, font(11), anchor="ls")
+    shape = f"{count} maps of {height}×{width}"
+    _draw_header(sheet, ImageDraw.Draw(sheet), coloured, image, layer_name, shape, subtitle, own_scales)
     return sheet
 
 
@@ -80,6 +74,23 @@ def draw_strip(coloured: Coloured, image: Tensor, layer_name: str, subtitle: str
         if number % per_row == 0:
             draw.text((left - 6, y + side // 2), f"{number}", QUIET, font(11), anchor="rm")
     return sheet
+
+
+def _label(number: int, coloured: Coloured, own_scales: bool, cell_width: int) -> np.ndarray:
+    """What stands above a map: its number, and what is to be said of it where there is room."""
+    if coloured.dead[number]:
+        return _text(f"{number} dead" if cell_width >= 50 else f"{number}†", ALARM)
+    if own_scales and cell_width >= 80:
+        return _text(f"{number}  {coloured.low[number]:.2g} … {coloured.high[number]:.2g}", QUIET)
+    return _text(f"{number}", QUIET)
+
+
+@lru_cache(maxsize=1024)  # drawing the same few hundred numbers again and again would take most of the time
+def _text(text: str, colour: str) -> np.ndarray:
+    """A line of small text on white, uint8 LABEL×width×3."""
+    picture = Image.new("RGB", (math.ceil(font(11).getlength(text)) + 1, LABEL), "white")
+    ImageDraw.Draw(picture).text((0, LABEL - 3), text, colour, font(11), anchor="ls")
+    return np.asarray(picture)
 
 
 def _layout(count: int, height: int, width: int, own_scales: bool) -> tuple[int, float]:

@@ -4,7 +4,8 @@ import glob
 import hashlib
 import re
 import shutil
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -26,7 +27,7 @@ DEFAULT_IMAGE_SIZE = 224  # of models that do not say what they take; torchvisio
 def display_image_filtered(
     name_image: str,
     model: nn.Module,
-    layer_name: str,
+    layer_name: str | Sequence[str],
     image: Path | str | Image.Image | np.ndarray | Tensor,
     *,
     scale: Scale = "layer",
@@ -35,8 +36,9 @@ def display_image_filtered(
 ) -> list[Path]:
     """Save what each filter of a layer sees in an image, show them in one grid, return the grid's path.
 
-    `model` is any module, `layer_name` what `model.named_modules()` calls the layer (see `layer_names`),
-    `image` a file, a PIL image, a uint8 H×W×3 array, or a float32 3×S×S tensor in [0, 1].
+    `model` is any module, `layer_name` what `model.named_modules()` calls the layer (see `layer_names`), or several
+    such names: all of them are captured in one forward pass, and each has its grid. `image` is a file, a PIL image, a
+    uint8 H×W×3 array, or a float32 3×S×S tensor in [0, 1].
 
     `scale` says what the two ends of the colour map stand for: 'map', the minimum and maximum of each
     map; 'layer', of the layer; 'global', of all layers of its type in the model; or a pair (low, high).
@@ -51,24 +53,30 @@ def display_image_filtered(
     Raises `Problem`, a ValueError, for an unknown layer (naming the closest), scale or colour map.
     """
     pixels, image_name = _identify(image, getattr(model, "image_size", DEFAULT_IMAGE_SIZE))
-    captured = capture(model, layer_name, pixels)
-    if scale == "global":
-        scale = _range_of_type(model, layer_name, pixels)
+    names = [layer_name] if isinstance(layer_name, str) else layer_name
+    captured = capture(model, names, pixels)
     folder, subtitle = results_folder(name_image) / image_name, f"{name_image} · {image_name}"
-    _remove_further_calls(folder, layer_name, len(captured))
-    written = []
-    for name, output in captured.items():
-        maps = as_maps(output[0])
-        coloured = colour(maps, scale, colormap)
-        is_strip = maps.shape[:2] == (1, 1)
-        grid = (draw_strip if is_strip else draw_grid)(coloured, pixels, name, subtitle)
-        written.append(folder / f"{name}.png")
-        _save(written[-1], grid, folder / name, coloured.rgb[: 0 if is_strip else len(maps)])
-        if show and get_ipython():
-            print(f"{name}: {' × '.join(map(str, output.shape[1:]))} → {shown(written[-1])}")
+    for name in names:
+        _remove_further_calls(folder, name, captured.keys())
+    grids: dict[Path, Image.Image] = {}
+    with ThreadPoolExecutor() as pool:  # saves the pictures of one layer while those of the next are made
+        saving = []
+        for name, output in captured.items():
+            maps = as_maps(output[0])
+            ends = _range_of_type(model, name, pixels) if scale == "global" else scale
+            coloured = colour(maps, ends, colormap)
+            is_strip = maps.shape[:2] == (1, 1)
+            path = folder / f"{name}.png"
+            grids[path] = (draw_strip if is_strip else draw_grid)(coloured, pixels, name, subtitle)
+            saving += _save(pool, path, grids[path], coloured.rgb[: 0 if is_strip else len(maps)])
+    for saved in saving:
+        saved.result()  # raises what went wrong in a thread
+    if show and get_ipython():
+        for (path, grid), (name, output) in zip(grids.items(), captured.items()):
+            print(f"{name}: {' × '.join(map(str, output.shape[1:]))} → {shown(path)}")
             # In a notebook, 256 colours in all: a fifth of the bytes, and no eye tells the difference.
             display(grid.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE))
-    return written
+    return list(grids)
 
 
 def save_png(path: Path, rgb: np.ndarray) -> None:
@@ -77,35 +85,34 @@ def save_png(path: Path, rgb: np.ndarray) -> None:
     path.write_bytes(cv2.imencode(".png", bgr, (cv2.IMWRITE_PNG_COMPRESSION, 1))[1])
 
 
-def _save(path: Path, grid: Image.Image, folder: Path, filters: np.ndarray) -> None:
-    """The grid, and one file a filter in place of those of an earlier rendering; other files there are left alone."""
+def _save(pool: ThreadPoolExecutor, path: Path, grid: Image.Image, filters: np.ndarray) -> list[Future]:
+    """Have the grid saved, and one file a filter in place of those of an earlier rendering; other files are left alone."""
+    folder = path.with_suffix("")
     folder.mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor() as pool:
-        saving = [pool.submit(grid.save, path, compress_level=1)]  # takes longest, so it goes first
-        for number, rgb in enumerate(filters):
-            saving.append(pool.submit(save_png, folder / f"filter_{number:03d}.png", rgb))
-    for done in saving:
-        done.result()  # raises what went wrong in a thread
     for old in folder.glob("filter_*.png"):
         number = old.stem.removeprefix("filter_")
         if number.isdecimal() and int(number) >= len(filters):
             old.unlink()
-    if not any(folder.iterdir()):
+    if not len(filters) and not any(folder.iterdir()):
         folder.rmdir()
+    saving = [pool.submit(save_png, path, np.asarray(grid))]  # takes longest, so it goes first
+    for number, rgb in enumerate(filters):
+        saving.append(pool.submit(save_png, folder / f"filter_{number:03d}.png", rgb))
+    return saving
 
 
-def _remove_further_calls(folder: Path, layer_name: str, calls: int) -> None:
+def _remove_further_calls(folder: Path, layer_name: str, captured: Collection[str]) -> None:
     """What an earlier rendering left of a layer that ran more often then."""
     for old in folder.glob(f"{glob.escape(layer_name)}#*.png"):
-        number = old.stem.rpartition("#")[2]
-        if number.isdecimal() and int(number) > calls:
+        if old.stem.rpartition("#")[2].isdecimal() and old.stem not in captured:
             old.unlink()
             shutil.rmtree(old.with_suffix(""), ignore_errors=True)
 
 
 def _range_of_type(model: nn.Module, layer_name: str, pixels: Tensor) -> tuple[float, float]:
     """The smallest and largest value among all layers of the type that `layer_name` is."""
-    outputs = capture(model, layer_names(model, type(model.get_submodule(layer_name))), pixels).values()
+    kind = type(model.get_submodule(layer_name.partition("#")[0]))
+    outputs = capture(model, layer_names(model, kind), pixels).values()
     return float(min(output.min() for output in outputs)), float(max(output.max() for output in outputs))
 
 
