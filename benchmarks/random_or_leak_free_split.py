@@ -46,8 +46,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     args = parser.parse_args()
 
-    shares = {"val_share": 0.2, "test_share": 0.2}
-    record = prepare(args.dataset, sample_images=800, **shares, seed=0)
+    shares = {"val_share": 0.1, "test_share": 0.2}
+    record = prepare(args.dataset, sample_images=450, **shares, seed=0)
     group = {row.key: row.group for row in record.files}
     print(
         f"{len(record.files)} images; {sum(map(len, record.groups()))} of them in {len(record.groups())} groups of near-copies"

@@ -142,3 +142,45 @@ def confusion_figure(confusion: np.ndarray, classes: Sequence[str], title: str) 
     axis.spines[:].set_visible(False)
     axis.tick_params(length=0)
     return figure
+
+
+def by_step(
+    steps: Sequence[object],
+    estimates: dict[str, Sequence[tuple[float, float, float]]],
+    title: str,
+    ylabel: str,
+) -> Figure:
+    """A line for each name, over layers or epochs: (value, low, high) at each step, the interval as a band."""
+    figure, axis = plt.subplots(figsize=(WIDTH, 3.2), layout="constrained")
+    places = np.arange(len(steps))
+    for name, values in estimates.items():
+        value, low, high = np.array(values).T
+        (line,) = axis.plot(places, value, marker="o", markersize=4, label=name)
+        axis.fill_between(places, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
+    axis.set_xticks(places, steps)
+    axis.set(title=title, ylabel=ylabel)
+    axis.legend(ncols=len(estimates))
+    return figure
+
+
+def heatmap(
+    values: np.ndarray, rows: Sequence[str], columns: Sequence[str], title: str, number_format: str = ".0f"
+) -> Figure:
+    """A table of numbers, rows×columns, each on a square that is the darker the larger it is; NaN stay empty."""
+    height = 0.9 + 0.34 * len(rows)
+    figure, axis = plt.subplots(figsize=(min(WIDTH, 2 + 0.75 * len(columns)), height), layout="constrained")
+    axis.imshow(values, cmap="Blues", aspect="auto", vmin=0)
+    highest = np.nanmax(values)
+    for (row, column), value in np.ndenumerate(values):
+        ink = "white" if value > 0.6 * highest else "black"
+        if not np.isnan(value):
+            axis.text(
+                column, row, f"{value:{number_format}}", ha="center", va="center", color=ink, fontsize=9
+            )
+    axis.set_xticks(range(len(columns)), columns)
+    axis.set_yticks(range(len(rows)), rows)
+    axis.xaxis.tick_top()
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
+    axis.set_title(title, pad=24)
+    return figure

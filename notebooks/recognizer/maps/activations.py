@@ -31,7 +31,7 @@ def hooked(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, list[Te
     try:
         for name in dict.fromkeys(names):
             if not name or name not in layers:
-                raise Problem(_unknown(name, layer_names(model)))
+                raise Problem(unknown_layer(name, layer_names(model)))
             outputs[name] = []
 
             def keep(layer: nn.Module, inputs: tuple, output: object, name: str = name) -> None:
@@ -79,6 +79,6 @@ def capture(model: nn.Module, layer_names: Sequence[str] | str, images: Tensor) 
     return captured
 
 
-def _unknown(name: str, known: list[str]) -> str:
+def unknown_layer(name: str, known: list[str]) -> str:
     closest = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or known[:8]
     return f"There is no layer {name!r} in this model; the closest names are {', '.join(map(repr, closest))}."

@@ -9,7 +9,7 @@ from ..data import Record
 from ..data.loading import Pictures
 from ..settings import Problem, parameter
 from .models import BikeCarCNN, load_model
-from .training import choose_device, fit
+from .training import choose_device, fit, save_epochs
 
 
 def run_folder(
@@ -40,5 +40,15 @@ def trained(record: Record) -> Path:
     torch.manual_seed(seed)
     model = BikeCarCNN(train.classes, image_size).to(choose_device())
     path = run / "model.pt"
-    fit(model, train, val, num_epochs=num_epochs, lr=lr, batch_size=batch_size, seed=seed, checkpoint=path)
+    fit(
+        model,
+        train,
+        val,
+        num_epochs=num_epochs,
+        lr=lr,
+        batch_size=batch_size,
+        seed=seed,
+        checkpoint=path,
+        after_epoch=[save_epochs(run / "epochs")],
+    )
     return path

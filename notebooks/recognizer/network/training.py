@@ -213,6 +213,22 @@ def fit(
     return history
 
 
+def save_epochs(folder: Path) -> Callable[[Epoch], None]:
+    """After epochs 1, 2, 4, 8, …: the network as it is then, in `folder/epoch_<NNN>.pt`. At first it learns fastest.
+
+    Those of an earlier run are removed.
+    """
+    for old in folder.glob("epoch_*.pt"):
+        old.unlink()
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def save(epoch: Epoch) -> None:
+        if epoch.number.bit_count() == 1:
+            save_model(epoch.model, folder / f"epoch_{epoch.number:03d}.pt")
+
+    return save
+
+
 def new_run(
     model: nn.Module, *, lr: float, weight_decay: float, total_steps: int
 ) -> tuple[torch.optim.Optimizer, LRScheduler, AveragedModel]:

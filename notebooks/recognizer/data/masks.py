@@ -1,0 +1,61 @@
+"""What each pixel shows, where a data set says so: parts of the drawn sample, objects of `street`."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from .. import settings
+from .drawings import PARTS
+from .loading import Pictures
+
+OBJECT = (
+    ".mask."  # in the names of masks that show one object each: bike_001.mask.0.png of bike_001.image.png
+)
+
+
+def part_masks(pictures: Pictures, size: int) -> tuple[np.ndarray, list[str]] | None:
+    """Masks of all `pictures`, uint8 N×size×size, and the names of the parts that their values are indices into.
+
+    Part 0 is the background; of an image without a mask all is, and how many these are is said. None where there are no
+    masks at all.
+    """
+    folder = settings.DATASETS / "Masks"
+    files = [_files(folder / path.parent.name, path.name) for path in pictures.paths]
+    if not any(files):
+        return None
+    if missing := sum(not each for each in files):
+        print(f"{missing} of {len(files)} images have no mask; they count as background.")
+    of_objects = any(OBJECT in file.name for each in files for file in each)
+    parts = ["background", *pictures.classes] if of_objects else list(PARTS)
+    masks = np.zeros((len(files), size, size), np.uint8)
+    for mask, label, of_image in zip(masks, pictures.targets, files):
+        for file in of_image:
+            values = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_UNCHANGED)
+            if of_objects:
+                values = (values.reshape(*values.shape[:2], -1).max(axis=2) > 0) * np.uint8(label + 1)
+            np.maximum(mask, cv2.resize(values, (size, size), interpolation=cv2.INTER_NEAREST), out=mask)
+    return masks, parts
+
+
+def part_sizes(masks: np.ndarray, parts: list[str]) -> dict[str, float]:
+    """How many pixels of the masks a part measures across: the median, over its connected pieces, of the longer side.
+
+    Pieces of fewer than ten pixels are left out: of those, something in front shows the edge only.
+    """
+    sides: dict[str, list[int]] = {}
+    for mask in masks:
+        for index in np.unique(mask[mask > 0]):
+            _, _, boxes, _ = cv2.connectedComponentsWithStats((mask == index).astype(np.uint8))
+            pieces = [max(w, h) for _, _, w, h, area in boxes[1:] if area >= 10]
+            sides.setdefault(parts[index], []).extend(pieces)
+    return {part: float(np.median(found)) for part, found in sides.items() if found}
+
+
+def _files(folder: Path, name: str) -> list[Path]:
+    """The masks of an image: one of the same name, or one for each object in it."""
+    stem = Path(name).stem
+    own = folder / f"{stem}.png"
+    if own.exists():
+        return [own]
+    return sorted(folder.glob(f"{stem.removesuffix('.image')}{OBJECT}*.png")) if folder.is_dir() else []

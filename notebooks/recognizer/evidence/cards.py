@@ -1,0 +1,161 @@
+"""Filter cards: all that is known of one filter in one picture."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from ..figures import mosaic
+from ..maps.grids import INK, QUIET, font
+from ..maps.pictures import save_png
+from ..settings import results_folder
+from .measures import LayerEvidence
+from .receptive_field import ReceptiveField, receptive_fields
+from .responses import all_maps, strongest
+
+PANEL, GAP, MARGIN, HEADER = 172, 12, 14, 84  # pixels
+PATCH = 56  # a patch is drawn in so many pixels, nine of them in a panel
+
+
+def save_cards(
+    model: nn.Module,
+    twin: nn.Module,
+    layer_name: str,
+    chosen: dict[str, Sequence[int]],
+    evidence: LayerEvidence,
+    pixels: Tensor,
+    examples: Sequence[int],
+    part_size: dict[str, float] | None = None,
+) -> dict[str, Path]:
+    """Draw the card of each filter that is `chosen` for a class (class name → filter numbers), and a page of them a class.
+
+    `twin` is the network to compare with, `pixels` uint8 N×3×S×S the images to look for strong patches in, `examples`
+    the index of one image a class, `part_size` how many pixels a part measures across. Written are
+    `results_<Class>/filter_cards/<layer_name>/filter_<NNN>.png` and the page, `…/filter_cards/<layer_name>.png`.
+    Returns the path of each class's page.
+    """
+    field = receptive_fields(model, pixels.shape[-1])[layer_name]
+    maps = all_maps(model, [layer_name], pixels[list(examples)])[layer_name]
+    of_model, of_twin = (strongest(each, layer_name, pixels) for each in (model, twin))
+    kernel = _kernel_behind(model, layer_name)
+    pages = {}
+    for class_name, numbers in chosen.items():
+        folder = results_folder(class_name) / "filter_cards" / layer_name
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.glob("filter_*.png"):
+            old.unlink()
+        cards = []
+        for number in numbers:
+            patches = _patches(of_model, number, pixels, field)
+            panels = {}
+            if kernel is not None:
+                panels["its kernel"] = _kernel_picture(kernel[number])
+            else:
+                panels["what excites it most"] = patches[0]
+            scale = max(float(maps[:, number].max()), 1e-9)
+            for name, image, image_maps in zip(model.classes, pixels[list(examples)], maps):
+                panels[f"in a {name}"] = lit(image, image_maps[number] / scale)
+            panels["its strongest patches"] = mosaic(patches)
+            panels["those of its untrained twin"] = mosaic(_patches(of_twin, number, pixels, field))
+            lines = facts(evidence, number, model.classes, field, pixels.shape[-1], part_size or {})
+            cards.append(_card(f"{layer_name} · filter {number}", lines, panels))
+            save_png(folder / f"filter_{number:03d}.png", cards[-1])
+        pages[class_name] = folder.with_name(f"{layer_name}.png")
+        save_png(pages[class_name], np.concatenate(cards))
+    return pages
+
+
+def facts(
+    evidence: LayerEvidence,
+    number: int,
+    classes: Sequence[str],
+    field: ReceptiveField,
+    image_size: int,
+    part_size: dict[str, float],
+) -> list[str]:
+    """What was measured of one filter, in two lines of text."""
+    side = min(field.size, image_size)
+    sees = f"sees {side}×{side} of {image_size}×{image_size} pixels"
+    if (dissection := evidence.dissection) is not None:
+        best = dissection.best_part[number]
+        part = dissection.parts[best]
+        low, high = (ends[number, best] for ends in dissection.iou_interval())
+        first = f"marks {part} best: IoU {dissection.best_iou[number]:.2f} ({low:.2f} to {high:.2f})"
+        first += ", a detector" if dissection.is_detector[number] else ", no detector"
+        first += f" · {sees}"
+        if side < part_size.get(part, 0):
+            first += f"; a {part} has {part_size[part]:.0f}: it cannot see one"
+    else:
+        first = sees
+    area = evidence.auroc[number]
+    second = f"prefers {classes[int(area > 0.5)]}: AUROC {max(area, 1 - area):.2f} (p = {evidence.p_values[number]:.3f})"
+    second += f", selectivity {evidence.class_selectivity[number]:.2f}"
+    if (ablation := evidence.ablation) is not None:
+        second += f" · without it: accuracy {100 * ablation.accuracy_change()[number]:+.1f} points"
+        second += f", loss {ablation.loss_change()[number]:+.3f}"
+    return [first, second]
+
+
+def lit(image: Tensor, response: np.ndarray) -> np.ndarray:
+    """An image, uint8 3×S×S, dark where a map h×w of [0, 1] is 0 and as it is where that is 1: uint8 S×S×3."""
+    enlarged = interpolate(
+        torch.from_numpy(response)[None, None].float(), image.shape[1:], mode="bilinear", align_corners=False
+    )
+    light = 0.2 + 0.8 * enlarged[0, 0].clamp(0, 1).numpy()
+    return (image.permute(1, 2, 0).numpy() * light[..., None]).astype(np.uint8)
+
+
+def _kernel_behind(model: nn.Module, layer_name: str) -> Tensor | None:
+    """C×3×k×k of the first convolution, where the layer is the first of its kind: those kernels can be seen as colours."""
+    kind = type(model.get_submodule(layer_name))
+    of_kind = [name for name, layer in model.named_modules() if isinstance(layer, kind)]
+    first = next((layer for layer in model.modules() if isinstance(layer, nn.Conv2d)), None)
+    return first.weight.detach().cpu() if first is not None and of_kind[0] == layer_name else None
+
+
+def _kernel_picture(kernel: Tensor) -> np.ndarray:
+    """3×k×k weights as colours, zero as middle grey: uint8 k×k×3."""
+    shades = 0.5 + 0.5 * kernel / kernel.abs().max().clamp(min=1e-9)
+    return (255 * shades).round().byte().permute(1, 2, 0).numpy()
+
+
+def _patches(found, number: int, pixels: Tensor, field: ReceptiveField) -> np.ndarray:
+    """What the strongest positions of a filter see: uint8 count×PATCH×PATCH×3, white beyond the image."""
+    crops = []
+    for image, row, column in zip(found.images[number], found.rows[number], found.columns[number]):
+        top, left, bottom, right = field.box(int(row), int(column))
+        size = pixels.shape[-1]
+        if bottom - top >= size:
+            top, left, bottom, right = 0, 0, size, size
+        crop = np.full((bottom - top, right - left, 3), 255, np.uint8)
+        inside = pixels[int(image), :, max(top, 0) : bottom, max(left, 0) : right].permute(1, 2, 0).numpy()
+        y, x = max(-top, 0), max(-left, 0)
+        crop[y : y + inside.shape[0], x : x + inside.shape[1]] = inside
+        crops.append(_enlarged(crop, PATCH))
+    return np.stack(crops)
+
+
+def _enlarged(picture: np.ndarray, side: int) -> np.ndarray:
+    """uint8 H×W×3 as side×side×3: pixels stay squares when it grows."""
+    way = Image.Resampling.NEAREST if len(picture) < side else Image.Resampling.BOX
+    return np.asarray(Image.fromarray(picture).resize((side, side), way))
+
+
+def _card(title: str, lines: Sequence[str], panels: dict[str, np.ndarray]) -> np.ndarray:
+    """Title, lines of text, and pictures side by side, each with its caption: uint8 H×W×3."""
+    width = 2 * MARGIN + len(panels) * (PANEL + GAP) - GAP
+    sheet = Image.new("RGB", (width, HEADER + 18 + PANEL + MARGIN), "white")
+    draw = ImageDraw.Draw(sheet)
+    draw.line((0, 0, width, 0), "#dddddd")
+    draw.text((MARGIN, 10), title, INK, font(18, bold=True))
+    for number, line in enumerate(lines):
+        draw.text((MARGIN, 38 + 19 * number), line, INK, font(13))
+    for number, (caption, picture) in enumerate(panels.items()):
+        x = MARGIN + number * (PANEL + GAP)
+        draw.text((x, HEADER), caption, QUIET, font(12))
+        sheet.paste(Image.fromarray(_enlarged(picture, PANEL)), (x, HEADER + 18))
+    return np.asarray(sheet)

@@ -1,0 +1,84 @@
+"""Networks to compare with: one that was never trained, one that was trained on nonsense, one taken apart from the top."""
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.stats import rankdata
+from torch import Tensor, nn
+
+from ..data.loading import Pictures
+from ..network.models import load_model, save_model
+from ..network.training import choose_device, fit
+from .responses import all_maps
+
+
+def untrained(model: nn.Module, seed: int = 0) -> nn.Module:
+    """A network of the same class and size, with the weights that training starts from, in eval mode."""
+    torch.manual_seed(seed)
+    return type(model)(model.classes, model.image_size).eval()
+
+
+def trained_on_shuffled_labels(
+    model: nn.Module, train: Pictures, num_epochs: int, path: Path, seed: int = 0
+) -> nn.Module:
+    """A network like `model` that learned the same images with their labels dealt anew, so that there was nothing to learn.
+
+    Kept in the file `path`, as it is after the last epoch; where the file is there already, it is loaded.
+    """
+    if not path.exists():
+        shuffled = copy.copy(train)
+        order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
+        shuffled.labels = train.labels[order]
+        best = path.with_suffix(".best.pt")  # the best of epochs that learned nothing is of no interest
+        last = path.with_suffix(".last.pt")
+        try:
+            history = fit(
+                untrained(model, seed).to(choose_device()),
+                shuffled,
+                shuffled,
+                num_epochs=num_epochs,
+                seed=seed,
+                checkpoint=best,
+                after_epoch=[lambda epoch: save_model(epoch.model, last)],
+            )
+            if history.interrupted:
+                raise KeyboardInterrupt
+            last.replace(path)
+        finally:
+            best.unlink(missing_ok=True)
+            last.unlink(missing_ok=True)
+    return load_model(path)
+
+
+def randomised_from_the_top(
+    model: nn.Module, layer_names: Sequence[str], pixels: Tensor, seed: int = 0
+) -> tuple[list[str], np.ndarray]:
+    """Forget one layer after the other, the last first, and see how much of the maps stays (Adebayo et al. 2018).
+
+    `pixels` is uint8 N×3×S×S. Returns the names of the layers with weights, from the last to the first, and a row for each:
+    how like the maps of each of `layer_names` are to those of the whole network, once that layer and all behind it have
+    random weights. Alike is the mean over filters of the absolute rank correlation (Spearman): float, steps×layers, in
+    [0, 1]. Filters that are constant count as 0.
+    """
+    torch.manual_seed(seed)
+    model = copy.deepcopy(model).eval()
+    whole = {name: _ranks(maps) for name, maps in all_maps(model, layer_names, pixels).items()}
+    steps, rows = [], []
+    for name, layer in reversed(list(model.named_modules())):
+        if hasattr(layer, "reset_parameters"):
+            layer.reset_parameters()
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            maps = all_maps(model, layer_names, pixels)
+            steps.append(name)
+            rows.append([np.abs((whole[n] * _ranks(maps[n])).sum(axis=1)).mean() for n in layer_names])
+    return steps, np.array(rows)
+
+
+def _ranks(maps: np.ndarray) -> np.ndarray:
+    """The ranks of each filter's values, centred and of length 1, so that their products sum to Spearman's correlation."""
+    ranks = rankdata(maps.transpose(1, 0, 2, 3).reshape(maps.shape[1], -1), axis=1)
+    ranks -= ranks.mean(axis=1, keepdims=True)
+    return ranks / np.linalg.norm(ranks, axis=1, keepdims=True).clip(min=1e-9)

@@ -1,0 +1,138 @@
+"""Network dissection: which part of the images does each filter mark? (Bau et al. 2017, 2020)"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, one_hot
+
+from ..settings import Problem
+from .responses import all_maps
+
+# As in Bau et al. 2017: a filter marks the top 0.5 % of the pixels, and detects a part that it overlaps with by 4 %.
+TOP = 0.005
+DETECTOR_IOU = 0.04
+
+
+@dataclass(frozen=True)
+class Dissection:
+    """How the regions that a layer's C filters mark overlap with P parts in N images; part 0 is the background.
+
+    `thresholds` float32 C. In pixels of the masks, int32: `intersections` and `unions` N×C×P, image by image.
+    """
+
+    parts: list[str]
+    thresholds: np.ndarray
+    intersections: np.ndarray
+    unions: np.ndarray
+
+    @property
+    def iou(self) -> np.ndarray:
+        """Intersection over union, both summed over all images: float C×P in [0, 1], 0 where there is no union."""
+        return _ratio(self.intersections.sum(axis=0), self.unions.sum(axis=0))
+
+    def iou_interval(self, num_resamples: int = 1000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """The 95 % interval of `iou`, (low, high), each C×P: a bootstrap over images, with the thresholds as they are."""
+        num_images = len(self.intersections)
+        even = np.full(num_images, 1 / num_images)
+        drawn = np.random.default_rng(seed).multinomial(num_images, even, num_resamples)
+        drawn = drawn.astype(np.float32)
+        resampled = _ratio(_sums(drawn, self.intersections), _sums(drawn, self.unions))
+        low, high = np.percentile(resampled, [2.5, 97.5], axis=0)
+        return low, high
+
+    @property
+    def best_part(self) -> np.ndarray:
+        """For each filter the index of the part, never the background, with the highest IoU: int C."""
+        return self.iou[:, 1:].argmax(axis=1) + 1
+
+    @property
+    def best_iou(self) -> np.ndarray:
+        """The IoU with the best part: float C."""
+        return self.iou[:, 1:].max(axis=1)
+
+    @property
+    def is_detector(self) -> np.ndarray:
+        """Whether the IoU with the best part is above 0.04: bool C."""
+        return self.best_iou > DETECTOR_IOU
+
+
+def dissect(
+    model: nn.Module,
+    layer_names: Sequence[str],
+    pixels: Tensor,
+    masks: np.ndarray | Tensor,
+    parts: Sequence[str] | None = None,
+    top: float = TOP,
+) -> dict[str, Dissection]:
+    """Compare where filters respond most with where parts are: name → `Dissection`.
+
+    `pixels` N×3×S×S as in `map_batches`; `masks` integers N×H×W, the index into `parts` of what each pixel shows, 0 for
+    the background. Without `parts` they are called '0', '1', …. A filter marks a pixel where its map, enlarged
+    bilinearly to H×W, exceeds the threshold that a share `top` of all its enlarged maps exceeds. (Bau et al. 2017 took
+    the threshold before enlarging; maps as small as 4×4 lose their peaks then, and mark a third of that share.)
+    A filter that is constant, or at its maximum in a larger share than that, marks nothing; one that is mostly zero
+    marks what is above zero. The IoU with a part that covers a share q > `top` of all pixels is at most `top` / q.
+    For a control, give the masks of other images: `masks[permutation]`. It keeps all maps of the layers in memory.
+    Raises `Problem` as `map_batches` does, and for masks that do not fit the images or the parts.
+    """
+    masks = torch.as_tensor(masks).long()
+    if masks.ndim != 3 or len(masks) != len(pixels):
+        raise Problem(f"{len(pixels)} images need as many masks, N×H×W; these are {tuple(masks.shape)}.")
+    parts = list(parts or map(str, range(int(masks.max()) + 1)))
+    if len(parts) < 2 or masks.min() < 0 or masks.max() >= len(parts):
+        raise Problem(
+            f"Masks hold the index of a part, and part 0 is the background; these go from {masks.min()} to "
+            f"{masks.max()}, with {len(parts)} parts."
+        )
+    return {
+        name: _dissect_layer(maps, masks, parts, top)
+        for name, maps in all_maps(model, layer_names, pixels).items()
+    }
+
+
+def _dissect_layer(maps: np.ndarray, masks: Tensor, parts: list[str], top: float) -> Dissection:
+    maps = torch.from_numpy(maps)
+    thresholds = _thresholds(maps, masks.shape[1:], top)
+    intersections, unions = [], []
+    # One image after the other: what an image takes stays in the processor's cache.
+    for image_maps, mask in zip(maps.split(1), masks):
+        excess = _enlarged(image_maps, mask.shape)[0] - thresholds[:, None, None]
+        marked = excess.gt_(0).flatten(1)
+        shown = one_hot(mask.flatten(), len(parts)).float()
+        # Counts of pixels, which float32 holds exactly up to 2^24, an image of 4096×4096.
+        # In this order the product is three times as fast as marked @ shown.
+        intersection = (shown.T @ marked.T).T
+        # Each pixel shows exactly one part, so that the intersections sum to what the filter marks.
+        union = intersection.sum(dim=1, keepdim=True) + shown.sum(dim=0) - intersection
+        intersections.append(intersection.int())
+        unions.append(union.int())
+    return Dissection(
+        parts, thresholds.numpy(), torch.stack(intersections).numpy(), torch.stack(unions).numpy()
+    )
+
+
+def _thresholds(maps: Tensor, size: Sequence[int], top: float) -> Tensor:
+    """What a share `top` of the pixels of each filter's enlarged maps exceed: float32 C."""
+    # Filter by filter, because enlarged maps of all of them take gigabytes.
+    by_filter = [
+        np.quantile(_enlarged(maps[:, [k]], size).numpy(), 1 - top, overwrite_input=True)
+        for k in range(maps.shape[1])
+    ]
+    # Enlarging rounds: without this margin a constant map would exceed its own value here and there.
+    return torch.tensor(by_filter, dtype=torch.float32) + 1e-6 * maps.abs().amax(dim=(0, 2, 3))
+
+
+def _enlarged(maps: Tensor, size: Sequence[int]) -> Tensor:
+    return interpolate(maps, tuple(size), mode="bilinear", align_corners=False)
+
+
+def _sums(drawn: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Counts N×C×P summed over images, each as often as it was drawn, R×N: R×C×P."""
+    return np.tensordot(drawn, counts.astype(np.float32), axes=1)
+
+
+def _ratio(intersections: np.ndarray, unions: np.ndarray) -> np.ndarray:
+    return intersections / np.maximum(unions, 1)

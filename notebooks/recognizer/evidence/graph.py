@@ -1,0 +1,62 @@
+"""A network as the list of its steps, so that what follows a layer can be run without what comes before it."""
+
+import copy
+import operator
+
+import torch
+from torch import nn
+from torch.fx import GraphModule, Node, Tracer
+
+from ..maps.activations import unknown_layer
+from ..settings import Problem
+
+
+class _ByLayer(Tracer):
+    """A step a layer, whoever wrote the layer; `torch.fx` itself would look into those that are not PyTorch's own."""
+
+    def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
+        return not any(module.children())
+
+
+def traced(model: nn.Module) -> GraphModule:
+    """A copy of `model` in eval mode as a graph of its steps (`torch.fx`), none of which overwrites what another made.
+
+    Raises `Problem` for a network whose `forward` takes decisions, which cannot be written down as a list.
+    """
+    model = copy.deepcopy(model).eval()
+    try:
+        graph = GraphModule(model, _ByLayer().trace(model))
+    except torch.fx.proxy.TraceError as error:
+        raise Problem(
+            f"{type(model).__name__} cannot be taken apart into steps ({error}); use a network whose forward has no "
+            "branches that depend on its input."
+        ) from error
+    for module in graph.modules():
+        if hasattr(module, "inplace"):
+            module.inplace = False
+    for node in graph.graph.nodes:
+        if node.target is operator.iadd:
+            node.target = operator.add
+    graph.recompile()
+    return graph
+
+
+def node_of(graph: GraphModule, layer_name: str) -> Node:
+    """The step at which the layer `layer_name` runs. Raises `Problem` where it is none, or several."""
+    names = [node.target for node in graph.graph.nodes if node.op == "call_module"]
+    if layer_name not in names:
+        raise Problem(unknown_layer(layer_name, names))
+    if names.count(layer_name) > 1:
+        raise Problem(
+            f"Layer {layer_name!r} runs {names.count(layer_name)} times; choose one that runs once."
+        )
+    return next(node for node in graph.graph.nodes if node.target == layer_name)
+
+
+def following(node: Node) -> list[Node]:
+    """The steps that depend on that step, in their order."""
+    found = {node}
+    for later in node.graph.nodes:
+        if found.intersection(later.all_input_nodes):
+            found.add(later)
+    return [later for later in node.graph.nodes if later in found and later is not node]

@@ -1,0 +1,121 @@
+"""Which orientation of bars each filter prefers, and how much (Ringach, Shapley & Hawken 2002)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..settings import Problem
+from .responses import map_batches
+
+PERIODS = (4, 6, 8, 12, 16, 24, 32)
+
+
+@dataclass(frozen=True)
+class OrientationTuning:
+    """How a layer's C filters respond to gratings of K orientations, evenly spaced from 0° up to 180°.
+
+    0° are horizontal bars, 90° vertical ones, and between them they turn counterclockwise: 45° rise to the right (/).
+    `responses` float C×K, not negative, at `period`, float C: the pixels from bar to bar to which a filter responds
+    most. A filter that never responds has responses of 0, and NaN for everything else.
+    """
+
+    responses: np.ndarray
+    period: np.ndarray
+
+    @property
+    def angles(self) -> np.ndarray:
+        """The K orientations in degrees, float."""
+        return np.arange(self.responses.shape[1]) * 180 / self.responses.shape[1]
+
+    @property
+    def circular_variance(self) -> np.ndarray:
+        """1 − |Σ R(θ) e^{2iθ}| / Σ R(θ), float C in [0, 1]: 0 for one orientation alone, 1 for all alike."""
+        turned = self.responses @ np.exp(2j * np.deg2rad(self.angles))
+        return 1 - _ratio(np.abs(turned), self.responses.sum(axis=1))
+
+    @property
+    def preferred(self) -> np.ndarray:
+        """The orientation with the strongest response, in degrees, float C in [0, 180)."""
+        return np.where(self.responses.max(axis=1) > 0, self.angles[self.responses.argmax(axis=1)], np.nan)
+
+    @property
+    def selectivity(self) -> np.ndarray:
+        """The orientation selectivity index (R_pref − R_orth) / (R_pref + R_orth), float C in [0, 1]."""
+        best, num_orientations = self.responses.argmax(axis=1), self.responses.shape[1]
+        across = (best + num_orientations // 2) % num_orientations
+        filters = np.arange(len(best))
+        preferred, orthogonal = self.responses[filters, best], self.responses[filters, across]
+        return _ratio(preferred - orthogonal, preferred + orthogonal)
+
+
+def gratings(image_size: int, period: float, num_orientations: int = 12, num_phases: int = 8) -> Tensor:
+    """Grey sine gratings of full contrast, float32 (K·phases)×3×S×S in [0, 1]: all phases of an orientation in a row.
+
+    `period` in pixels; orientations as in `OrientationTuning`; phases evenly spaced, as if the bars drifted by.
+    """
+    angle = torch.arange(num_orientations) * torch.pi / num_orientations
+    phase = torch.arange(num_phases) * 2 * torch.pi / num_phases
+    place = torch.arange(image_size) - (image_size - 1) / 2
+    # Brightness changes across the bars. Rows count downwards, so both terms have the same sign.
+    across = torch.cos(angle)[:, None, None] * place[:, None] + torch.sin(angle)[:, None, None] * place
+    waves = torch.sin(2 * torch.pi / period * across[:, None] + phase[:, None, None])
+    return (0.5 + 0.5 * waves).flatten(0, 1)[:, None].expand(-1, 3, -1, -1)
+
+
+def orientation_tuning(
+    model: nn.Module,
+    layer_names: Sequence[str],
+    image_size: int,
+    periods: Sequence[float] = PERIODS,
+    num_orientations: int = 12,
+    num_phases: int = 8,
+) -> dict[str, OrientationTuning]:
+    """Show drifting gratings to `model` and measure how every filter is tuned: name → `OrientationTuning`.
+
+    A response is the mean over phases and positions of the positive part of the map, at the period at which the filter
+    responds most. Only the central half of a map counts: at the border filters see padding. Raises `Problem` as
+    `map_batches` does, and for an odd `num_orientations`, which would leave no orthogonal one.
+    """
+    if num_orientations % 2:
+        raise Problem(
+            f"num_orientations={num_orientations} must be even, so that each has an orthogonal one."
+        )
+    by_period = []
+    for period in periods:
+        images = gratings(image_size, period, num_orientations, num_phases)
+        by_period.append(_mean_responses(model, layer_names, images, num_orientations))
+    return {name: _tuning(np.stack([each[name] for each in by_period]), periods) for name in by_period[0]}
+
+
+def _mean_responses(
+    model: nn.Module, layer_names: Sequence[str], images: Tensor, num_orientations: int
+) -> dict[str, np.ndarray]:
+    """What gratings of one period give, averaged over phases and central positions: name → float C×K."""
+    means: dict[str, list[np.ndarray]] = {}
+    for batch in map_batches(model, layer_names, images):
+        for name, maps in batch.items():
+            means.setdefault(name, []).append(_centre(maps).clip(min=0).mean(axis=(2, 3), dtype=float))
+    return {
+        name: np.concatenate(each).reshape(num_orientations, -1, each[0].shape[1]).mean(axis=1).T
+        for name, each in means.items()
+    }
+
+
+def _centre(maps: np.ndarray) -> np.ndarray:
+    height, width = maps.shape[2:]
+    return maps[:, :, height // 4 : height - height // 4, width // 4 : width - width // 4]
+
+
+def _tuning(responses: np.ndarray, periods: Sequence[float]) -> OrientationTuning:
+    """From responses periods×C×K to the tuning at each filter's best period."""
+    strongest = responses.max(axis=2)
+    best = strongest.argmax(axis=0)
+    period = np.where(strongest.max(axis=0) > 0, np.asarray(periods, float)[best], np.nan)
+    return OrientationTuning(responses[best, np.arange(len(best))], period)
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.full_like(whole, np.nan), where=whole > 0)

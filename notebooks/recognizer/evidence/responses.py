@@ -1,0 +1,115 @@
+"""What layers say about many images, gathered batch by batch, so that memory stays small."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d
+from torchvision.transforms.v2.functional import to_dtype
+
+from ..maps.activations import capture
+from ..settings import Problem
+
+BATCH_SIZE = 32
+
+
+@dataclass(frozen=True)
+class Strongest:
+    """Where each filter responds most, best first: C×count arrays.
+
+    Filter f has the value `values[f, k]` (float32) at (`rows[f, k]`, `columns[f, k]`) of its map of image `images[f, k]`
+    (int); the images of a filter are all different.
+    """
+
+    images: np.ndarray
+    rows: np.ndarray
+    columns: np.ndarray
+    values: np.ndarray
+
+
+def map_batches(
+    model: nn.Module, layer_names: Sequence[str], pixels: Tensor
+) -> Iterator[dict[str, np.ndarray]]:
+    """For each batch of `pixels`, what the layers put out, as maps: name → float32 n×C×h×w.
+
+    `pixels` is N×3×S×S, uint8 or float32 in [0, 1]. A linear layer has maps of one position, 1×1. Names of further
+    calls are as in `capture`. Raises `Problem` as `capture` does, and for a layer that puts out something else
+    than N×C×h×w or N×C.
+    """
+    for batch in pixels.split(BATCH_SIZE):
+        captured = capture(model, layer_names, to_dtype(batch, torch.float32, scale=True))
+        yield {name: _as_maps(name, values) for name, values in captured.items()}
+
+
+def all_maps(model: nn.Module, layer_names: Sequence[str], pixels: Tensor) -> dict[str, np.ndarray]:
+    """`map_batches` in one piece: name → float32 N×C×h×w. Takes four bytes for every activation."""
+    return _joined(map_batches(model, layer_names, pixels))
+
+
+def spatial_means(model: nn.Module, layer_names: Sequence[str], pixels: Tensor) -> dict[str, np.ndarray]:
+    """The mean of each filter's map in each image: name → float32 N×C. Arguments and errors as in `map_batches`."""
+    return _joined(
+        {name: maps.mean(axis=(2, 3)) for name, maps in batch.items()}
+        for batch in map_batches(model, layer_names, pixels)
+    )
+
+
+def pooled(
+    model: nn.Module, layer_names: Sequence[str], pixels: Tensor, dimension: int = 128
+) -> dict[str, np.ndarray]:
+    """Maps averaged over a coarse grid, the same number of values for each layer: name → float32 N×D, D ≤ `dimension`.
+
+    A layer of C filters gets a grid of `dimension` / C cells, or as many as fit, so that linear probes of different
+    layers can be compared. D is smaller where a map has too few positions. Arguments and errors as in `map_batches`,
+    and `Problem` for a layer of more than `dimension` filters.
+    """
+
+    def pool(name: str, maps: np.ndarray) -> np.ndarray:
+        _, channels, height, width = maps.shape
+        if channels > dimension:
+            raise Problem(f"Layer {name!r} has {channels} filters; give a dimension of at least {channels}.")
+        grid = _grid(dimension // channels, height, width)
+        return adaptive_avg_pool2d(torch.from_numpy(maps), grid).flatten(1).numpy()
+
+    return _joined(
+        {name: pool(name, maps) for name, maps in batch.items()}
+        for batch in map_batches(model, layer_names, pixels)
+    )
+
+
+def strongest(model: nn.Module, layer_name: str, pixels: Tensor, count: int = 9) -> Strongest:
+    """For each filter, the `count` images (or all, if fewer) with the strongest single position.
+
+    Arguments and errors as in `map_batches`. Of equal values the first image and the first position count.
+    """
+    values, positions = [], []
+    for batch in map_batches(model, [layer_name], pixels):
+        maps = batch[layer_name]
+        flat = maps.reshape(*maps.shape[:2], -1)
+        positions.append(flat.argmax(axis=2))
+        values.append(flat.max(axis=2))
+    values, positions = np.concatenate(values), np.concatenate(positions)
+    images = np.argsort(-values, axis=0, kind="stable")[:count]
+    rows, columns = np.unravel_index(np.take_along_axis(positions, images, axis=0), maps.shape[2:])
+    return Strongest(images.T, rows.T, columns.T, np.take_along_axis(values, images, axis=0).T)
+
+
+def _as_maps(name: str, values: np.ndarray) -> np.ndarray:
+    if values.ndim not in (2, 4):
+        raise Problem(
+            f"Layer {name!r} puts out neither maps nor one value a filter, but {values.ndim} dimensions; choose another."
+        )
+    return values if values.ndim == 4 else values[:, :, None, None]
+
+
+def _joined(batches: Iterator[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    parts = list(batches)
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _grid(cells: int, height: int, width: int) -> tuple[int, int]:
+    """The h×w with the most cells, at most `cells`, that a map has positions for; of several the squarest."""
+    shapes = [(h, min(width, cells // h)) for h in range(1, min(height, cells) + 1)]
+    return max(shapes, key=lambda shape: (shape[0] * shape[1], min(shape)))

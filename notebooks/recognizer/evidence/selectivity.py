@@ -1,0 +1,81 @@
+"""How well single filters, and layers as a whole, tell two or more classes apart."""
+
+import numpy as np
+from scipy.stats import rankdata
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from ..settings import Problem
+
+
+def class_selectivity(means: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Morcos et al. 2018: (μ_max − μ_others) / (μ_max + μ_others) of each filter, float C in [0, 1].
+
+    `means` N×C are what filters say about images, not negative (after a ReLU); `labels` N the classes. μ_max is the
+    mean of the class a filter responds to most, μ_others the mean of the other classes' means. 0: the filter treats
+    all classes alike, or never responds; 1: it responds to one class only.
+    Raises `Problem` for negative means, for which the index says nothing, and for fewer than two classes.
+    """
+    if means.min() < 0:
+        raise Problem("Class selectivity needs responses that are not negative; take a layer after a ReLU.")
+    classes = np.unique(labels)
+    if len(classes) < 2:
+        raise Problem("Class selectivity needs images of two classes or more.")
+    by_class = np.stack([means[labels == each].mean(axis=0, dtype=float) for each in classes])
+    highest = by_class.max(axis=0)
+    others = (by_class.sum(axis=0) - highest) / (len(classes) - 1)
+    total = highest + others
+    return np.divide(highest - others, total, out=np.zeros_like(total), where=total > 0)
+
+
+def auroc(means: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """How often an image of class 1 gets more of each filter than one of class 0, float C in [0, 1]; ties count half.
+
+    `means` N×C, `labels` N of 0 and 1. It is the area under the ROC curve; 0.5 is chance.
+    Raises `Problem` unless the labels are 0 and 1, both of them.
+    """
+    labels = _binary(labels)
+    surplus = _rank_surplus(means, labels[:, None])[:, 0]
+    return 0.5 + surplus / (labels.sum() * (1 - labels).sum())
+
+
+def permutation_p_values(
+    means: np.ndarray, labels: np.ndarray, num_permutations: int = 1000, seed: int = 0
+) -> np.ndarray:
+    """How often shuffled labels give a filter an AUROC at least as far from 0.5 as the true ones: float C in (0, 1].
+
+    Arguments and errors as in `auroc`. (b + 1) / (n + 1), because the true labels are a permutation as well (Phipson &
+    Smyth 2010). For many filters at once give the result to `scipy.stats.false_discovery_control`.
+    """
+    labels = _binary(labels)
+    shuffled = np.repeat(labels[:, None], num_permutations, axis=1)
+    shuffled = np.random.default_rng(seed).permuted(shuffled, axis=0)
+    # Ranks are halves, so these comparisons are exact.
+    found = np.abs(_rank_surplus(means, labels[:, None]))
+    by_chance = np.abs(_rank_surplus(means, shuffled))
+    return ((by_chance >= found).sum(axis=1) + 1) / (num_permutations + 1)
+
+
+def linear_probe(
+    train_x: np.ndarray, train_labels: np.ndarray, test_x: np.ndarray, test_labels: np.ndarray
+) -> np.ndarray:
+    """Which test images a linear classifier of a layer's values gets right (Alain & Bengio 2016): bool, length of the test set.
+
+    Values N×D are standardised by the training set; logistic regression with scikit-learn's default penalty.
+    """
+    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(train_x, train_labels)
+    return probe.predict(test_x) == test_labels
+
+
+def _binary(labels: np.ndarray) -> np.ndarray:
+    labels = np.asarray(labels).astype(float)
+    if set(np.unique(labels)) != {0.0, 1.0}:
+        raise Problem("The labels must be 0 and 1, with images of both.")
+    return labels
+
+
+def _rank_surplus(means: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """By how much the ranks of class 1 sum to more than by chance (Mann & Whitney's U, centred); labels N×K → C×K."""
+    ranks = rankdata(means, axis=0)
+    return (ranks - ranks.mean(axis=0)).T @ labels
