@@ -45,6 +45,10 @@ class Camera(NamedTuple):
         pixels[depth.max(axis=1) <= NEAREST] = OUTSIDE
         return pixels
 
+    def scale(self, point: np.ndarray) -> float:
+        """Pixels a metre at a point of the world (3)."""
+        return float(np.sqrt(abs(np.linalg.det(self.matrix[:, :3]))) / self.project(point[None])[1][0])
+
     def horizon(self, size: int) -> np.ndarray:
         """Pixels (2×2) of the horizon at the left and right edge of the picture."""
         # The ground far away in two directions either side of the middle gives two points of the vanishing line.

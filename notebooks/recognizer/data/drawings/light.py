@@ -10,11 +10,12 @@ from .solids import NO_PART, Shape
 Random = np.random.Generator
 
 
-def any_light(random: Random) -> Light:
-    """Sun or lamp from any side, hard or soft."""
-    azimuth, elevation = random.uniform(0, 2 * np.pi), np.radians(random.uniform(30, 80))
+def any_light(random: Random, yaw: float | None = None) -> Light:
+    """Sun or lamp, hard or soft, from any side or rather from that of the camera, which stands at `yaw` radians."""
+    azimuth = random.uniform(0, 2 * np.pi) if yaw is None else random.normal(yaw, 0.9)
+    elevation = np.radians(random.uniform(30, 80))
     direction = np.array([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)])
-    ambient = random.uniform(0.35, 0.75)
+    ambient = random.uniform(0.35, 0.75) + (0.15 if yaw is not None else 0)
     sky = np.array([(0.75, 0.86, 1.0), (0.95, 0.95, 0.95), (1.0, 0.9, 0.78)][random.integers(3)])
     sky *= random.uniform(0.6, 1.1)
     return Light(

@@ -1,0 +1,177 @@
+"""Cats and dogs: one function builds any kind of either, in any pose."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from .colours import any_paint
+from .furs import Coat
+from .pet_heads import add_head
+from .pet_kinds import CATS, DOGS, Pet
+from .solids import Shape, ball, limb, rotation
+
+Random = np.random.Generator
+PORTRAITS = 0.42  # share of pictures of the head alone
+
+
+class Pose(NamedTuple):
+    """Where an animal's limbs are: points in metres, world coordinates."""
+
+    trunk: np.ndarray  # N×4 from chest to rump: x, z, radius to the side, radius upwards
+    forelegs: np.ndarray  # 4×3 from shoulder to paw, of the left one; the right one mirrors it
+    hind_legs: np.ndarray
+    thigh: np.ndarray  # 2×3: middle and radii of the left one
+    neck: np.ndarray  # its foot
+    rise: float  # of the neck, radians
+    tail: np.ndarray  # its root
+    lifted: float  # how much of the tail's bend the pose leaves to it
+
+
+def build_cat(kind: str, random: Random) -> Shape:
+    """A cat of `kind`, with its own proportions, fur and pose."""
+    return build_pet(CATS[kind], random)
+
+
+def build_dog(kind: str, random: Random) -> Shape:
+    """A dog of `kind`, with its own proportions, fur and pose."""
+    return build_pet(DOGS[kind], random)
+
+
+def build_pet(kind: Pet, random: Random) -> Shape:
+    pet, shape = vary(kind, random), Shape()
+    shape.hair = pet.hair
+    coat = Coat(pet.hair, random)
+    pose = POSES[random.choice(len(POSES), p=(0.35, 0.35, 0.30))](pet, random)
+    x, z, wide, high = pose.trunk.T
+    trunk = limb(np.stack([x, 0 * x, z], axis=1), np.stack([wide, high], axis=1), 12)
+    coat.cover(shape, trunk, "body", "body")
+    add_legs(shape, pet, coat, pose, random)
+    add_tail(shape, pet, coat, pose, random)
+
+    head = pose.neck + (pet.neck + 0.7 * pet.head) * np.array([np.cos(pose.rise), 0, np.sin(pose.rise)])
+    since = len(shape.points)
+    add_neck(shape, pet, coat, pose.neck, head, random)
+    portrait = random.random() < PORTRAITS
+    if portrait:
+        since = len(shape.points)
+    mark = len(shape.points)
+    add_head(shape, pet, coat, head, random)
+    shape.gaze = float(np.clip(random.normal(0, np.radians(35)), -1.4, 1.4))
+    for axis, angle in (((1, 0, 0), random.normal(0, 0.12)), ((0, 1, 0), random.normal(0.05, 0.14)),
+                        ((0, 0, 1), shape.gaze)):  # fmt: skip
+        shape.turn(mark, rotation(axis, angle), head)
+    if portrait:
+        shape.subject = slice(since, None)
+    return shape
+
+
+def vary(pet: Pet, random: Random) -> Pet:
+    """Another animal of the same kind."""
+
+    def about(value: float | tuple, spread: float) -> float | tuple:
+        if isinstance(value, tuple):
+            return tuple(one * factor for one, factor in zip(value, random.uniform(1 - spread, 1 + spread, len(value))))
+        return value * random.uniform(1 - spread, 1 + spread)
+
+    changed = {"trunk": 0.08, "girth": 0.10, "leg": 0.10, "thickness": 0.12, "neck": 0.25, "head": 0.07, "skull": 0.05,
+               "muzzle": 0.12, "nose": 0.12, "ear_size": 0.12, "ear_place": 0.12, "eye": 0.12, "tail": 0.15,
+               "hair": 0.3}  # fmt: skip
+    bent = tuple(degrees + random.normal(0, 15) for degrees in pet.tail_bend)
+    return pet._replace(tail_bend=bent, **{name: about(getattr(pet, name), by) for name, by in changed.items()})
+
+
+def standing(pet: Pet, random: Random) -> Pose:
+    """On four legs, perhaps walking."""
+    half, g, high = pet.trunk / 2, pet.girth, pet.leg
+    trunk = [(half + 0.35 * g, high + 0.25 * g, 0.6 * g, 0.7 * g), (half, high + 0.05 * g, 0.92 * g, 1.1 * g),
+             (0.3 * half, high, g, 1.05 * g), (-0.4 * half, high + 0.15 * g, pet.waist * g, 0.9 * pet.waist * g),
+             (-half, high + 0.15 * g, 0.88 * g, 0.88 * g), (-half - 0.5 * g, high + 0.2 * g, 0.5 * g, 0.55 * g)]  # fmt: skip
+    t, side = pet.thickness, 0.55 * g
+    stride, other = random.normal(0, 0.07, 2)
+    fore = [(half - 0.1 * g, side, high), (half - 0.25 * g, 1.1 * side, 0.6 * high), (half + stride, side, 0.7 * t),
+            (half + stride + 1.1 * t, side, 0.55 * t)]  # fmt: skip
+    hind = [(-half, 0.9 * side, high), (-half + 0.1 * g, 1.15 * side, 0.62 * high),
+            (-half - 0.55 * g + other, side, 0.34 * high), (-half - 0.3 * g + other, side, 0.7 * t),
+            (-half - 0.3 * g + other + 1.1 * t, side, 0.55 * t)]  # fmt: skip
+    thigh = [(-half + 0.05 * g, 0.62 * g, high - 0.25 * g), (0.62 * g, 0.36 * g, 0.85 * g)]
+    return Pose(np.array(trunk), np.array(fore), np.array(hind), np.array(thigh), np.array((half + 0.1 * g, 0, high + 0.4 * g)),
+                np.radians(random.uniform(35, 65)), np.array((-half - 0.5 * g, 0, high + 0.45 * g)), 1.0)  # fmt: skip
+
+
+def sitting(pet: Pet, random: Random) -> Pose:
+    """Upright on the haunches."""
+    half, g, t = 0.42 * pet.trunk, pet.girth, pet.thickness
+    high = 0.62 * pet.leg + 0.42 * pet.trunk
+    trunk = [(0.75 * half, high + 0.5 * g, 0.6 * g, 0.6 * g), (0.62 * half, high, 0.92 * g, 0.85 * g),
+             (0.3 * half, 0.6 * high + 0.4 * g, g, g), (-0.25 * half, 0.3 * high + 0.7 * g, 1.05 * g, 1.05 * g),
+             (-0.7 * half, 0.9 * g, 1.05 * g, 0.9 * g), (-half - 0.3 * g, 0.6 * g, 0.6 * g, 0.5 * g)]  # fmt: skip
+    side, front = 0.52 * g, 0.95 * half + random.uniform(0, 0.06)
+    fore = [(0.7 * half, side, high - 0.1 * g), (0.75 * half, 1.15 * side, 0.55 * high), (front, 0.95 * side, 0.7 * t),
+            (front + 1.2 * t, 0.95 * side, 0.55 * t)]  # fmt: skip
+    out = random.uniform(0.85, 1.15)
+    hind = [(-0.5 * half, 0.9 * g, 0.7 * g), (0.15 * half, 1.05 * g * out, 0.6 * g), (0.0, g * out, 0.8 * t),
+            (0.3 * half + 1.6 * t, 1.05 * g * out, 0.6 * t)]  # fmt: skip
+    thigh = [(-0.25 * half, 0.85 * g, 0.85 * g), (1.0 * g, 0.42 * g, 0.8 * g)]
+    return Pose(np.array(trunk), np.array(fore), np.array(hind), np.array(thigh), np.array((0.62 * half, 0, high + 0.4 * g)),
+                np.radians(random.uniform(60, 85)), np.array((-half - 0.2 * g, 0, 0.5 * g)), 0.3)  # fmt: skip
+
+
+def lying(pet: Pet, random: Random) -> Pose:
+    """On the belly, forelegs stretched out."""
+    half, g, t = 0.48 * pet.trunk, pet.girth, pet.thickness
+    trunk = [(half + 0.3 * g, 1.25 * g, 0.6 * g, 0.7 * g), (half, 1.05 * g, 0.95 * g, 1.0 * g),
+             (0.2 * half, 0.92 * g, 1.05 * g, 0.9 * g), (-0.5 * half, 0.9 * g, 1.1 * g, 0.88 * g),
+             (-half, 0.8 * g, 0.95 * g, 0.75 * g), (-half - 0.5 * g, 0.6 * g, 0.5 * g, 0.5 * g)]  # fmt: skip
+    reach = half + 0.4 * g + random.uniform(0.4, 1.0) * 0.6 * pet.leg
+    fore = [(half - 0.2 * g, 0.7 * g, 0.9 * g), (half - 0.1 * g, 0.95 * g, 1.1 * t), (reach, 0.6 * g, 0.8 * t),
+            (reach + t, 0.6 * g, 0.6 * t)]  # fmt: skip
+    hind = [(-0.8 * half, 0.9 * g, 0.6 * g), (-0.35 * half, 1.25 * g, 0.5 * g), (-0.5 * half, 1.3 * g, 0.8 * t),
+            (-0.3 * half + t, 1.3 * g, 0.6 * t)]  # fmt: skip
+    thigh = [(-0.65 * half, 0.85 * g, 0.72 * g), (0.9 * g, 0.45 * g, 0.68 * g)]
+    return Pose(np.array(trunk), np.array(fore), np.array(hind), np.array(thigh), np.array((half + 0.1 * g, 0, 1.5 * g)),
+                np.radians(random.uniform(45, 75)), np.array((-half - 0.4 * g, 0, 0.55 * g)), 0.15)  # fmt: skip
+
+
+POSES: tuple[Callable[[Pet, Random], Pose], ...] = (standing, sitting, lying)
+
+
+def add_legs(shape: Shape, pet: Pet, coat: Coat, pose: Pose, random: Random) -> None:
+    t, g = pet.thickness, pet.girth
+    sway = random.normal(0, 0.03, 2) if pose.lifted == 1 else (0, 0)
+    for side in (-1, 1):
+        mirror = (1, side, 1)
+        coat.cover(shape, ball(pose.thigh[1], 8, 5) + pose.thigh[0] * mirror, "leg", "thigh")
+        for path, shift, top in ((pose.forelegs, sway[0], 0.42 * g), (pose.hind_legs, sway[1], 0.4 * g)):
+            path = path * mirror
+            path[-2:, 0] += side * shift
+            thick = np.concatenate([[top, 1.25 * t], np.full(len(path) - 3, t), [1.15 * t]])
+            faces = limb(path, thick, 7)
+            paws = len(faces) // 7 * 5
+            coat.cover(shape, faces[:paws], "leg", "leg")
+            coat.cover(shape, faces[paws:], "leg", "paw")
+
+
+def add_tail(shape: Shape, pet: Pet, coat: Coat, pose: Pose, random: Random) -> None:
+    """Bends upwards where the pose leaves it free, else along the ground to one side."""
+    (long, thick), (root, bend), steps = pet.tail, np.radians(pet.tail_bend), 9
+    rise = pose.lifted * (root + bend * np.linspace(0, 1, steps))
+    turn = (random.normal(0, 0.25) + (1 - pose.lifted) * random.choice([-1, 1]) * np.linspace(0.2, 2.2, steps))
+    ahead = np.stack([-np.cos(rise) * np.cos(turn), np.cos(rise) * np.sin(turn) + 0 * rise, np.sin(rise)], axis=1)
+    path = pose.tail + np.cumsum(ahead, axis=0) * long / steps
+    path[:, 2] = np.maximum(path[:, 2], thick)
+    path = np.concatenate([[pose.tail], path])
+    swell = np.interp(np.linspace(0, 1, steps + 1), (0, 0.15, 0.6, 1), (1.0, 0.95, 1.0, 0.55))
+    coat.cover(shape, limb(path, thick * swell, 6, (0.1, 1, 0.05), rounds=0), "tail", "tail")
+
+
+def add_neck(shape: Shape, pet: Pet, coat: Coat, foot: np.ndarray, head: np.ndarray, random: Random) -> None:
+    g, r = pet.girth, pet.head
+    sunk = foot - 0.45 * (head - foot) * g / np.linalg.norm(head - foot) / 0.5
+    path, radii = [head, 0.5 * (head + foot), foot, sunk], [0.75 * r, 0.40 * r + 0.42 * g, 0.85 * g, 0.7 * g]
+    coat.cover(shape, limb(path, radii, 12), "body", "chest")
+    if random.random() < 0.3:
+        along = 0.12 * (head - foot)
+        middle = foot + 0.42 * (head - foot)
+        width = 1.06 * (0.40 * r + 0.44 * g)
+        shape.add(limb([middle + along, middle, middle - along], [width] * 3, 12, rounds=0), any_paint(random), "collar")
