@@ -18,9 +18,7 @@ FURS = (
 PATTERNS = {"plain": 0.32, "patched": 0.30, "striped": 0.18, "pointed": 0.20}
 # How readily a patched animal is of its second colour there; everywhere else the patches decide.
 WHITE_FIRST = {"muzzle": 0.9, "paw": 1.1, "chest": 0.7, "head": -0.5, "ear": -1.2}
-# Parts with fur; those in one group have no edge between them.
-SOFT = [[PARTS.index(part) for part in group] for group in (("head", "muzzle"), ("ear",), ("body",), ("leg",), ("tail",))]
-FURRY = sum(SOFT, [])
+FURRY = [PARTS.index(part) for part in ("head", "muzzle", "ear", "body", "leg", "tail")]
 POINTS = ("ear", "muzzle", "paw", "tail")
 
 
@@ -32,10 +30,9 @@ def any_fur(random: np.random.Generator) -> Colour:
 
 
 class Coat:
-    """The fur of one animal. `length`: of its hairs in metres."""
+    """The fur of one animal."""
 
-    def __init__(self, length: float, random: np.random.Generator) -> None:
-        self.length, self.random = length, random
+    def __init__(self, random: np.random.Generator) -> None:
         self.pattern = str(random.choice(list(PATTERNS), p=list(PATTERNS.values())))
         self.main, self.second = any_fur(random), any_fur(random)
         if self.pattern == "patched" and random.random() < 0.7:
@@ -44,7 +41,6 @@ class Coat:
             self.second = tuple(np.array(self.main) * random.uniform(0.3, 0.6))
         self.waves = random.normal(0, 1, (3, 3)) * (14 if random.random() < 0.7 else 30)
         self.starts, self.share = random.uniform(0, 6, 3), random.normal(0.1, 0.5)
-        self.ruffles = random.normal(0, 80, (3, 3))
         self.pace = 2 * np.pi / random.uniform(0.08, 0.14)  # of stripes, radians a metre
 
     def colour(self, region: str) -> Colour:
@@ -63,14 +59,13 @@ class Coat:
         return np.zeros(len(middles), bool)
 
     def cover(self, shape: Shape, faces: np.ndarray, part: str, region: str) -> None:
-        """Add the faces (N×4×3) of a limb in the colours of the fur, as uneven as its hair is long."""
-        middles = faces.mean(axis=1)
+        """Add the faces (N×4×3) of a limb in the colours of the fur."""
+        middles = (faces[:, 0] + faces[:, 2]) / 2
         apart = middles - middles[0]
         second = self.is_second(middles, np.sqrt((apart * apart).sum(axis=1)), region)
-        faces = faces + 0.10 * self.length * np.sin(faces @ self.ruffles)
         for chosen, colour in ((~second, self.main), (second, self.second)):
             if chosen.any():
-                shape.add(faces[chosen], colour, part)
+                shape.add(faces[chosen], colour, part, gloss=0.25)
 
 
 def brush(picture: np.ndarray, parts: np.ndarray, width: float, hair: float, random: np.random.Generator) -> tuple:
@@ -82,8 +77,8 @@ def brush(picture: np.ndarray, parts: np.ndarray, width: float, hair: float, ran
     grain = 1 + noise(random, size, (size, 0.045), (max(2, int(size / (1 + width))), 0.06))
     brushed, hairy = picture.copy(), np.isin(parts, FURRY).view(np.uint8)
     side = 2 * int(width) + 1
-    for labels in SOFT:
-        where = np.isin(parts, labels).view(np.uint8)
+    for label in FURRY:
+        where = (parts == label).view(np.uint8)
         x, y, w, h = cv2.boundingRect(where)
         if w * h == 0 or side == 1:
             continue
@@ -102,7 +97,7 @@ def fray(picture: np.ndarray, parts: np.ndarray, hairy: np.ndarray, hair: float,
     reach = 2 * int(hair + 1) + 1
     bare = cv2.dilate((parts > 0).view(np.uint8) - hairy, np.ones((reach, reach), np.uint8))
     strength = cv2.blur((cv2.dilate(hairy, np.ones((reach, reach), np.uint8)) & (1 - bare)).astype(np.float32), (3, 3))
-    cells = max(4, int(size / (1 + 0.5 * hair)))
+    cells = max(4, int(size / (1.5 + 0.5 * hair)))
     columns, rows = (axis + hair * strength * noise(random, size, (cells, 1.0)) for axis in np.meshgrid(*[np.arange(size, dtype=np.float32)] * 2))
     moved = cv2.remap(picture, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return moved, cv2.remap(parts, columns, rows, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)

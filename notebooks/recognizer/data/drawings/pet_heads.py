@@ -6,7 +6,7 @@ import numpy as np
 
 from .furs import Coat
 from .pet_kinds import Pet
-from .solids import Colour, Shape, ball, limb, unit
+from .solids import Colour, Shape, ball, both_sides, limb, unit
 
 PINK, DARK = (0.82, 0.50, 0.48), (0.06, 0.05, 0.05)
 IRISES = ((0.78, 0.66, 0.20), (0.55, 0.68, 0.30), (0.72, 0.45, 0.15), (0.40, 0.58, 0.78), (0.24, 0.13, 0.06))
@@ -36,11 +36,11 @@ def add_head(shape: Shape, pet: Pet, coat: Coat, centre: np.ndarray, random: Ran
         add_forehead_stripes(shape, pet, coat, centre)
     dark = DARK if random.random() < 0.75 else tuple(random.uniform(0.7, 1.05) * np.array(PINK))
     tip = add_muzzle(shape, pet, coat, centre, dark)
-    long_whiskers = random.random() < 0.65 and pet.whiskers > 0
+    long_whiskers = random.random() < 0.5 and pet.whiskers > 0
     eyes = any_eyes(pet, random)
+    add_ears(shape, pet, coat, centre)
     for side in (-1, 1):
         add_eye(shape, pet, eyes, centre, side)
-        add_ear(shape, pet, coat, centre, side)
         if long_whiskers:
             add_whiskers(shape, pet, coat, tip, side)
     if random.random() < pet.tongue:
@@ -56,7 +56,7 @@ def add_muzzle(shape: Shape, pet: Pet, coat: Coat, centre: np.ndarray, dark: Col
     low = -0.72 * pet.skull[2] + 0.72 * high
     front = pet.skull[0] + long
     stations = np.array([(front - 0.06, low - 0.02, 0.72), (front - 0.2, low - 0.01, 0.95), (0.55 * front + 0.2, low, 1.0),
-                         (0.45, low + 0.12, 1.3)])  # fmt: skip
+                         (0.45, low + 0.08, 1.15)])  # fmt: skip
     path = np.stack([stations[:, 0], 0 * stations[:, 0], stations[:, 1]], axis=1) * r + centre
     coat.cover(shape, limb(path, r * stations[:, 2:] * (wide, high), 12), "muzzle", "muzzle")
     tip = path[0]
@@ -86,54 +86,50 @@ def add_eye(shape: Shape, pet: Pet, look: Eyes, centre: np.ndarray, side: int) -
     anchor = r * (place + 0.3 * out) + centre
     t = np.linspace(0, 2 * np.pi, 14, endpoint=False)
     c, s = np.cos(t), np.sin(t)
+    almond = s * np.abs(s) ** 0.35  # pointed where the lids meet
 
-    def disc(half_width: float, half_height: float, at: tuple[float, float], colour: Colour, gloss: float = 0.0) -> None:
-        flat = place + ((at[0] + half_width * c)[:, None] * right + (at[1] + half_height * s)[:, None] * above)
-        shape.add(r * flat + centre, colour, "eye", anchor=anchor, gloss=gloss)
+    def disc(across: np.ndarray, upwards: np.ndarray, colour: Colour) -> None:
+        flat = place + across[:, None] * right + upwards[:, None] * above
+        shape.add(r * flat + centre, colour, "eye", anchor=anchor)
 
-    disc(1.16 * wide, 1.2 * high, (0, 0), DARK)
-    disc(wide, high, (0, 0), look.iris)
-    disc(look.pupil[0] * high, look.pupil[1] * high, (0, 0), (0.02, 0.02, 0.02))
-    disc(0.2 * high, 0.2 * high, (0.3 * high, 0.35 * high), (0.95, 0.95, 0.95))
+    disc(1.18 * wide * c, 1.22 * high * almond, DARK)
+    disc(wide * c, high * almond, look.iris)
+    disc(look.pupil[0] * high * c, look.pupil[1] * high * s, (0.02, 0.02, 0.02))
+    disc(0.2 * high * c + 0.3 * high, 0.2 * high * s + 0.35 * high, (0.95, 0.95, 0.95))
 
 
-def add_ear(shape: Shape, pet: Pet, coat: Coat, centre: np.ndarray, side: int) -> None:
-    """A pricked ear stands up, a folded one tips over to the front, a hanging one lies against the cheek."""
-    r, (length, half), (down, lean) = pet.head, pet.ear_size, np.radians(pet.ear_place)
-    root = 0.88 * np.array([-0.05, side * np.sin(down), np.cos(down)]) * pet.skull
-    flat = 0.14
+def add_ears(shape: Shape, pet: Pet, coat: Coat, centre: np.ndarray) -> None:
+    """Pricked ears stand up, folded ones tip over to the front, hanging ones lie against the cheeks."""
+    r, (length, half), (down, lean), flat = pet.head, pet.ear_size, np.radians(pet.ear_place), 0.14
+    root = 0.88 * np.array([-0.05, np.sin(down), np.cos(down)]) * pet.skull
+    upwards, front = np.array([0.0, np.sin(lean), np.cos(lean)]), unit(np.array([1.0, 0.3, 0.0]))
     if pet.ear == "pricked":
-        ahead = np.array([0.0, side * np.sin(lean), np.cos(lean)])
-        tip = root + length * ahead
-        path = [root - 0.15 * ahead, root + 0.45 * length * ahead, tip]
-        radii = [(half, 0.2), (0.66 * half, 0.12), (0.05, 0.03)]
-        front = unit(np.array([1.0, 0.3 * side, 0.0]))
-        across = tuple(np.cross(front, ahead))
+        path = [root - 0.15 * upwards, root + 0.45 * length * upwards, root + length * upwards]
+        radii, across = [(half, 0.2), (0.66 * half, 0.12), (0.05, 0.03)], np.cross(front, upwards)
     elif pet.ear == "folded":
-        path = [root, root + (0.0, side * 0.22, 0.30 * length), root + (0.3 * length, side * 0.30, 0.12 * length),
-                root + (0.55 * length, side * 0.26, -0.45 * length)]  # fmt: skip
-        radii, across = [(half, flat), (half, flat), (0.8 * half, 0.1), (0.08, 0.05)], (-0.3, side * 1.0, 0.0)
+        path = root + np.array([(0, 0, 0), (0, 0.2, 0.22 * length), (0.2 * length, 0.36, 0.1 * length),
+                                (0.4 * length, 0.42, -0.75 * length)])  # fmt: skip
+        radii, across = [(0.7 * half, flat), (half, flat), (0.9 * half, 0.1), (0.12, 0.05)], (0.6, 1.0, 0.0)
     else:
-        path = [root, root + (0.0, side * 0.24, -0.02), root + (0.06, side * 0.36, -0.5 * length),
-                root + (0.12, side * 0.30, -length)]  # fmt: skip
-        radii, across = [(0.5 * half, flat), (0.8 * half, flat), (half, flat), (0.5 * half, 0.08)], (1.0, side * 0.35, 0.0)
-    coat.cover(shape, limb(r * np.array(path) + centre, r * np.array(radii), 6, across), "ear", "ear")
+        path = root + np.array([(0, 0, 0), (0, 0.24, -0.02), (0.06, 0.36, -0.5 * length), (0.12, 0.30, -length)])
+        radii, across = [(0.5 * half, flat), (0.8 * half, flat), (half, flat), (0.5 * half, 0.08)], (1.0, 0.35, 0.0)
+    coat.cover(shape, both_sides(r * limb(path, radii, 6, across)) + centre, "ear", "ear")
     if pet.ear == "pricked":
-        middle, wide = root + 0.02 * ahead + 0.17 * front, 0.68 * half * unit(np.array(across))
-        inner = np.array([middle - wide, middle + wide, root + 0.85 * length * ahead + 0.08 * front])
-        inner = inner if np.cross(inner[1] - inner[0], inner[2] - inner[0]) @ front > 0 else inner[::-1]
-        fur = np.array(coat.colour("ear"))
-        shape.add(r * inner + centre, tuple(0.45 * fur + 0.5 * np.array(PINK)), "ear",
-                  anchor=r * (middle + 0.35 * length * ahead + 0.3 * front) + centre)  # fmt: skip
+        middle, wide = root + 0.02 * upwards + 0.17 * front, 0.68 * half * unit(np.cross(front, upwards))
+        inner = np.array([[middle + wide, middle - wide, root + 0.85 * length * upwards + 0.08 * front]])
+        colour = tuple(0.45 * np.array(coat.colour("ear")) + 0.5 * np.array(PINK))
+        anchor = middle + 0.35 * length * upwards + 0.3 * front
+        for face, side in zip(both_sides(inner), (1, -1)):
+            shape.add(r * face + centre, colour, "ear", anchor=r * anchor * (1, side, 1) + centre)
 
 
 def add_whiskers(shape: Shape, pet: Pet, coat: Coat, tip: np.ndarray, side: int) -> None:
-    """Four stiff hairs on each side of the muzzle."""
+    """Three stiff hairs on each side of the muzzle."""
     r, (_, wide, high) = pet.head, pet.muzzle
-    roots = tip + np.stack([np.full(4, -0.05), np.full(4, side * 0.7 * wide), high * np.linspace(-0.3, 0.25, 4)], 1) * r
-    out = np.stack([np.full(4, -0.1), np.full(4, side), np.linspace(-0.45, 0.3, 4)], 1)
+    roots = tip + np.stack([np.full(3, -0.05), np.full(3, side * 0.7 * wide), high * np.linspace(-0.3, 0.25, 3)], 1) * r
+    out = np.stack([np.full(3, -0.1), np.full(3, side), np.linspace(-0.45, 0.3, 3)], 1)
     lines = np.stack([roots, roots + 0.6 * pet.whiskers * r * out, roots + pet.whiskers * r * (out - (0, 0, 0.15))], 1)
-    shape.add(lines, tuple(0.6 * np.array(coat.colour("muzzle")) + 0.4), "whisker", width=0.008 * r)
+    shape.add(lines, tuple(0.75 * np.array(coat.colour("muzzle")) + 0.25), "whisker", width=0.008 * r)
 
 
 def add_forehead_stripes(shape: Shape, pet: Pet, coat: Coat, centre: np.ndarray) -> None:

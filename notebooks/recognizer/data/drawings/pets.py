@@ -9,7 +9,7 @@ from .colours import any_paint
 from .furs import Coat
 from .pet_heads import add_head
 from .pet_kinds import CATS, DOGS, Pet
-from .solids import Shape, ball, limb, rotation
+from .solids import Shape, ball, both_sides, limb, rotation
 
 Random = np.random.Generator
 PORTRAITS = 0.42  # share of pictures of the head alone
@@ -25,7 +25,7 @@ class Pose(NamedTuple):
     neck: np.ndarray  # its foot
     rise: float  # of the neck, radians
     tail: np.ndarray  # its root
-    lifted: float  # how much of the tail's bend the pose leaves to it
+    walks: bool  # else the ground leaves little room to the tail
 
 
 def build_cat(kind: str, random: Random) -> Shape:
@@ -41,7 +41,7 @@ def build_dog(kind: str, random: Random) -> Shape:
 def build_pet(kind: Pet, random: Random) -> Shape:
     pet, shape = vary(kind, random), Shape()
     shape.hair = pet.hair
-    coat = Coat(pet.hair, random)
+    coat = Coat(random)
     pose = POSES[random.choice(len(POSES), p=(0.35, 0.35, 0.30))](pet, random)
     x, z, wide, high = pose.trunk.T
     trunk = limb(np.stack([x, 0 * x, z], axis=1), np.stack([wide, high], axis=1), 12)
@@ -50,19 +50,14 @@ def build_pet(kind: Pet, random: Random) -> Shape:
     add_tail(shape, pet, coat, pose, random)
 
     head = pose.neck + (pet.neck + 0.7 * pet.head) * np.array([np.cos(pose.rise), 0, np.sin(pose.rise)])
-    since = len(shape.points)
     add_neck(shape, pet, coat, pose.neck, head, random)
-    portrait = random.random() < PORTRAITS
-    if portrait:
-        since = len(shape.points)
     mark = len(shape.points)
     add_head(shape, pet, coat, head, random)
     shape.gaze = float(np.clip(random.normal(0, np.radians(35)), -1.4, 1.4))
-    for axis, angle in (((1, 0, 0), random.normal(0, 0.12)), ((0, 1, 0), random.normal(0.05, 0.14)),
-                        ((0, 0, 1), shape.gaze)):  # fmt: skip
-        shape.turn(mark, rotation(axis, angle), head)
-    if portrait:
-        shape.subject = slice(since, None)
+    tilted = rotation((0, 1, 0), random.normal(0.05, 0.14)) @ rotation((1, 0, 0), random.normal(0, 0.12))
+    shape.turn(mark, rotation((0, 0, 1), shape.gaze) @ tilted, head)
+    if random.random() < PORTRAITS:
+        shape.subject = slice(mark, None)
     return shape
 
 
@@ -96,7 +91,7 @@ def standing(pet: Pet, random: Random) -> Pose:
             (-half - 0.3 * g + other + 1.1 * t, side, 0.55 * t)]  # fmt: skip
     thigh = [(-half + 0.05 * g, 0.62 * g, high - 0.25 * g), (0.62 * g, 0.36 * g, 0.85 * g)]
     return Pose(np.array(trunk), np.array(fore), np.array(hind), np.array(thigh), np.array((half + 0.1 * g, 0, high + 0.4 * g)),
-                np.radians(random.uniform(35, 65)), np.array((-half - 0.5 * g, 0, high + 0.45 * g)), 1.0)  # fmt: skip
+                np.radians(random.uniform(35, 65)), np.array((-half - 0.5 * g, 0, high + 0.45 * g)), True)  # fmt: skip
 
 
 def sitting(pet: Pet, random: Random) -> Pose:
@@ -114,7 +109,7 @@ def sitting(pet: Pet, random: Random) -> Pose:
             (0.3 * half + 1.6 * t, 1.05 * g * out, 0.6 * t)]  # fmt: skip
     thigh = [(-0.25 * half, 0.85 * g, 0.85 * g), (1.0 * g, 0.42 * g, 0.8 * g)]
     return Pose(np.array(trunk), np.array(fore), np.array(hind), np.array(thigh), np.array((0.62 * half, 0, high + 0.4 * g)),
-                np.radians(random.uniform(60, 85)), np.array((-half - 0.2 * g, 0, 0.5 * g)), 0.3)  # fmt: skip
+                np.radians(random.uniform(60, 85)), np.array((-half - 0.2 * g, 0, 0.5 * g)), False)  # fmt: skip
 
 
 def lying(pet: Pet, random: Random) -> Pose:
@@ -130,7 +125,7 @@ def lying(pet: Pet, random: Random) -> Pose:
             (-0.3 * half + t, 1.3 * g, 0.6 * t)]  # fmt: skip
     thigh = [(-0.65 * half, 0.85 * g, 0.72 * g), (0.9 * g, 0.45 * g, 0.68 * g)]
     return Pose(np.array(trunk), np.array(fore), np.array(hind), np.array(thigh), np.array((half + 0.1 * g, 0, 1.5 * g)),
-                np.radians(random.uniform(45, 75)), np.array((-half - 0.4 * g, 0, 0.55 * g)), 0.15)  # fmt: skip
+                np.radians(random.uniform(45, 75)), np.array((-half - 0.4 * g, 0, 0.55 * g)), False)  # fmt: skip
 
 
 POSES: tuple[Callable[[Pet, Random], Pose], ...] = (standing, sitting, lying)
@@ -138,25 +133,25 @@ POSES: tuple[Callable[[Pet, Random], Pose], ...] = (standing, sitting, lying)
 
 def add_legs(shape: Shape, pet: Pet, coat: Coat, pose: Pose, random: Random) -> None:
     t, g = pet.thickness, pet.girth
-    sway = random.normal(0, 0.03, 2) if pose.lifted == 1 else (0, 0)
-    for side in (-1, 1):
-        mirror = (1, side, 1)
-        coat.cover(shape, ball(pose.thigh[1], 8, 5) + pose.thigh[0] * mirror, "leg", "thigh")
-        for path, shift, top in ((pose.forelegs, sway[0], 0.42 * g), (pose.hind_legs, sway[1], 0.4 * g)):
-            path = path * mirror
-            path[-2:, 0] += side * shift
-            thick = np.concatenate([[top, 1.25 * t], np.full(len(path) - 3, t), [1.15 * t]])
-            faces = limb(path, thick, 7)
-            paws = len(faces) // 7 * 5
-            coat.cover(shape, faces[:paws], "leg", "leg")
-            coat.cover(shape, faces[paws:], "leg", "paw")
+    legs, paws = [ball(pose.thigh[1], 8, 5) + pose.thigh[0]], []
+    for path, top in ((pose.forelegs, 0.42 * g), (pose.hind_legs, 0.4 * g)):
+        faces = limb(path, [top, 1.25 * t, *[t] * (len(path) - 3), 1.15 * t], 7)
+        legs.append(faces[:-21])
+        paws.append(faces[-21:])
+    for region, faces in (("leg", np.concatenate(legs)), ("paw", np.concatenate(paws))):
+        pair = both_sides(faces)
+        if pose.walks:  # one leg of a pair is ahead of the other
+            lower = np.maximum(1 - pair[..., 2] / pet.leg, 0)
+            pair[..., 0] += random.normal(0, 0.05) * np.sign(pair[:, :1, 1]) * np.sign(pair[..., 0]) * lower
+        coat.cover(shape, pair, "leg", region)
 
 
 def add_tail(shape: Shape, pet: Pet, coat: Coat, pose: Pose, random: Random) -> None:
     """Bends upwards where the pose leaves it free, else along the ground to one side."""
     (long, thick), (root, bend), steps = pet.tail, np.radians(pet.tail_bend), 9
-    rise = pose.lifted * (root + bend * np.linspace(0, 1, steps))
-    turn = (random.normal(0, 0.25) + (1 - pose.lifted) * random.choice([-1, 1]) * np.linspace(0.2, 2.2, steps))
+    way = np.linspace(0, 1, steps)
+    rise = (1.0 if pose.walks else 0.2) * (root + bend * way)
+    turn = random.normal(0, 0.25) + (0.0 if pose.walks else random.choice([-1, 1])) * (0.2 + 1.6 * way)
     ahead = np.stack([-np.cos(rise) * np.cos(turn), np.cos(rise) * np.sin(turn) + 0 * rise, np.sin(rise)], axis=1)
     path = pose.tail + np.cumsum(ahead, axis=0) * long / steps
     path[:, 2] = np.maximum(path[:, 2], thick)
@@ -168,10 +163,10 @@ def add_tail(shape: Shape, pet: Pet, coat: Coat, pose: Pose, random: Random) -> 
 def add_neck(shape: Shape, pet: Pet, coat: Coat, foot: np.ndarray, head: np.ndarray, random: Random) -> None:
     g, r = pet.girth, pet.head
     sunk = foot - 0.45 * (head - foot) * g / np.linalg.norm(head - foot) / 0.5
-    path, radii = [head, 0.5 * (head + foot), foot, sunk], [0.75 * r, 0.40 * r + 0.42 * g, 0.85 * g, 0.7 * g]
+    path, radii = [head, 0.5 * (head + foot), foot, sunk], [0.78 * r, 0.42 * r + 0.46 * g, 0.9 * g, 0.7 * g]
     coat.cover(shape, limb(path, radii, 12), "body", "chest")
     if random.random() < 0.3:
         along = 0.12 * (head - foot)
         middle = foot + 0.42 * (head - foot)
-        width = 1.06 * (0.40 * r + 0.44 * g)
+        width = 1.06 * (0.42 * r + 0.48 * g)
         shape.add(limb([middle + along, middle, middle - along], [width] * 3, 12, rounds=0), any_paint(random), "collar")

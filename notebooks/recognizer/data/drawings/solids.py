@@ -158,7 +158,8 @@ def loft(sections: np.ndarray) -> np.ndarray:
     """Faces (rows×4×3) of the skin over closed cross-sections: stations×corners×3, clockwise seen from behind."""
     a, b = sections[:-1], sections[1:]
     following = np.arange(1, sections.shape[1] + 1) % sections.shape[1]
-    faces = np.stack([a, a[:, following], b[:, following], b], axis=2)
+    faces = np.empty((*a.shape[:2], 4, 3))
+    faces[:, :, 0], faces[:, :, 1], faces[:, :, 2], faces[:, :, 3] = a, a[:, following], b[:, following], b
     return faces.reshape(-1, 4, 3)
 
 
@@ -189,20 +190,20 @@ def limb(path: list, radii: list, corners: int = 8, across: tuple = (0, 1, 0), r
 
     `radii`: N, or N×2 for a flattened limb: along `across`, and at right angles to it.
     """
-    radii = np.asarray(radii, float)
-    stations = np.concatenate([np.asarray(path, float), np.stack([radii, radii], 1) if radii.ndim == 1 else radii], 1)
+    stations = np.empty((len(path), 5))
+    stations[:, :3], stations[:, 3:] = path, np.reshape(radii, (len(path), -1))
     for _ in range(rounds):
         a, b = stations[:-1], stations[1:]
-        cut = np.stack([0.75 * a + 0.25 * b, 0.25 * a + 0.75 * b], axis=1).reshape(-1, 5)
-        stations = np.concatenate([stations[:1], cut, stations[-1:]])
+        stations = np.concatenate([stations[:1], np.hstack([0.75 * a + 0.25 * b, 0.25 * a + 0.75 * b]).reshape(-1, 5), stations[-1:]])
     path, radii = stations[:, :3], stations[:, 3:]
-    ahead = unit(np.concatenate([path[1:2] - path[:1], path[2:] - path[:-2], path[-1:] - path[-2:-1]]))
+    ahead = np.empty_like(path)
+    ahead[1:-1], ahead[0], ahead[-1] = path[2:] - path[:-2], path[1] - path[0], path[-1] - path[-2]
+    ahead = unit(ahead)
     side = unit(across - (ahead @ across)[:, None] * ahead + 1e-9)
     up = cross(ahead, side)
     c, s = squared_circle(corners, 1.0)
-    sections = path[:, None] + (radii[:, :1] * c)[..., None] * side[:, None] + (radii[:, 1:] * s)[..., None] * up[:, None]
     closed = np.empty((len(path) + 2, corners, 3))
-    closed[1:-1] = sections
+    closed[1:-1] = path[:, None] + (radii[:, :1] * c)[..., None] * side[:, None] + (radii[:, 1:] * s)[..., None] * up[:, None]
     for end, step in ((0, -0.4), (-1, 0.4)):
         closed[end] = path[end] + step * radii[end].min() * ahead[end]
     return loft(closed)
@@ -213,6 +214,11 @@ def ball(radii: tuple, corners: int = 10, stations: int = 6) -> np.ndarray:
     t = np.linspace(0.2, np.pi - 0.2, stations)
     path = np.stack([np.cos(t) * radii[0], 0 * t, 0 * t], axis=1)
     return limb(path, np.sin(t)[:, None] * radii[1:], corners, rounds=0)
+
+
+def both_sides(faces: np.ndarray) -> np.ndarray:
+    """Faces (N×corners×3) of something on the left, and of its mirror image on the right: 2N."""
+    return np.concatenate([faces, faces[:, ::-1] * (1, -1, 1)])
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
