@@ -1,4 +1,4 @@
-"""Bikes, cars, cats and dogs drawn from a seed, with the truth that photographs do not carry: which pixel shows which part.
+"""Bikes, cars, cats and dogs drawn from a seed, with what photographs do not carry: which pixel shows which part.
 
 A vehicle is a small three-dimensional shape (`bicycles`, `motorbikes`, `cars`; built of `solids` and `wheels`). It is
 seen through a `camera`, stands in one of the `scenes`, is painted (`painting`) and photographed (`light`). A cat or a

@@ -23,7 +23,7 @@ def write_zips(
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Path]:
-    """Write a zip a class, as `Bike.zip` and `Car.zip`, into `folder`, and each drawing's part mask into `folder/masks`.
+    """Write a zip a class, such as `Bike.zip`, into `folder`, and each drawing's part mask into `folder/masks`.
 
     The zips hold `Bike/bike_0001.jpg` and so on: pictures as cameras make them, with the artefacts of JPEG. The mask of
     that picture is `masks/Bike/bike_0001.png`, one channel, each value an index into `PARTS`. `progress` is called with

@@ -42,7 +42,7 @@ FILLING = {
     build_dog: (0.83, 0.51),
 }
 # What a vehicle covers of a picture, as the side of a square of that area: the picture's own is 1.
-NEAR, NEAR_PET, FAR = (0.38, 0.85), (0.38, 0.72), (0.16, 0.35)
+NEAR, NEAR_PET, FAR = (0.38, 0.85), (0.42, 0.75), (0.16, 0.35)
 
 
 class Drawing(NamedTuple):
@@ -78,11 +78,13 @@ def draw(class_name: str, index: int, *, seed: int = 0, size: int = 160) -> Draw
     light = any_light(random, None if shape.gaze is None else view.yaw)
 
     scene, scene_name = paint_scene(camera, size, random, *(() if shape.gaze is None else (HOMES, 0.6)))
+    if shape.gaze is not None:  # the camera focuses on the animal, and what is behind it lies near
+        scene = cv2.GaussianBlur(scene, (0, 0), size * random.uniform(0.002, 0.015))
     cast_shadow(scene, shape, camera, light)
     canvas = Canvas(size)
     canvas.colours[:] = cv2.resize(scene, (size * FINE, size * FINE), interpolation=cv2.INTER_LINEAR)
     paint(canvas, shape, camera, light)
-    if shape.gaze is None or random.random() < 0.5:  # what hides half of a car hides a cat
+    if shape.subject == slice(None):  # what hides some of a car would hide a face
         add_before(canvas, camera, length / 2, random)
     if random.random() < 0.15:
         add_writing(canvas, random)
@@ -90,7 +92,7 @@ def draw(class_name: str, index: int, *, seed: int = 0, size: int = 160) -> Draw
     if shape.gaze is not None:
         scale = camera.scale(points.mean(axis=0))
         picture, parts = brush(picture, parts, 0.014 * scale, 0.09 * shape.hair * scale, random)
-    image, jpeg = photograph(picture, random)
+    image, jpeg = photograph(picture, random, 0.38 if shape.gaze is None else 0.1)
     return Drawing(image, parts, kind, camera.ellipses(shape.wheels), view, scene_name, jpeg)
 
 
@@ -116,7 +118,7 @@ def any_view(random: np.random.Generator, length: float) -> View:
 def view_of_pet(random: np.random.Generator, gaze: float) -> View:
     """From above, mostly from where the animal looks: people call it before they press the button."""
     return View(
-        yaw=float(gaze + random.normal(0, 0.35) if random.random() < 0.8 else random.uniform(-np.pi / 2, np.pi / 2)),
+        yaw=float(gaze + random.normal(0, 0.3) if random.random() < 0.9 else random.uniform(-np.pi / 2, np.pi / 2)),
         pitch=float(np.radians(abs(random.normal(10, 9)) + 1)),
         roll=float(np.radians(random.normal(0, 4))),
         distance=float(1.2 + random.gamma(2, 0.5)),

@@ -68,7 +68,9 @@ class Coat:
                 shape.add(faces[chosen], colour, part, gloss=0.25)
 
 
-def brush(picture: np.ndarray, parts: np.ndarray, width: float, hair: float, random: np.random.Generator) -> tuple:
+def brush(
+    picture: np.ndarray, parts: np.ndarray, width: float, hair: float, random: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """The picture (uint8, H×W×3) and its parts (uint8, H×W) with soft fur: no edges inside a part, frayed outlines.
 
     `width` of the locks and length of a `hair` in pixels. Parts hide each other as sharply as before.
@@ -91,13 +93,16 @@ def brush(picture: np.ndarray, parts: np.ndarray, width: float, hair: float, ran
     return fray(brushed, parts, hairy, hair, random)
 
 
-def fray(picture: np.ndarray, parts: np.ndarray, hairy: np.ndarray, hair: float, random: np.random.Generator) -> tuple:
-    """Picture and parts with every outline of the fur moved to and fro by about a `hair` (pixels), eyes and nose not."""
+def fray(
+    picture: np.ndarray, parts: np.ndarray, hairy: np.ndarray, hair: float, random: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Picture and parts with every outline of the fur moved to and fro by about a `hair`, in pixels; eyes stay."""
     size = len(picture)
     reach = 2 * int(hair + 1) + 1
     bare = cv2.dilate((parts > 0).view(np.uint8) - hairy, np.ones((reach, reach), np.uint8))
     strength = cv2.blur((cv2.dilate(hairy, np.ones((reach, reach), np.uint8)) & (1 - bare)).astype(np.float32), (3, 3))
     cells = max(4, int(size / (1.5 + 0.5 * hair)))
-    columns, rows = (axis + hair * strength * noise(random, size, (cells, 1.0)) for axis in np.meshgrid(*[np.arange(size, dtype=np.float32)] * 2))
+    here = np.meshgrid(*[np.arange(size, dtype=np.float32)] * 2)
+    columns, rows = (axis + hair * strength * noise(random, size, (cells, 1.0)) for axis in here)
     moved = cv2.remap(picture, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return moved, cv2.remap(parts, columns, rows, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)

@@ -1,4 +1,4 @@
-"""Where cats and dogs are photographed: a room, a rug, a sofa, a blanket, a garden, and some of the vehicles' scenes."""
+"""Where cats and dogs are met: a room, a rug, a sofa, a blanket, a garden, and some of the vehicles' scenes."""
 
 import cv2
 import numpy as np
@@ -31,7 +31,8 @@ def room(b: Backdrop, random: Random) -> None:
         t, w = random.uniform(-2, 1.4), random.uniform(0.15, 0.9)
         low, high = (0, random.uniform(0.3, 2)) if random.random() < 0.7 else (random.uniform(0.8, 1.2), 1.6)
         tone = soft(random) if random.random() < 0.5 else np.array(WOODS[random.integers(4)]) * random.uniform(0.6, 1.2)
-        plane.rectangles([(t, t + w, low, high), (t + 0.1 * w, t + 0.9 * w, low + 0.05, high - 0.05)], [tone, 0.8 * tone])
+        inner = (t + 0.1 * w, t + 0.9 * w, low + 0.05, high - 0.05)
+        plane.rectangles([(t, t + w, low, high), inner], [tone, 0.8 * tone])
     cv2.copyTo(kept, b.below(plane.edge(0)), b.picture)
 
 
@@ -100,8 +101,8 @@ def blanket(b: Backdrop, random: Random) -> None:
         b.strokes(lines, step * random.uniform(0.15, 0.5), tuple(other))
     if pattern == 3:
         places = np.stack(np.meshgrid(np.arange(0, b.size, step), np.arange(0, b.size, step)), -1).reshape(-1, 2)
-        for place in places + random.uniform(-0.1, 0.1, places.shape) * step:
-            cv2.circle(b.picture, tuple(place.astype(int).tolist()), max(1, int(0.2 * step)), (255 * other).tolist(), -1)
+        for x, y in (places + random.uniform(-0.1, 0.1, places.shape) * step).astype(int).tolist():
+            cv2.circle(b.picture, (x, y), max(1, int(0.2 * step)), (255 * other).tolist(), -1)
     b.picture[:] = cv2.convertScaleAbs(b.picture * (1 + 0.35 * folds[..., None]))
 
 

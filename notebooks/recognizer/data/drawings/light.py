@@ -54,8 +54,11 @@ def cast_shadow(picture: np.ndarray, shape: Shape, camera: Camera, light: Light)
     picture[:] = cv2.multiply(picture, cv2.merge([255 - dark] * 3), scale=1 / 255)
 
 
-def photograph(picture: np.ndarray, random: Random) -> tuple[np.ndarray, bytes]:
-    """What a camera makes of the scene (uint8, H×W×3): the pixels of a JPEG file, and the file."""
+def photograph(picture: np.ndarray, random: Random, contrast: float = 0.38) -> tuple[np.ndarray, bytes]:
+    """What a camera makes of the scene (uint8, H×W×3): the pixels of a JPEG file, and the file.
+
+    `contrast`: 0 leaves most pictures as they are, 1 makes it e times stronger.
+    """
     # Widths are shares of the picture's, so that small and large drawings are equally sharp.
     image, softness = picture, random.uniform(0.001, 0.011) * len(picture)
     if random.random() < 0.25:
@@ -68,7 +71,7 @@ def photograph(picture: np.ndarray, random: Random) -> tuple[np.ndarray, bytes]:
     image = cv2.transform(image, saturation * np.eye(3) + (1 - saturation) / 3)
     # What is left is the same for every pixel: a table from 256 values to 256 values for each channel.
     table = np.linspace(0, 1, 256)[:, None] ** np.exp(random.normal(-0.12, 0.16))
-    table = (table - 0.5) * np.exp(random.normal(0.38, 0.22)) + 0.54 + random.normal(0, 0.08)
+    table = (table - 0.5) * np.exp(random.normal(contrast, 0.22)) + 0.54 + random.normal(0, 0.08)
     table = table * np.exp(random.normal(0, 0.05, 3)) * np.exp(random.normal(0, 0.12))
     pixels = cv2.LUT(image, (255 * table).clip(0, 255).astype(np.uint8)[None])
     if random.random() < 0.6:

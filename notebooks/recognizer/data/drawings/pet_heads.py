@@ -14,10 +14,11 @@ Random = np.random.Generator
 
 
 class Eyes(NamedTuple):
-    """The colour of both irises, and half width and half height of the pupil in shares of the eye's half height."""
+    """The colour of both irises; half width and half height of the pupil in shares of the eye's half height."""
 
     iris: Colour
     pupil: tuple[float, float]
+    closed: bool
 
 
 def any_eyes(pet: Pet, random: Random) -> Eyes:
@@ -25,7 +26,7 @@ def any_eyes(pet: Pet, random: Random) -> Eyes:
         pupil = (random.uniform(0.12, 0.35), 0.9)
     else:
         pupil = (random.uniform(0.5, 0.8),) * 2
-    return Eyes(tuple(np.array(IRISES[random.choice(5, p=pet.irises)]) * random.uniform(0.8, 1.15)), pupil)
+    return Eyes(tuple(np.array(IRISES[random.choice(5, p=pet.irises)]) * random.uniform(0.7, 1.1)), pupil, random.random() < 0.1)
 
 
 def add_head(shape: Shape, pet: Pet, coat: Coat, centre: np.ndarray, random: Random) -> None:
@@ -55,10 +56,10 @@ def add_muzzle(shape: Shape, pet: Pet, coat: Coat, centre: np.ndarray, dark: Col
     r, (long, wide, high) = pet.head, pet.muzzle
     low = -0.72 * pet.skull[2] + 0.72 * high
     front = pet.skull[0] + long
-    stations = np.array([(front - 0.06, low - 0.02, 0.72), (front - 0.2, low - 0.01, 0.95), (0.55 * front + 0.2, low, 1.0),
-                         (0.45, low + 0.08, 1.15)])  # fmt: skip
+    stations = np.array([(front - 0.06, low - 0.02, 0.72), (front - 0.2, low - 0.01, 0.95),
+                         (0.55 * front + 0.2, low, 1.0), (0.45, low + 0.08, 1.15)])  # x, z, width  # fmt: skip
     path = np.stack([stations[:, 0], 0 * stations[:, 0], stations[:, 1]], axis=1) * r + centre
-    coat.cover(shape, limb(path, r * stations[:, 2:] * (wide, high), 12), "muzzle", "muzzle")
+    coat.cover(shape, limb(path, r * stations[:, 2:] * (wide, high), 10), "muzzle", "muzzle")
     tip = path[0]
     nose = ball((0.6 * pet.nose, pet.nose, 0.72 * pet.nose), 8, 4)
     place = tip + (0.06 * r, 0, (0.62 * high - 0.1 * pet.nose) * r)
@@ -92,7 +93,9 @@ def add_eye(shape: Shape, pet: Pet, look: Eyes, centre: np.ndarray, side: int) -
         flat = place + across[:, None] * right + upwards[:, None] * above
         shape.add(r * flat + centre, colour, "eye", anchor=anchor)
 
-    disc(1.18 * wide * c, 1.22 * high * almond, DARK)
+    disc(1.18 * wide * c, (0.3 if look.closed else 1.22) * high * almond, DARK)
+    if look.closed:
+        return
     disc(wide * c, high * almond, look.iris)
     disc(look.pupil[0] * high * c, look.pupil[1] * high * s, (0.02, 0.02, 0.02))
     disc(0.2 * high * c + 0.3 * high, 0.2 * high * s + 0.35 * high, (0.95, 0.95, 0.95))

@@ -9,10 +9,10 @@ from .colours import any_paint
 from .furs import Coat
 from .pet_heads import add_head
 from .pet_kinds import CATS, DOGS, Pet
-from .solids import Shape, ball, both_sides, limb, rotation
+from .solids import Shape, ball, both_sides, limb, rotation, unit
 
 Random = np.random.Generator
-PORTRAITS = 0.42  # share of pictures of the head alone
+PORTRAITS = 0.5  # share of pictures of the head alone
 
 
 class Pose(NamedTuple):
@@ -23,8 +23,8 @@ class Pose(NamedTuple):
     hind_legs: np.ndarray
     thigh: np.ndarray  # 2×3: middle and radii of the left one
     neck: np.ndarray  # its foot
-    rise: float  # of the neck, radians
     tail: np.ndarray  # its root
+    rise: float  # of the neck, radians
     walks: bool  # else the ground leaves little room to the tail
 
 
@@ -81,7 +81,8 @@ def standing(pet: Pet, random: Random) -> Pose:
     half, g, high = pet.trunk / 2, pet.girth, pet.leg
     trunk = [(half + 0.35 * g, high + 0.25 * g, 0.6 * g, 0.7 * g), (half, high + 0.05 * g, 0.92 * g, 1.1 * g),
              (0.3 * half, high, g, 1.05 * g), (-0.4 * half, high + 0.15 * g, pet.waist * g, 0.9 * pet.waist * g),
-             (-half, high + 0.15 * g, 0.88 * g, 0.88 * g), (-half - 0.5 * g, high + 0.2 * g, 0.5 * g, 0.55 * g)]  # fmt: skip
+             (-half, high + 0.15 * g, 0.88 * g, 0.88 * g),
+             (-half - 0.5 * g, high + 0.2 * g, 0.5 * g, 0.55 * g)]  # fmt: skip
     t, side = pet.thickness, 0.55 * g
     stride, other = random.normal(0, 0.07, 2)
     fore = [(half - 0.1 * g, side, high), (half - 0.25 * g, 1.1 * side, 0.6 * high), (half + stride, side, 0.7 * t),
@@ -90,8 +91,8 @@ def standing(pet: Pet, random: Random) -> Pose:
             (-half - 0.55 * g + other, side, 0.34 * high), (-half - 0.3 * g + other, side, 0.7 * t),
             (-half - 0.3 * g + other + 1.1 * t, side, 0.55 * t)]  # fmt: skip
     thigh = [(-half + 0.05 * g, 0.62 * g, high - 0.25 * g), (0.62 * g, 0.36 * g, 0.85 * g)]
-    return Pose(np.array(trunk), np.array(fore), np.array(hind), np.array(thigh), np.array((half + 0.1 * g, 0, high + 0.4 * g)),
-                np.radians(random.uniform(35, 65)), np.array((-half - 0.5 * g, 0, high + 0.45 * g)), True)  # fmt: skip
+    neck, tail = (half + 0.1 * g, 0, high + 0.4 * g), (-half - 0.5 * g, 0, high + 0.45 * g)
+    return Pose(*map(np.array, (trunk, fore, hind, thigh, neck, tail)), np.radians(random.uniform(35, 65)), True)
 
 
 def sitting(pet: Pet, random: Random) -> Pose:
@@ -108,8 +109,8 @@ def sitting(pet: Pet, random: Random) -> Pose:
     hind = [(-0.5 * half, 0.9 * g, 0.7 * g), (0.15 * half, 1.05 * g * out, 0.6 * g), (0.0, g * out, 0.8 * t),
             (0.3 * half + 1.6 * t, 1.05 * g * out, 0.6 * t)]  # fmt: skip
     thigh = [(-0.25 * half, 0.85 * g, 0.85 * g), (1.0 * g, 0.42 * g, 0.8 * g)]
-    return Pose(np.array(trunk), np.array(fore), np.array(hind), np.array(thigh), np.array((0.62 * half, 0, high + 0.4 * g)),
-                np.radians(random.uniform(60, 85)), np.array((-half - 0.2 * g, 0, 0.5 * g)), False)  # fmt: skip
+    neck, tail = (0.62 * half, 0, high + 0.4 * g), (-half - 0.2 * g, 0, 0.5 * g)
+    return Pose(*map(np.array, (trunk, fore, hind, thigh, neck, tail)), np.radians(random.uniform(60, 85)), False)
 
 
 def lying(pet: Pet, random: Random) -> Pose:
@@ -124,8 +125,8 @@ def lying(pet: Pet, random: Random) -> Pose:
     hind = [(-0.8 * half, 0.9 * g, 0.6 * g), (-0.35 * half, 1.25 * g, 0.5 * g), (-0.5 * half, 1.3 * g, 0.8 * t),
             (-0.3 * half + t, 1.3 * g, 0.6 * t)]  # fmt: skip
     thigh = [(-0.65 * half, 0.85 * g, 0.72 * g), (0.9 * g, 0.45 * g, 0.68 * g)]
-    return Pose(np.array(trunk), np.array(fore), np.array(hind), np.array(thigh), np.array((half + 0.1 * g, 0, 1.5 * g)),
-                np.radians(random.uniform(45, 75)), np.array((-half - 0.4 * g, 0, 0.55 * g)), False)  # fmt: skip
+    neck, tail = (half + 0.1 * g, 0, 1.5 * g), (-half - 0.4 * g, 0, 0.55 * g)
+    return Pose(*map(np.array, (trunk, fore, hind, thigh, neck, tail)), np.radians(random.uniform(45, 75)), False)
 
 
 POSES: tuple[Callable[[Pet, Random], Pose], ...] = (standing, sitting, lying)
@@ -135,9 +136,9 @@ def add_legs(shape: Shape, pet: Pet, coat: Coat, pose: Pose, random: Random) -> 
     t, g = pet.thickness, pet.girth
     legs, paws = [ball(pose.thigh[1], 8, 5) + pose.thigh[0]], []
     for path, top in ((pose.forelegs, 0.42 * g), (pose.hind_legs, 0.4 * g)):
-        faces = limb(path, [top, 1.25 * t, *[t] * (len(path) - 3), 1.15 * t], 7)
-        legs.append(faces[:-21])
-        paws.append(faces[-21:])
+        faces = limb(path, [top, 1.25 * t, *[t] * (len(path) - 3), 1.15 * t], 6)
+        legs.append(faces[:-18])
+        paws.append(faces[-18:])
     for region, faces in (("leg", np.concatenate(legs)), ("paw", np.concatenate(paws))):
         pair = both_sides(faces)
         if pose.walks:  # one leg of a pair is ahead of the other
@@ -162,11 +163,10 @@ def add_tail(shape: Shape, pet: Pet, coat: Coat, pose: Pose, random: Random) -> 
 
 def add_neck(shape: Shape, pet: Pet, coat: Coat, foot: np.ndarray, head: np.ndarray, random: Random) -> None:
     g, r = pet.girth, pet.head
-    sunk = foot - 0.45 * (head - foot) * g / np.linalg.norm(head - foot) / 0.5
+    sunk = foot - 0.9 * g * unit(head - foot)
     path, radii = [head, 0.5 * (head + foot), foot, sunk], [0.78 * r, 0.42 * r + 0.46 * g, 0.9 * g, 0.7 * g]
-    coat.cover(shape, limb(path, radii, 12), "body", "chest")
+    coat.cover(shape, limb(path, radii, 12, rounds=0), "body", "chest")
     if random.random() < 0.3:
-        along = 0.12 * (head - foot)
-        middle = foot + 0.42 * (head - foot)
-        width = 1.06 * (0.42 * r + 0.48 * g)
-        shape.add(limb([middle + along, middle, middle - along], [width] * 3, 12, rounds=0), any_paint(random), "collar")
+        path = foot + np.array([[0.54], [0.42], [0.30]]) * (head - foot)
+        band = limb(path, [1.06 * (0.42 * r + 0.48 * g)] * 3, 12, rounds=0)
+        shape.add(band, any_paint(random), "collar")

@@ -1,4 +1,4 @@
-"""What vehicles and animals are built of: flat faces and round tubes in three dimensions, each with a colour and a part."""
+"""What vehicles and animals are built of: flat faces and round tubes in space, each with a colour and a part."""
 
 from functools import cache
 from typing import NamedTuple
@@ -194,7 +194,8 @@ def limb(path: list, radii: list, corners: int = 8, across: tuple = (0, 1, 0), r
     stations[:, :3], stations[:, 3:] = path, np.reshape(radii, (len(path), -1))
     for _ in range(rounds):
         a, b = stations[:-1], stations[1:]
-        stations = np.concatenate([stations[:1], np.hstack([0.75 * a + 0.25 * b, 0.25 * a + 0.75 * b]).reshape(-1, 5), stations[-1:]])
+        cut = np.hstack([0.75 * a + 0.25 * b, 0.25 * a + 0.75 * b]).reshape(-1, 5)
+        stations = np.concatenate([stations[:1], cut, stations[-1:]])
     path, radii = stations[:, :3], stations[:, 3:]
     ahead = np.empty_like(path)
     ahead[1:-1], ahead[0], ahead[-1] = path[2:] - path[:-2], path[1] - path[0], path[-1] - path[-2]
@@ -203,7 +204,8 @@ def limb(path: list, radii: list, corners: int = 8, across: tuple = (0, 1, 0), r
     up = cross(ahead, side)
     c, s = squared_circle(corners, 1.0)
     closed = np.empty((len(path) + 2, corners, 3))
-    closed[1:-1] = path[:, None] + (radii[:, :1] * c)[..., None] * side[:, None] + (radii[:, 1:] * s)[..., None] * up[:, None]
+    aside, upwards = (radii[:, :1] * c)[..., None] * side[:, None], (radii[:, 1:] * s)[..., None] * up[:, None]
+    closed[1:-1] = path[:, None] + aside + upwards
     for end, step in ((0, -0.4), (-1, 0.4)):
         closed[end] = path[end] + step * radii[end].min() * ahead[end]
     return loft(closed)
