@@ -96,6 +96,12 @@ def test_every_kind_shows_its_parts(kind):
     assert not found & SHOWN["pet"] - {"body"}
 
 
+@pytest.mark.parametrize("name", PETS)
+def test_nearly_every_animal_shows_its_head(name):
+    head = [PARTS.index(part) for part in ("head", "ear", "eye", "muzzle", "nose")]
+    assert np.mean([np.isin(d.parts, head).mean() > 0.01 for d in SAMPLE[name]]) > 0.95
+
+
 def test_labels_are_parts():
     for sample in SAMPLE.values():
         assert max(int(d.parts.max()) for d in sample) < len(PARTS)

@@ -23,7 +23,7 @@ from .motorbikes import build_motorbike
 from .painting import FINE, Canvas, paint
 from .pet_kinds import CATS, DOGS
 from .pets import build_cat, build_dog
-from .scenes import paint_scene
+from .scenes import SCENES, Scene, paint_scene
 
 CLASSES = {
     "Bike": {**{kind: build_bicycle for kind in BICYCLES}, **{kind: build_motorbike for kind in MOTORBIKES}},
@@ -41,8 +41,23 @@ FILLING = {
     build_cat: (0.74, 0.55),
     build_dog: (0.83, 0.51),
 }
-# What a vehicle covers of a picture, as the side of a square of that area: the picture's own is 1.
-NEAR, NEAR_PET, FAR = (0.38, 0.85), (0.42, 0.75), (0.16, 0.35)
+FAR = (0.16, 0.35)  # what a thing covers of a picture if far away, as the side of a square: the picture's own is 1
+
+
+class Manner(NamedTuple):
+    """How vehicles, or animals, are photographed."""
+
+    near: tuple[float, float]  # what one covers of a picture, as FAR
+    longest: float  # at most so many pictures long
+    scenes: dict[str, Scene]
+    darkest: float  # what is behind it in the shade, in shares of the light
+    depth: tuple[float, float] | None  # how far out of focus that is, in shares of the picture
+    contrast: float
+
+
+ROAD = Manner((0.38, 0.85), 1.45, SCENES, 0.3, None, 0.38)
+# A car without its bonnet is a car, an animal without its head could be either: it is shown whole, and calmly.
+HOME = Manner((0.42, 0.75), 1.05, HOMES, 0.6, (0.002, 0.015), 0.1)
 
 
 class Drawing(NamedTuple):
@@ -68,18 +83,16 @@ def draw(class_name: str, index: int, *, seed: int = 0, size: int = 160) -> Draw
     points = shape.subject_points()
     length = float(np.ptp(points[:, 0]))
 
+    manner = ROAD if shape.gaze is None else HOME
     view = any_view(random, length) if shape.gaze is None else view_of_pet(random, shape.gaze)
-    near = NEAR if shape.gaze is None else NEAR_PET
-    share = random.uniform(*(FAR if random.random() < 0.03 else near)) ** 2
+    share = random.uniform(*(FAR if random.random() < 0.03 else manner.near)) ** 2
     place = tuple(np.clip(random.normal(0, (0.5, 0.5)), -1, 1))
-    # A car without its bonnet is a car; an animal without its head could be either.
-    longest = 1.45 if shape.gaze is None else 1.05
-    camera = frame(view, points, share, FILLING[kinds[kind]], place, size, longest)
+    camera = frame(view, points, share, FILLING[kinds[kind]], place, size, manner.longest)
     light = any_light(random, None if shape.gaze is None else view.yaw)
 
-    scene, scene_name = paint_scene(camera, size, random, *(() if shape.gaze is None else (HOMES, 0.6)))
-    if shape.gaze is not None:  # the camera focuses on the animal, and what is behind it lies near
-        scene = cv2.GaussianBlur(scene, (0, 0), size * random.uniform(0.002, 0.015))
+    scene, scene_name = paint_scene(camera, size, manner.scenes, manner.darkest, random)
+    if manner.depth:
+        scene = cv2.GaussianBlur(scene, (0, 0), size * random.uniform(*manner.depth))
     cast_shadow(scene, shape, camera, light)
     canvas = Canvas(size)
     canvas.colours[:] = cv2.resize(scene, (size * FINE, size * FINE), interpolation=cv2.INTER_LINEAR)
@@ -92,7 +105,7 @@ def draw(class_name: str, index: int, *, seed: int = 0, size: int = 160) -> Draw
     if shape.gaze is not None:
         scale = camera.scale(points.mean(axis=0))
         picture, parts = brush(picture, parts, 0.014 * scale, 0.09 * shape.hair * scale, random)
-    image, jpeg = photograph(picture, random, 0.38 if shape.gaze is None else 0.1)
+    image, jpeg = photograph(picture, manner.contrast, random)
     return Drawing(image, parts, kind, camera.ellipses(shape.wheels), view, scene_name, jpeg)
 
 

@@ -54,7 +54,7 @@ def cast_shadow(picture: np.ndarray, shape: Shape, camera: Camera, light: Light)
     picture[:] = cv2.multiply(picture, cv2.merge([255 - dark] * 3), scale=1 / 255)
 
 
-def photograph(picture: np.ndarray, random: Random, contrast: float = 0.38) -> tuple[np.ndarray, bytes]:
+def photograph(picture: np.ndarray, contrast: float, random: Random) -> tuple[np.ndarray, bytes]:
     """What a camera makes of the scene (uint8, H×W×3): the pixels of a JPEG file, and the file.
 
     `contrast`: 0 leaves most pictures as they are, 1 makes it e times stronger.

@@ -227,7 +227,7 @@ EMPTY = ("studio", "room", "rug", "sofa", "blanket")  # where other things seldo
 
 
 def paint_scene(
-    camera: Camera, size: int, random: Random, scenes: dict[str, Scene] = SCENES, darkest: float = 0.3
+    camera: Camera, size: int, scenes: dict[str, Scene], darkest: float, random: Random
 ) -> tuple[np.ndarray, str]:
     """A background (uint8, size×size×3), in the shade at least `darkest` as bright, and its name among `scenes`."""
     names = list(scenes)
