@@ -19,6 +19,7 @@ PATTERNS = {"plain": 0.32, "patched": 0.30, "striped": 0.18, "pointed": 0.20}
 # How readily a patched animal is of its second colour there; everywhere else the patches decide.
 WHITE_FIRST = {"muzzle": 0.9, "paw": 1.1, "chest": 0.7, "head": -0.5, "ear": -1.2}
 FURRY = [PARTS.index(part) for part in ("head", "muzzle", "ear", "body", "leg", "tail")]
+IS_FURRY = np.isin(np.arange(256), FURRY).view(np.uint8)  # 1 where an index into PARTS is of a furry part
 POINTS = ("ear", "muzzle", "paw", "tail")
 
 
@@ -77,17 +78,16 @@ def brush(
     """
     size = len(picture)
     grain = 1 + noise(random, size, (size, 0.045), (max(2, int(size / (1 + width))), 0.06))
-    brushed, hairy = picture.copy(), np.isin(parts, FURRY).view(np.uint8)
-    side = 2 * int(width) + 1
+    brushed, hairy = picture.copy(), cv2.LUT(parts, IS_FURRY)
+    side = 2 * round(1.3 * width) + 1
     for label in FURRY:
-        where = (parts == label).view(np.uint8)
+        where = cv2.inRange(parts, label, label)
         x, y, w, h = cv2.boundingRect(where)
         if w * h == 0 or side == 1:
             continue
-        weight = 255 * where[y : y + h, x : x + w]
-        total, shares = cv2.copyTo(picture[y : y + h, x : x + w], weight), weight
-        for _ in range(2):
-            total, shares = (cv2.blur(f, (side, side), borderType=cv2.BORDER_CONSTANT) for f in (total, shares))
+        weight = where[y : y + h, x : x + w]
+        total = cv2.blur(cv2.copyTo(picture[y : y + h, x : x + w], weight), (side, side), borderType=cv2.BORDER_CONSTANT)
+        shares = cv2.blur(weight, (side, side), borderType=cv2.BORDER_CONSTANT)
         cv2.copyTo(cv2.divide(total, cv2.merge([shares] * 3), scale=255), weight, brushed[y : y + h, x : x + w])
     brushed = cv2.copyTo(cv2.multiply(brushed, cv2.merge([grain] * 3), dtype=cv2.CV_8U), hairy, brushed)
     return fray(brushed, parts, hairy, hair, random)

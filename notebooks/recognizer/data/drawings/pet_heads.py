@@ -6,7 +6,7 @@ import numpy as np
 
 from .furs import Coat
 from .pet_kinds import Pet
-from .solids import Colour, Shape, ball, both_sides, limb, unit
+from .solids import Colour, Shape, ball, both_sides, cross, limb, unit
 
 PINK, DARK = (0.82, 0.50, 0.48), (0.06, 0.05, 0.05)
 IRISES = ((0.78, 0.66, 0.20), (0.55, 0.68, 0.30), (0.72, 0.45, 0.15), (0.40, 0.58, 0.78), (0.24, 0.13, 0.06))
@@ -22,11 +22,13 @@ class Eyes(NamedTuple):
 
 
 def any_eyes(pet: Pet, random: Random) -> Eyes:
+    """The eyes of one animal."""
     if random.random() < pet.slit:
         pupil = (random.uniform(0.12, 0.35), 0.9)
     else:
         pupil = (random.uniform(0.5, 0.8),) * 2
-    return Eyes(tuple(np.array(IRISES[random.choice(5, p=pet.irises)]) * random.uniform(0.7, 1.1)), pupil, random.random() < 0.1)
+    iris = np.array(IRISES[random.choice(5, p=pet.irises)]) * random.uniform(0.7, 1.1)
+    return Eyes(tuple(iris), pupil, random.random() < 0.1)
 
 
 def add_head(shape: Shape, pet: Pet, coat: Coat, centre: np.ndarray, random: Random) -> None:
@@ -80,8 +82,8 @@ def add_eye(shape: Shape, pet: Pet, look: Eyes, centre: np.ndarray, side: int) -
     r, (wide, high), (aside, up) = pet.head, pet.eye, np.radians(pet.eye_place)
     way = np.array([np.cos(aside) * np.cos(up), side * np.sin(aside) * np.cos(up), np.sin(up)])
     place, out = way * pet.skull, unit(unit(way / pet.skull) + (0.7, 0, 0))
-    right = unit(np.cross((0.0, 0.0, 1.0), out))
-    above = np.cross(out, right)
+    right = unit(np.array([-out[1], out[0], 0.0]))
+    above = cross(out, right)
     # The outer corner lies a little higher.
     right, above = right + side * pet.slant * above, above - side * pet.slant * right
     anchor = r * (place + 0.3 * out) + centre
@@ -108,7 +110,7 @@ def add_ears(shape: Shape, pet: Pet, coat: Coat, centre: np.ndarray) -> None:
     upwards, front = np.array([0.0, np.sin(lean), np.cos(lean)]), unit(np.array([1.0, 0.3, 0.0]))
     if pet.ear == "pricked":
         path = [root - 0.15 * upwards, root + 0.45 * length * upwards, root + length * upwards]
-        radii, across = [(half, 0.2), (0.66 * half, 0.12), (0.05, 0.03)], np.cross(front, upwards)
+        radii, across = [(half, 0.2), (0.66 * half, 0.12), (0.05, 0.03)], cross(front, upwards)
     elif pet.ear == "folded":
         path = root + np.array([(0, 0, 0), (0, 0.2, 0.22 * length), (0.2 * length, 0.36, 0.1 * length),
                                 (0.4 * length, 0.42, -0.75 * length)])  # fmt: skip
@@ -118,7 +120,7 @@ def add_ears(shape: Shape, pet: Pet, coat: Coat, centre: np.ndarray) -> None:
         radii, across = [(0.5 * half, flat), (0.8 * half, flat), (half, flat), (0.5 * half, 0.08)], (1.0, 0.35, 0.0)
     coat.cover(shape, both_sides(r * limb(path, radii, 6, across)) + centre, "ear", "ear")
     if pet.ear == "pricked":
-        middle, wide = root + 0.02 * upwards + 0.17 * front, 0.68 * half * unit(np.cross(front, upwards))
+        middle, wide = root + 0.02 * upwards + 0.17 * front, 0.68 * half * unit(cross(front, upwards))
         inner = np.array([[middle + wide, middle - wide, root + 0.85 * length * upwards + 0.08 * front]])
         colour = tuple(0.45 * np.array(coat.colour("ear")) + 0.5 * np.array(PINK))
         anchor = middle + 0.35 * length * upwards + 0.3 * front

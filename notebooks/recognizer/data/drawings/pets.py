@@ -39,6 +39,7 @@ def build_dog(kind: str, random: Random) -> Shape:
 
 
 def build_pet(kind: Pet, random: Random) -> Shape:
+    """An animal with the measures of a kind; its `gaze` is where its head is turned."""
     pet, shape = vary(kind, random), Shape()
     shape.hair = pet.hair
     coat = Coat(random)
@@ -133,8 +134,9 @@ POSES: tuple[Callable[[Pet, Random], Pose], ...] = (standing, sitting, lying)
 
 
 def add_legs(shape: Shape, pet: Pet, coat: Coat, pose: Pose, random: Random) -> None:
-    t, g = pet.thickness, pet.girth
-    legs, paws = [ball(pose.thigh[1], 8, 5) + pose.thigh[0]], []
+    """Four legs with the thighs of the hind ones; the paws apart, because many have another colour."""
+    t, g, step = pet.thickness, pet.girth, random.normal(0, 0.05)
+    legs, paws = [ball(pose.thigh[1], 8, 4) + pose.thigh[0]], []
     for path, top in ((pose.forelegs, 0.42 * g), (pose.hind_legs, 0.4 * g)):
         faces = limb(path, [top, 1.25 * t, *[t] * (len(path) - 3), 1.15 * t], 6)
         legs.append(faces[:-18])
@@ -143,13 +145,14 @@ def add_legs(shape: Shape, pet: Pet, coat: Coat, pose: Pose, random: Random) -> 
         pair = both_sides(faces)
         if pose.walks:  # one leg of a pair is ahead of the other
             lower = np.maximum(1 - pair[..., 2] / pet.leg, 0)
-            pair[..., 0] += random.normal(0, 0.05) * np.sign(pair[:, :1, 1]) * np.sign(pair[..., 0]) * lower
+            left = np.repeat([1, -1], len(faces))[:, None]
+            pair[..., 0] += step * left * np.sign(pair[..., 0]) * lower
         coat.cover(shape, pair, "leg", region)
 
 
 def add_tail(shape: Shape, pet: Pet, coat: Coat, pose: Pose, random: Random) -> None:
     """Bends upwards where the pose leaves it free, else along the ground to one side."""
-    (long, thick), (root, bend), steps = pet.tail, np.radians(pet.tail_bend), 9
+    (long, thick), (root, bend), steps = pet.tail, np.radians(pet.tail_bend), 8
     way = np.linspace(0, 1, steps)
     rise = (1.0 if pose.walks else 0.2) * (root + bend * way)
     turn = random.normal(0, 0.25) + (0.0 if pose.walks else random.choice([-1, 1])) * (0.2 + 1.6 * way)
@@ -162,6 +165,7 @@ def add_tail(shape: Shape, pet: Pet, coat: Coat, pose: Pose, random: Random) -> 
 
 
 def add_neck(shape: Shape, pet: Pet, coat: Coat, foot: np.ndarray, head: np.ndarray, random: Random) -> None:
+    """From inside the chest to inside the head, now and then with a collar."""
     g, r = pet.girth, pet.head
     sunk = foot - 0.9 * g * unit(head - foot)
     path, radii = [head, 0.5 * (head + foot), foot, sunk], [0.78 * r, 0.42 * r + 0.46 * g, 0.9 * g, 0.7 * g]

@@ -229,9 +229,9 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Cross products of N×3 and N×3; several times faster than numpy's general one."""
+    """Cross products of …×3 and …×3; several times faster than numpy's general one."""
     (ax, ay, az), (bx, by, bz) = a.T, b.T
-    return np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=1)
+    return np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=-1)
 
 
 def facing_ahead(x: float, y: tuple[float, float], z: tuple[float, float]) -> np.ndarray:
