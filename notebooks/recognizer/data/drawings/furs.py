@@ -86,8 +86,8 @@ def brush(
         if w * h == 0 or side == 1:
             continue
         weight = where[y : y + h, x : x + w]
-        total = cv2.blur(cv2.copyTo(picture[y : y + h, x : x + w], weight), (side, side), borderType=cv2.BORDER_CONSTANT)
-        shares = cv2.blur(weight, (side, side), borderType=cv2.BORDER_CONSTANT)
+        inside = cv2.copyTo(picture[y : y + h, x : x + w], weight)
+        total, shares = (cv2.blur(f, (side, side), borderType=cv2.BORDER_CONSTANT) for f in (inside, weight))
         cv2.copyTo(cv2.divide(total, cv2.merge([shares] * 3), scale=255), weight, brushed[y : y + h, x : x + w])
     brushed = cv2.copyTo(cv2.multiply(brushed, cv2.merge([grain] * 3), dtype=cv2.CV_8U), hairy, brushed)
     return fray(brushed, parts, hairy, hair, random)
