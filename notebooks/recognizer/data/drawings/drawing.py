@@ -39,7 +39,7 @@ FILLING = {
     build_motorbike: (0.6, 0.57),
     build_car: (0.97, 0.46),
     build_cat: (0.74, 0.55),
-    build_dog: (0.83, 0.51),
+    build_dog: (0.91, 0.51),
 }
 FAR = (0.16, 0.35)  # what a thing covers of a picture if far away, as the side of a square: the picture's own is 1
 
@@ -57,7 +57,7 @@ class Manner(NamedTuple):
 
 ROAD = Manner((0.38, 0.85), 1.45, SCENES, 0.3, None, 0.38)
 # A car without its bonnet is a car, an animal without its head could be either: it is shown whole, and calmly.
-HOME = Manner((0.42, 0.75), 1.05, HOMES, 0.6, (0.002, 0.015), 0.1)
+HOME = Manner((0.45, 0.78), 1.05, HOMES, 0.6, (0.002, 0.015), 0.1)
 
 
 class Drawing(NamedTuple):
@@ -131,7 +131,7 @@ def any_view(random: np.random.Generator, length: float) -> View:
 def view_of_pet(random: np.random.Generator, gaze: float) -> View:
     """From above, mostly from where the animal looks: people call it before they press the button."""
     return View(
-        yaw=float(gaze + random.normal(0, 0.3) if random.random() < 0.9 else random.uniform(-np.pi / 2, np.pi / 2)),
+        yaw=float(gaze + random.normal(0, 0.25) if random.random() < 0.93 else random.uniform(-np.pi / 2, np.pi / 2)),
         pitch=float(np.radians(abs(random.normal(10, 9)) + 1)),
         roll=float(np.radians(random.normal(0, 4))),
         distance=float(1.2 + random.gamma(2, 0.5)),

@@ -28,7 +28,7 @@ def any_eyes(pet: Pet, random: Random) -> Eyes:
     else:
         pupil = (random.uniform(0.5, 0.8),) * 2
     iris = np.array(IRISES[random.choice(5, p=pet.irises)]) * random.uniform(0.7, 1.1)
-    return Eyes(tuple(iris), pupil, random.random() < 0.1)
+    return Eyes(tuple(iris), pupil, random.random() < 0.07)
 
 
 def add_head(shape: Shape, pet: Pet, coat: Coat, centre: np.ndarray, random: Random) -> None:

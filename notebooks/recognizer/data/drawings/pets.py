@@ -12,7 +12,7 @@ from .pet_kinds import CATS, DOGS, Pet
 from .solids import Shape, ball, both_sides, limb, rotation, unit
 
 Random = np.random.Generator
-PORTRAITS = 0.5  # share of pictures of the head alone
+PORTRAITS = 0.6  # share of pictures of the head alone
 
 
 class Pose(NamedTuple):
