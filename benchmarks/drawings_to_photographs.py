@@ -2,7 +2,7 @@
 
     python benchmarks/drawings_to_photographs.py --images 800 PHOTOS [PHOTOS ...]
 
-Each PHOTOS is a folder with the folders Bike and Car in it, or with Bike.zip and Car.zip. Nothing is written but a
+Each PHOTOS is a folder with the folders Bike and Car in it, or with Bike.zip and Car.zip (or other --classes). Nothing is written but a
 temporary folder.
 """
 
@@ -21,28 +21,28 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "notebooks"))
 import cv2  # noqa: E402
 import torch  # noqa: E402
 from recognizer import BikeCarCNN  # noqa: E402
-from recognizer.data.drawings import CLASSES, draw  # noqa: E402
+from recognizer.data.drawings import VEHICLES, draw  # noqa: E402
 from recognizer.data.loading import Pictures  # noqa: E402
 from recognizer.network.evaluation import evaluate  # noqa: E402
 from recognizer.network.training import choose_device, fit  # noqa: E402
 
 
-def write_drawings(folder: Path, indices: range, seed: int) -> float:
+def write_drawings(folder: Path, classes: list[str], indices: range, seed: int) -> float:
     """Write drawings with these numbers, a folder a class. Returns how many were drawn a second, on one core."""
     seconds = 0.0
-    for name in CLASSES:
+    for name in classes:
         (folder / name).mkdir(parents=True)
         for index in indices:
             started = time.perf_counter()
             drawing = draw(name, index, seed=seed)
             seconds += time.perf_counter() - started
             (folder / name / f"{index:06d}.jpg").write_bytes(drawing.jpeg)
-    return len(CLASSES) * len(indices) / seconds
+    return len(classes) * len(indices) / seconds
 
 
-def photographs(path: Path, folder: Path) -> Path:
+def photographs(path: Path, classes: list[str], folder: Path) -> Path:
     """A folder with a folder a class: `path` itself, or what its zips hold, unpacked below `folder`."""
-    zips = [path / f"{name}.zip" for name in CLASSES]
+    zips = [path / f"{name}.zip" for name in classes]
     if not all(file.exists() for file in zips):
         return path
     for file in zips:
@@ -52,21 +52,22 @@ def photographs(path: Path, folder: Path) -> Path:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photos", nargs="*", type=Path, help="folders of photographs, Bike and Car in each")
+    parser.add_argument("photos", nargs="*", type=Path, help="folders of photographs, a folder or zip a class in each")
     parser.add_argument("--images", type=int, default=800, help="drawings a class to train on")
     parser.add_argument("--epochs", type=int, default=32)
     parser.add_argument("--image-size", type=int, default=128)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--classes", nargs="+", default=list(VEHICLES), help="for example Cat Dog")
     args = parser.parse_args()
 
     for path in args.photos:
-        if not all((path / name).is_dir() or (path / f"{name}.zip").is_file() for name in CLASSES):
-            parser.error(f"{path} holds no folders Bike and Car, nor Bike.zip and Car.zip")
+        if not all((path / name).is_dir() or (path / f"{name}.zip").is_file() for name in args.classes):
+            parser.error(f"{path} holds no folder or zip for each of {args.classes}")
     cv2.setNumThreads(1)
     folder = Path(temporary.name)
-    speed = write_drawings(folder / "Drawn", range(args.images), args.seed)
-    write_drawings(folder / "Val", range(10**6, 10**6 + 100), args.seed)
-    write_drawings(folder / "Unseen", range(2 * 10**6, 2 * 10**6 + 500), args.seed)
+    speed = write_drawings(folder / "Drawn", args.classes, range(args.images), args.seed)
+    write_drawings(folder / "Val", args.classes, range(10**6, 10**6 + 100), args.seed)
+    write_drawings(folder / "Unseen", args.classes, range(2 * 10**6, 2 * 10**6 + 500), args.seed)
     print(f"{speed:.0f} drawings a second with masks, 160×160, on one core")
 
     torch.manual_seed(args.seed)
@@ -77,7 +78,7 @@ def main() -> None:
     print(f"trained on {len(train)} drawings, {args.epochs} epochs, in {time.perf_counter() - started:.0f} s")
 
     tests = [("unseen drawings", folder / "Unseen")]
-    tests += [(path.name, photographs(path, folder / f"photos{i}")) for i, path in enumerate(args.photos)]
+    tests += [(path.name, photographs(path, args.classes, folder / f"photos{i}")) for i, path in enumerate(args.photos)]
     for name, path in tests:
         found = evaluate(model, Pictures(path, args.image_size))
         low, high = found.interval()

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import recognizer.data.drawings as drawings
-from recognizer.data.drawings import CLASSES, PARTS, draw, draw_many, write_zips
+from recognizer.data.drawings import CLASSES, PARTS, PETS, VEHICLES, draw, draw_many, write_zips
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -24,7 +24,7 @@ def fingerprint(drawing: drawings.Drawing) -> str:
 
 
 def test_same_arguments_give_the_same_bytes_in_another_process_and_order():
-    wanted = [("Bike", 0), ("Car", 3), ("Bike", 7), ("Car", 0)]
+    wanted = [("Bike", 0), ("Car", 3), ("Bike", 7), ("Car", 0), ("Cat", 2), ("Dog", 1)]
     code = (
         "import hashlib; from recognizer.data.drawings import draw\n"
         f"for name, index in {wanted[::-1]}:\n"
@@ -61,7 +61,7 @@ def test_large_and_small_show_the_same_scene():
 
 
 def test_unknown_class_says_which_there_are():
-    with pytest.raises(ValueError, match="there are drawings of Bike and Car, not of 'Boat'"):
+    with pytest.raises(ValueError, match="there are drawings of Bike, Car, Cat, Dog, not of 'Boat'"):
         draw("Boat", 0)
 
 
@@ -74,19 +74,32 @@ SHOWN = {
     "cruiser": {"wheel", "frame", "handlebar", "saddle", "tank", "engine", "headlight"},
     "scooter": {"wheel", "frame", "handlebar", "saddle", "fairing", "headlight"},
     "car": {"wheel", "body", "window", "headlight", "tail light", "grille"},
+    "pet": {"body", "head", "ear", "eye", "muzzle", "nose", "mouth", "leg", "tail", "collar"},
 }
+FAMILIES = {"Car": "car", "Cat": "pet", "Dog": "pet"}
 
 
 @pytest.mark.parametrize("kind", [kind for kinds in CLASSES.values() for kind in kinds])
 def test_every_kind_shows_its_parts(kind):
-    family = kind.split()[-1] if kind in CLASSES["Bike"] else "car"
+    class_name = next(name for name, kinds in CLASSES.items() if kind in kinds)
+    family = FAMILIES.get(class_name, kind.split()[-1])
     seen = [d.parts for sample in SAMPLE.values() for d in sample if d.kind == kind]
     assert len(seen) > 5
     found = {PARTS[label] for label in np.unique(np.stack(seen))}
     assert found >= SHOWN[family] | {"background"}
-    # Nothing of the other class, besides what both have.
+    # Nothing of another class, besides what both have.
+    if family == "pet":
+        assert not found & {"wheel", "window", "frame"} and ("whisker" in found) == (class_name == "Cat")
+        return
     shared = {"background", "wheel", "headlight", "tail light"}
     assert not found & (SHOWN["motorbike"] if family == "car" else SHOWN["car"]) - shared
+    assert not found & SHOWN["pet"] - {"body"}
+
+
+@pytest.mark.parametrize("name", PETS)
+def test_nearly_every_animal_shows_its_head(name):
+    head = [PARTS.index(part) for part in ("head", "ear", "eye", "muzzle", "nose")]
+    assert np.mean([np.isin(d.parts, head).mean() > 0.01 for d in SAMPLE[name]]) > 0.95
 
 
 def test_labels_are_parts():
@@ -106,7 +119,7 @@ def inside(ellipse: tuple, size: int, margin: float) -> np.ndarray:
 
 def seen_from_the_side(size: int) -> list[tuple[str, drawings.Drawing]]:
     return [
-        (name, d) for name in CLASSES for d in draw_many(name, 60, seed=3, size=size) if abs(np.cos(d.view.yaw)) < 0.35
+        (name, d) for name in VEHICLES for d in draw_many(name, 60, seed=3, size=size) if abs(np.cos(d.view.yaw)) < 0.35
     ]
 
 
@@ -155,10 +168,12 @@ def test_picture_and_mask_are_of_the_same_thing():
     assert np.median(ratios) > 2
 
 
-def test_zips_and_masks(tmp_path):
+@pytest.mark.parametrize("classes", [VEHICLES, PETS])
+def test_zips_and_masks(tmp_path, classes):
     calls = []
-    zips = write_zips(tmp_path / "a", images_per_class=3, size=64, progress=lambda *call: calls.append(call))
-    again = write_zips(tmp_path / "b", images_per_class=3, size=64)
+    zips = write_zips(tmp_path / "a", classes, images_per_class=3, size=64, progress=lambda *call: calls.append(call))
+    again = write_zips(tmp_path / "b", classes, images_per_class=3, size=64)
+    assert tuple(zips) == classes
     assert calls[-1] == (6, 6)
     for name, path in zips.items():
         assert path.name == f"{name}.zip" and path.read_bytes() == again[name].read_bytes()
@@ -187,10 +202,11 @@ def area_and_position(d: drawings.Drawing) -> np.ndarray:
     return np.array([area, area**2, x, x**2, y, y**2])
 
 
+@pytest.mark.parametrize("classes", [VEHICLES, PETS])
 @pytest.mark.parametrize("feature", [colour_histogram, mean_image, area_and_position])
-def test_no_shortcut_separates_the_classes(feature):
-    features = np.array([feature(d) for sample in SAMPLE.values() for d in sample])
-    labels = np.repeat([0, 1], [len(sample) for sample in SAMPLE.values()])
+def test_no_shortcut_separates_the_classes(feature, classes):
+    features = np.array([feature(d) for name in classes for d in SAMPLE[name]])
+    labels = np.repeat([0, 1], [len(SAMPLE[name]) for name in classes])
     regression = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
     assert cross_val_score(regression, features, labels, cv=folds).mean() < 0.65

@@ -218,7 +218,7 @@ def _drawn(images_per_class: int) -> Path:
     if not folder.exists():
         unfinished = folder.with_name(f"{folder.name}.part")
         shutil.rmtree(unfinished, ignore_errors=True)
-        with progress_bar("draw", images_per_class * len(drawings.CLASSES), "images") as bar:
+        with progress_bar("draw", images_per_class * len(drawings.VEHICLES), "images") as bar:
             drawings.write_zips(
                 unfinished,
                 images_per_class=images_per_class,

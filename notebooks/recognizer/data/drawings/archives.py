@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cv2
 
-from .drawing import CLASSES, draw, drawing_with
+from .drawing import VEHICLES, draw, drawing_with
 
 # A zip holds the time of each file; the same moment for all keeps the bytes the same from day to day.
 MOMENT = (2000, 1, 1, 0, 0, 0)
@@ -15,6 +15,7 @@ MOMENT = (2000, 1, 1, 0, 0, 0)
 
 def write_zips(
     folder: Path | str,
+    classes: tuple[str, ...] = VEHICLES,
     *,
     images_per_class: int = 500,
     seed: int = 0,
@@ -22,7 +23,7 @@ def write_zips(
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Path]:
-    """Write `Bike.zip` and `Car.zip` into `folder`, and each drawing's part mask into `folder/masks`.
+    """Write a zip a class, such as `Bike.zip`, into `folder`, and each drawing's part mask into `folder/masks`.
 
     The zips hold `Bike/bike_0001.jpg` and so on: pictures as cameras make them, with the artefacts of JPEG. The mask of
     that picture is `masks/Bike/bike_0001.png`, one channel, each value an index into `PARTS`. `progress` is called with
@@ -30,10 +31,10 @@ def write_zips(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = images_per_class * len(CLASSES)
+    wanted = images_per_class * len(classes)
     done, zips = 0, {}
     with drawing_with(workers) as run:
-        for name in CLASSES:
+        for name in classes:
             masks = folder / "masks" / name
             masks.mkdir(parents=True, exist_ok=True)
             zips[name] = folder / f"{name}.zip"

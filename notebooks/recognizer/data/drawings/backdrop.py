@@ -96,7 +96,7 @@ class Plane:
 
     def lines(self, ends: np.ndarray, colour: tuple) -> None:
         """Draw thin lines, N×4: along and up of one end, then of the other."""
-        ends = np.asarray(ends, float)
+        ends = np.asarray(ends, float).reshape(-1, 4)
         self.backdrop.strokes(self.backdrop.camera.lines(self.at(ends[:, :2]), self.at(ends[:, 2:])), 1, colour)
 
     def visible(self) -> tuple[float, float]:

@@ -45,6 +45,10 @@ class Camera(NamedTuple):
         pixels[depth.max(axis=1) <= NEAREST] = OUTSIDE
         return pixels
 
+    def scale(self, point: np.ndarray) -> float:
+        """Pixels a metre at a point of the world (3)."""
+        return float(np.sqrt(abs(np.linalg.det(self.matrix[:, :3]))) / self.project(point[None])[1][0])
+
     def horizon(self, size: int) -> np.ndarray:
         """Pixels (2×2) of the horizon at the left and right edge of the picture."""
         # The ground far away in two directions either side of the middle gives two points of the vanishing line.
@@ -90,12 +94,19 @@ def aim(view: View, target: np.ndarray) -> Camera:
 
 
 def frame(
-    view: View, points: np.ndarray, share: float, filling: tuple[float, float], place: tuple[float, float], size: int
+    view: View,
+    points: np.ndarray,
+    share: float,
+    filling: tuple[float, float],
+    place: tuple[float, float],
+    size: int,
+    longest: float,
 ) -> Camera:
     """A camera whose picture shows `points` (N×3) at the wanted size and place.
 
     The vehicle covers `share` of the picture's pixels, given how it fills its own convex outline (see `FILLING`).
-    `place` (each from -1 to 1) says where in the free space it stands, 0 being the middle.
+    `place` (each from -1 to 1) says where in the free space it stands, 0 being the middle. If more than `longest`
+    pictures long, too little of it would be left to tell what it is: it is shown smaller.
     """
     columns = np.ascontiguousarray(points.T)
     camera = aim(view, (columns.min(axis=1) + columns.max(axis=1)) / 2)
@@ -103,8 +114,7 @@ def frame(
     outline = cv2.convexHull(flat)[:, 0]
     low, high = outline.min(axis=0), outline.max(axis=0)
     zoom = size * np.sqrt(share / (filling[0] * cv2.contourArea(outline)))
-    # Longer than about one and a half pictures, too little of the vehicle would be left to tell what it is.
-    zoom = min(zoom, 1.45 * size / (high - low).max())
+    zoom = min(zoom, longest * size / (high - low).max())
     room = np.abs(size - zoom * (high - low)) / 2 + 0.04 * size
     shift = size / 2 + np.array(place) * room - zoom * (low + (0.5, filling[1]) * (high - low))
     inner = np.diag([zoom * view.stretch**0.5, zoom * view.stretch**-0.5, 1.0])

@@ -1,4 +1,4 @@
-"""One drawing: a vehicle, where it stands, how it is seen, lit and photographed."""
+"""One drawing: a vehicle or an animal, where it stands, how it is seen, lit and photographed."""
 
 import zlib
 from collections.abc import Callable, Iterator
@@ -15,21 +15,49 @@ from .bicycles import BICYCLES, build_bicycle
 from .camera import View, frame
 from .cars import CARS, build_car
 from .distractors import add_before, add_writing
+from .furs import brush
+from .homes import HOMES
 from .light import any_light, cast_shadow, photograph
 from .motorbike_kinds import MOTORBIKES
 from .motorbikes import build_motorbike
 from .painting import FINE, Canvas, paint
-from .scenes import paint_scene
+from .pet_kinds import CATS, DOGS
+from .pets import build_cat, build_dog
+from .scenes import SCENES, Scene, paint_scene
 
 CLASSES = {
     "Bike": {**{kind: build_bicycle for kind in BICYCLES}, **{kind: build_motorbike for kind in MOTORBIKES}},
     "Car": {kind: build_car for kind in CARS},
+    "Cat": {kind: build_cat for kind in CATS},
+    "Dog": {kind: build_dog for kind in DOGS},
 }
+VEHICLES, PETS = ("Bike", "Car"), ("Cat", "Dog")  # what is told apart
 # How a vehicle fills its own outline, so that both classes cover as much of a picture, and as much of its upper half:
 # the share of the convex outline that it covers, and where its middle lies, from the top (0) to the bottom (1).
-FILLING = {build_bicycle: (0.57, 0.57), build_motorbike: (0.6, 0.57), build_car: (0.97, 0.46)}
-# What a vehicle covers of a picture, as the side of a square of that area: the picture's own is 1.
-NEAR, FAR = (0.38, 0.85), (0.16, 0.35)
+FILLING = {
+    build_bicycle: (0.57, 0.57),
+    build_motorbike: (0.6, 0.57),
+    build_car: (0.97, 0.46),
+    build_cat: (0.74, 0.55),
+    build_dog: (0.91, 0.51),
+}
+FAR = (0.16, 0.35)  # what a thing covers of a picture if far away, as the side of a square: the picture's own is 1
+
+
+class Manner(NamedTuple):
+    """How vehicles, or animals, are photographed."""
+
+    near: tuple[float, float]  # what one covers of a picture, as FAR
+    longest: float  # at most so many pictures long
+    scenes: dict[str, Scene]
+    darkest: float  # what is behind it in the shade, in shares of the light
+    depth: tuple[float, float] | None  # how far out of focus that is, in shares of the picture
+    contrast: float
+
+
+ROAD = Manner((0.38, 0.85), 1.45, SCENES, 0.3, None, 0.38)
+# A car without its bonnet is a car, an animal without its head could be either: it is shown whole, and calmly.
+HOME = Manner((0.45, 0.78), 1.05, HOMES, 0.6, (0.002, 0.015), 0.1)
 
 
 class Drawing(NamedTuple):
@@ -47,30 +75,37 @@ class Drawing(NamedTuple):
 def draw(class_name: str, index: int, *, seed: int = 0, size: int = 160) -> Drawing:
     """Draw picture number `index` of a class; the same arguments give the same picture, anywhere."""
     if class_name not in CLASSES:
-        raise ValueError(f"there are drawings of {' and '.join(CLASSES)}, not of {class_name!r}")
+        raise ValueError(f"there are drawings of {', '.join(CLASSES)}, not of {class_name!r}")
     random = np.random.default_rng([seed, zlib.crc32(class_name.encode()), index])
     kinds = CLASSES[class_name]
     kind = list(kinds)[random.integers(len(kinds))]
     shape = kinds[kind](kind, random)
-    points = shape.all_points()
+    points = shape.subject_points()
     length = float(np.ptp(points[:, 0]))
 
-    view = any_view(random, length)
-    share = random.uniform(*(FAR if random.random() < 0.03 else NEAR)) ** 2
+    manner = ROAD if shape.gaze is None else HOME
+    view = any_view(random, length) if shape.gaze is None else view_of_pet(random, shape.gaze)
+    share = random.uniform(*(FAR if random.random() < 0.03 else manner.near)) ** 2
     place = tuple(np.clip(random.normal(0, (0.5, 0.5)), -1, 1))
-    camera = frame(view, points, share, FILLING[kinds[kind]], place, size)
-    light = any_light(random)
+    camera = frame(view, points, share, FILLING[kinds[kind]], place, size, manner.longest)
+    light = any_light(random, None if shape.gaze is None else view.yaw)
 
-    scene, scene_name = paint_scene(camera, size, random)
+    scene, scene_name = paint_scene(camera, size, manner.scenes, manner.darkest, random)
+    if manner.depth:
+        scene = cv2.GaussianBlur(scene, (0, 0), size * random.uniform(*manner.depth))
     cast_shadow(scene, shape, camera, light)
     canvas = Canvas(size)
     canvas.colours[:] = cv2.resize(scene, (size * FINE, size * FINE), interpolation=cv2.INTER_LINEAR)
     paint(canvas, shape, camera, light)
-    add_before(canvas, camera, length / 2, random)
+    if shape.subject == slice(None):  # what hides some of a car would hide a face
+        add_before(canvas, camera, length / 2, random)
     if random.random() < 0.15:
         add_writing(canvas, random)
     picture, parts = canvas.shrink()
-    image, jpeg = photograph(picture, random)
+    if shape.gaze is not None:
+        scale = camera.scale(points.mean(axis=0))
+        picture, parts = brush(picture, parts, 0.014 * scale, 0.09 * shape.hair * scale, random)
+    image, jpeg = photograph(picture, manner.contrast, random)
     return Drawing(image, parts, kind, camera.ellipses(shape.wheels), view, scene_name, jpeg)
 
 
@@ -90,6 +125,17 @@ def any_view(random: np.random.Generator, length: float) -> View:
         roll=float(np.radians(random.normal(0, 3))),
         distance=float(length * (0.6 + random.gamma(3, 0.6))),
         stretch=float(np.exp(random.normal(-0.4, 0.15) if random.random() < 0.65 else random.normal(0, 0.06))),
+    )
+
+
+def view_of_pet(random: np.random.Generator, gaze: float) -> View:
+    """From above, mostly from where the animal looks: people call it before they press the button."""
+    return View(
+        yaw=float(gaze + random.normal(0, 0.25) if random.random() < 0.93 else random.uniform(-np.pi / 2, np.pi / 2)),
+        pitch=float(np.radians(abs(random.normal(10, 9)) + 1)),
+        roll=float(np.radians(random.normal(0, 4))),
+        distance=float(1.2 + random.gamma(2, 0.5)),
+        stretch=float(np.exp(random.normal(0, 0.1))),
     )
 
 

@@ -10,11 +10,12 @@ from .solids import NO_PART, Shape
 Random = np.random.Generator
 
 
-def any_light(random: Random) -> Light:
-    """Sun or lamp from any side, hard or soft."""
-    azimuth, elevation = random.uniform(0, 2 * np.pi), np.radians(random.uniform(30, 80))
+def any_light(random: Random, yaw: float | None = None) -> Light:
+    """Sun or lamp, hard or soft, from any side or rather from that of the camera, which stands at `yaw` radians."""
+    azimuth = random.uniform(0, 2 * np.pi) if yaw is None else random.normal(yaw, 0.9)
+    elevation = np.radians(random.uniform(30, 80))
     direction = np.array([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)])
-    ambient = random.uniform(0.35, 0.75)
+    ambient = random.uniform(0.35, 0.75) + (0.15 if yaw is not None else 0)
     sky = np.array([(0.75, 0.86, 1.0), (0.95, 0.95, 0.95), (1.0, 0.9, 0.78)][random.integers(3)])
     sky *= random.uniform(0.6, 1.1)
     return Light(
@@ -53,8 +54,11 @@ def cast_shadow(picture: np.ndarray, shape: Shape, camera: Camera, light: Light)
     picture[:] = cv2.multiply(picture, cv2.merge([255 - dark] * 3), scale=1 / 255)
 
 
-def photograph(picture: np.ndarray, random: Random) -> tuple[np.ndarray, bytes]:
-    """What a camera makes of the scene (uint8, H×W×3): the pixels of a JPEG file, and the file."""
+def photograph(picture: np.ndarray, contrast: float, random: Random) -> tuple[np.ndarray, bytes]:
+    """What a camera makes of the scene (uint8, H×W×3): the pixels of a JPEG file, and the file.
+
+    `contrast`: 0 leaves most pictures as they are, 1 makes it e times stronger.
+    """
     # Widths are shares of the picture's, so that small and large drawings are equally sharp.
     image, softness = picture, random.uniform(0.001, 0.011) * len(picture)
     if random.random() < 0.25:
@@ -67,7 +71,7 @@ def photograph(picture: np.ndarray, random: Random) -> tuple[np.ndarray, bytes]:
     image = cv2.transform(image, saturation * np.eye(3) + (1 - saturation) / 3)
     # What is left is the same for every pixel: a table from 256 values to 256 values for each channel.
     table = np.linspace(0, 1, 256)[:, None] ** np.exp(random.normal(-0.12, 0.16))
-    table = (table - 0.5) * np.exp(random.normal(0.38, 0.22)) + 0.54 + random.normal(0, 0.08)
+    table = (table - 0.5) * np.exp(random.normal(contrast, 0.22)) + 0.54 + random.normal(0, 0.08)
     table = table * np.exp(random.normal(0, 0.05, 3)) * np.exp(random.normal(0, 0.12))
     pixels = cv2.LUT(image, (255 * table).clip(0, 255).astype(np.uint8)[None])
     if random.random() < 0.6:

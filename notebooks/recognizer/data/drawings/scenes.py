@@ -213,8 +213,9 @@ def hall(b: Backdrop, random: Random) -> None:
     b.picture[:] = cv2.GaussianBlur(b.picture, (0, 0), blur)
 
 
-# How often each is met.
-SCENES: dict[str, tuple[Callable[[Backdrop, Random], None], float]] = {
+Scene = tuple[Callable[[Backdrop, Random], None], float]  # what paints it, and how often it is met
+
+SCENES: dict[str, Scene] = {
     "studio": (studio, 0.28),
     "wall": (wall, 0.20),
     "street": (street, 0.20),
@@ -222,16 +223,19 @@ SCENES: dict[str, tuple[Callable[[Backdrop, Random], None], float]] = {
     "field": (field, 0.09),
     "hall": (hall, 0.10),
 }
+EMPTY = ("studio", "room", "rug", "sofa", "blanket")  # where other things seldom stand about
 
 
-def paint_scene(camera: Camera, size: int, random: Random) -> tuple[np.ndarray, str]:
-    """A background (uint8, size×size×3) and the name of its scene."""
-    names = list(SCENES)
-    name = names[random.choice(len(names), p=[SCENES[n][1] for n in names])]
+def paint_scene(
+    camera: Camera, size: int, scenes: dict[str, Scene], darkest: float, random: Random
+) -> tuple[np.ndarray, str]:
+    """A background (uint8, size×size×3), in the shade at least `darkest` as bright, and its name among `scenes`."""
+    names = list(scenes)
+    name = names[random.choice(len(names), p=[scenes[n][1] for n in names])]
     backdrop = Backdrop(size, camera)
-    SCENES[name][0](backdrop, random)
-    if name != "studio" or random.random() < 0.15:
+    scenes[name][0](backdrop, random)
+    if name not in EMPTY or random.random() < 0.15:
         add_behind(backdrop, camera, random)
     if name != "studio" and random.random() < 0.45:  # the vehicle stands in the light, what is behind it in the shade
-        backdrop.picture[:] = cv2.convertScaleAbs(backdrop.picture, alpha=random.uniform(0.3, 0.8))
+        backdrop.picture[:] = cv2.convertScaleAbs(backdrop.picture, alpha=random.uniform(darkest, 0.8))
     return backdrop.picture, name

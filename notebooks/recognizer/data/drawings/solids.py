@@ -1,4 +1,4 @@
-"""What vehicles are built of: flat faces and round tubes in three dimensions, each with a colour and a part."""
+"""What vehicles and animals are built of: flat faces and round tubes in space, each with a colour and a part."""
 
 from functools import cache
 from typing import NamedTuple
@@ -19,6 +19,17 @@ PARTS: tuple[str, ...] = (
     "body",
     "window",
     "grille",
+    "head",
+    "ear",
+    "eye",
+    "muzzle",
+    "nose",
+    "leg",
+    "tail",
+    "mouth",
+    "whisker",
+    "tongue",
+    "collar",
 )
 NO_PART = -1  # a detail painted on top of a part: it keeps the label that is already there
 NOWHERE = np.full(3, np.nan)
@@ -57,6 +68,9 @@ class Shape:
         self.looks: list[Look] = []
         self.anchors: list[np.ndarray] = []  # NaN where rows are sorted by their own middle
         self.wheels: list[Wheel] = []
+        self.gaze: float | None = None  # radians from x towards y: where an animal looks
+        self.hair = 0.0  # its length in metres
+        self.subject = slice(None)  # which `add`s the camera aims at
 
     def add(
         self,
@@ -100,6 +114,9 @@ class Shape:
     def all_points(self) -> np.ndarray:
         return np.concatenate(self.points)
 
+    def subject_points(self) -> np.ndarray:
+        return np.concatenate(self.points[self.subject])
+
 
 def rotation(axis: tuple, angle: float) -> np.ndarray:
     """3×3 matrix that turns by `angle` (radians) about `axis`."""
@@ -141,7 +158,8 @@ def loft(sections: np.ndarray) -> np.ndarray:
     """Faces (rows×4×3) of the skin over closed cross-sections: stations×corners×3, clockwise seen from behind."""
     a, b = sections[:-1], sections[1:]
     following = np.arange(1, sections.shape[1] + 1) % sections.shape[1]
-    faces = np.stack([a, a[:, following], b[:, following], b], axis=2)
+    faces = np.empty((*a.shape[:2], 4, 3))
+    faces[:, :, 0], faces[:, :, 1], faces[:, :, 2], faces[:, :, 3] = a, a[:, following], b[:, following], b
     return faces.reshape(-1, 4, 3)
 
 
@@ -165,6 +183,55 @@ def squared_circle(corners: int, squareness: float) -> tuple[np.ndarray, np.ndar
     """Coordinates of points on the way from a circle (1) to a square (0)."""
     t = np.linspace(0, 2 * np.pi, corners, endpoint=False) + np.pi / corners
     return tuple(np.sign(f) * np.abs(f) ** squareness for f in (np.cos(t), np.sin(t)))
+
+
+def limb(path: list, radii: list, corners: int = 8, across: tuple = (0, 1, 0), rounds: int = 1) -> np.ndarray:
+    """Faces of a rounded, bent limb along `path` (N×3 metres), whose bends are cut off `rounds` times.
+
+    `radii`: N, or N×2 for a flattened limb: along `across`, and at right angles to it.
+    """
+    stations = np.empty((len(path), 5))
+    stations[:, :3], stations[:, 3:] = path, np.reshape(radii, (len(path), -1))
+    for _ in range(rounds):
+        a, b = stations[:-1], stations[1:]
+        cut = np.hstack([0.75 * a + 0.25 * b, 0.25 * a + 0.75 * b]).reshape(-1, 5)
+        stations = np.concatenate([stations[:1], cut, stations[-1:]])
+    path, radii = stations[:, :3], stations[:, 3:]
+    ahead = np.empty_like(path)
+    ahead[1:-1], ahead[0], ahead[-1] = path[2:] - path[:-2], path[1] - path[0], path[-1] - path[-2]
+    ahead = unit(ahead)
+    side = unit(across - (ahead @ across)[:, None] * ahead + 1e-9)
+    up = cross(ahead, side)
+    c, s = squared_circle(corners, 1.0)
+    closed = np.empty((len(path) + 2, corners, 3))
+    aside, upwards = (radii[:, :1] * c)[..., None] * side[:, None], (radii[:, 1:] * s)[..., None] * up[:, None]
+    closed[1:-1] = path[:, None] + aside + upwards
+    for end, step in ((0, -0.4), (-1, 0.4)):
+        closed[end] = path[end] + step * radii[end].min() * ahead[end]
+    return loft(closed)
+
+
+def ball(radii: tuple, corners: int = 10, stations: int = 6) -> np.ndarray:
+    """Faces of an ellipsoid about the origin, from its front to its rear."""
+    t = np.linspace(0.2, np.pi - 0.2, stations)
+    path = np.stack([np.cos(t) * radii[0], 0 * t, 0 * t], axis=1)
+    return limb(path, np.sin(t)[:, None] * radii[1:], corners, rounds=0)
+
+
+def both_sides(faces: np.ndarray) -> np.ndarray:
+    """Faces (N×corners×3) of something on the left, and of its mirror image on the right: 2N."""
+    return np.concatenate([faces, faces[:, ::-1] * (1, -1, 1)])
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Vectors (…×3) of length 1."""
+    return vectors / np.sqrt((vectors * vectors).sum(axis=-1, keepdims=True))
+
+
+def cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Cross products of …×3 and …×3; several times faster than numpy's general one."""
+    (ax, ay, az), (bx, by, bz) = a.T, b.T
+    return np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=-1)
 
 
 def facing_ahead(x: float, y: tuple[float, float], z: tuple[float, float]) -> np.ndarray:
