@@ -6,7 +6,6 @@ ifeq ($(OS),Windows_NT)
 else
     PYTHON := $(VENV)/bin/python
 endif
-NOTEBOOK ?= 01 02 03
 
 # Parameters given to make reach the notebooks as environment variables: make run DATASET=street EPOCHS=3
 
@@ -24,7 +23,7 @@ $(VENV)/ready: requirements.txt
 setup: $(VENV)/ready  ## make .venv and install what is needed
 
 run: setup  ## run notebooks 01 to 03; for example: make run DATASET=street NOTEBOOK=03 LAYER_NAME=conv2
-	$(PYTHON) notebooks/run.py $(NOTEBOOK)
+	$(PYTHON) notebooks/run.py $(or $(NOTEBOOK),01 02 03)
 
 test: setup  ## run every test, the notebooks included
 	$(PYTHON) -m pytest
@@ -39,7 +38,7 @@ bench: setup  ## time the plain version of the same work beside this one, for ex
 	$(PYTHON) benchmarks/bench.py
 
 notebooks: setup  ## run all notebooks on the drawn sample and store their outputs in them
-	DATASET=sample $(PYTHON) notebooks/run.py --store $(NOTEBOOK)
+	DATASET=sample $(PYTHON) notebooks/run.py --store $(or $(NOTEBOOK),01 02 03 04)
 
 clean:  ## remove what runs made: data, logs and pictures; files of your own in datasets/ as well
 	python3 -c "import shutil,pathlib;[shutil.rmtree(p) if p.is_dir() else p.unlink() for d in ('datasets','logs','results_*') for f in pathlib.Path('.').glob(d) for p in f.iterdir() if p.name!='.gitkeep']"

@@ -14,8 +14,12 @@ os.environ |= {
     "EPOCHS": "2",
     "TENSORBOARD": "0",
     "IMAGES_PER_CLASS": "2",
+    "CONTROL_EPOCHS": "1",
+    "CARDS": "1",
 }
 for name in ("SEED", "IMAGE_SIZE", "BATCH_SIZE", "LR", "LAYER_NAME", "SCALE", "VAL_SHARE", "TEST_SHARE"):
+    os.environ.pop(name, None)
+for name in ("IMAGES", "CARDS_OF"):  # of notebook 04
     os.environ.pop(name, None)
 sys.path.insert(0, str(Path(__file__).parent / "notebooks"))
 

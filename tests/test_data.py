@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from recognizer.data import choose, extraction, fetch, prepare, prepared, read_record, sources
+from recognizer.data import choose, drawings, extraction, fetch, prepare, prepared, read_record, sources
 from recognizer.data.downloads import Download
 from recognizer.data.loading import Pictures, augment, batches
+from recognizer.data.masks import part_masks, part_sizes
 from recognizer.inputs import open_rgb, to_input
 from recognizer.settings import DATASETS, Problem, parameter
 from torchvision.transforms import v2
@@ -439,7 +440,9 @@ def test_two_notebooks_decode_at_the_same_time(workspace, own_zips):
     folder = workspace / "datasets" / "Train"
     environment = os.environ | {"WORKSPACE": str(workspace), "PYTHONPATH": str(NOTEBOOKS)}
     both = [
-        subprocess.Popen([sys.executable, "-c", code, folder], env=environment, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, "-c", code, folder], env=environment, stdout=subprocess.PIPE, text=True
+        )
         for _ in range(2)
     ]
     sums = [process.communicate()[0].split()[-1] for process in both]
@@ -500,3 +503,46 @@ def test_parameters_from_the_environment(monkeypatch):
 
 def test_the_tests_keep_away_from_a_readers_data():
     assert not DATASETS.is_relative_to(Path(__file__).resolve().parents[1])
+
+
+def test_masks_of_the_drawn_sample_are_what_was_drawn(workspace):
+    prepare("sample", sample_images=10, val_share=0.2, test_share=0.4, seed=0)
+    test = Pictures(workspace / "datasets" / "Test", 64)
+    masks, parts = part_masks(test, 160)
+    assert masks.shape == (8, 160, 160) and parts == list(drawings.PARTS)
+    for path, mask in zip(test.paths, masks):
+        drawn = drawings.draw(path.parent.name, int(path.stem.split("_")[1]) - 1)
+        assert (mask == drawn.parts).all()
+
+
+def test_masks_of_objects_show_the_class(workspace):
+    """As IG02 has them: several masks for an image, one an object."""
+    for class_name, number in (("Bike", 1), ("Car", 2)):
+        for part in ("Train", "Masks"):
+            (workspace / "datasets" / part / class_name).mkdir(parents=True)
+        image = workspace / "datasets" / "Train" / class_name / f"x_{number}.image.png"
+        image.write_bytes(picture(number, size=(40, 40)))
+        for index, columns in enumerate((slice(0, 10), slice(30, 40))):
+            mask = np.zeros((40, 40, 3), np.uint8)
+            mask[:, columns, 1] = 255
+            Image.fromarray(mask).save(
+                workspace / "datasets" / "Masks" / class_name / f"x_{number}.mask.{index}.png"
+            )
+    pictures = Pictures(workspace / "datasets" / "Train", 32)
+    masks, parts = part_masks(pictures, 40)
+    assert parts == ["background", "Bike", "Car"]
+    for label, mask in enumerate(masks, start=1):
+        assert (mask[:, :10] == label).all() and (mask[:, 30:] == label).all() and (mask[:, 10:30] == 0).all()
+    assert part_sizes(masks, parts) == {"Bike": 40, "Car": 40}
+
+
+def test_images_without_masks(workspace, own_zips, capsys):
+    prepare(str(own_zips), sample_images=0, val_share=0.2, test_share=0.2, seed=0)
+    test = Pictures(workspace / "datasets" / "Test", 32)
+    assert part_masks(test, 16) is None
+    mask = workspace / "datasets" / "Masks" / "Bike" / f"{test.paths[0].stem}.png"
+    mask.parent.mkdir(parents=True)
+    Image.fromarray(np.full((8, 8), 3, np.uint8)).save(mask)
+    masks, _ = part_masks(test, 16)
+    assert (masks[0] == 3).all() and not masks[1:].any()
+    assert "7 of 8 images have no mask" in capsys.readouterr().out

@@ -299,6 +299,20 @@ def test_global_scale_spans_all_layers_of_the_type(workspace, image_file):
         )  # beside values a hundred times larger, hardly above the bottom
 
 
+def test_several_layers_at_once_are_the_same_files(workspace, resnet, image_file):
+    names = ["conv1", "layer1.0.relu", "fc"]
+    together = display_image_filtered("Car", resnet, names, image_file, scale="global", show=False)
+    alone = [p for n in names for p in display_image_filtered("Alone", resnet, n, image_file, scale="global", show=False)]
+    assert [path.name for path in together] == [path.name for path in alone]
+    files = sorted(path.relative_to(workspace / "results_Car") for path in (workspace / "results_Car").rglob("*.png"))
+    assert len(files) == 4 + 64 + 2 * 64
+    for file in files:
+        one, other = (Image.open(workspace / folder / file) for folder in ("results_Car", "results_Alone"))
+        # The header of a grid says where it belongs.
+        same = np.asarray(one)[130:] == np.asarray(other)[130:] if len(file.parts) == 2 else np.asarray(one) == np.asarray(other)
+        assert same.all(), file
+
+
 def test_name_image_must_be_a_folder_name(workspace, image_file):
     with pytest.raises(Problem, match="cannot be part of a folder's name"):
         display_image_filtered("../Bike", nn.Sequential(nn.Conv2d(3, 1, 1)), "0", image_file)

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from matplotlib.figure import Figure
 from recognizer import BikeCarCNN, load_model
 from recognizer.data import prepare, prepared
@@ -17,7 +18,15 @@ from recognizer.network.evaluation import (
     wilson_interval,
 )
 from recognizer.network.models import layer_table, save_model
-from recognizer.network.training import fit, loss_of, predict, probabilities_of
+from recognizer.network.training import (
+    closer,
+    fit,
+    logits_of,
+    loss_of,
+    predict,
+    probabilities_of,
+    save_epochs,
+)
 from recognizer.settings import Problem
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
@@ -124,6 +133,21 @@ def test_the_best_epoch_is_kept(parts, tmp_path):
     torch.testing.assert_close(predict(model, parts[1]), seen[best.number - 1], atol=1e-3, rtol=0)
 
 
+def test_the_network_is_kept_after_some_epochs(parts, tmp_path):
+    (tmp_path / "epochs").mkdir()
+    (tmp_path / "epochs" / "epoch_064.pt").write_bytes(b"of an earlier run")
+    seen = {}
+    after_epoch = [
+        save_epochs(tmp_path / "epochs"),
+        lambda epoch: seen.update({epoch.number: epoch.model.conv1.weight.detach().clone()}),
+    ]
+    train(parts, tmp_path / "model.pt", num_epochs=5, after_epoch=after_epoch)
+    kept = sorted((tmp_path / "epochs").iterdir())
+    assert [path.name for path in kept] == ["epoch_001.pt", "epoch_002.pt", "epoch_004.pt"]
+    for path, number in zip(kept, (1, 2, 4)):
+        assert torch.equal(load_model(path).conv1.weight, seen[number])
+
+
 def test_interrupted_training_keeps_its_best_epoch(parts, tmp_path):
     def stop(epoch):
         if epoch.number == 2:
@@ -153,6 +177,35 @@ def test_a_model_is_trained_where_there_is_none(workspace, own_zips, monkeypatch
 
 
 # --- evaluation ---
+
+
+class Brightness(nn.Module):
+    """Two logits: how bright the left half is, and how bright the right half is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(5.0))
+
+    def forward(self, x):
+        return self.scale * torch.stack([half.mean(dim=(1, 2, 3)) for half in x.chunk(2, dim=3)], dim=1)
+
+
+def test_a_closer_look_is_at_the_middle():
+    images = torch.zeros(1, 3, 100, 100)
+    images[:, :, 10:90, 10:90] = 1
+    assert closer(images).min() > 0.9999
+    ramp = torch.linspace(0, 1, 100).expand(1, 3, 100, 100)
+    assert closer(ramp)[0, 0, 0, [0, -1]].tolist() == pytest.approx([0.1, 0.9], abs=0.01)
+
+
+def test_a_prediction_is_the_mean_of_four_looks(parts):
+    model, test = Brightness(), parts[2]
+    images = test.pixels.float() / 255
+    middle = F.interpolate(images[:, :, 3:29, 3:29], size=(32, 32), mode="bilinear")
+    looks = [images, images.flip(3), middle, middle.flip(3)]
+    expected = torch.stack([model(look).softmax(dim=1) for look in looks]).mean(dim=0)
+    torch.testing.assert_close(predict(model, test), expected.detach(), atol=5e-3, rtol=0)
+    assert not torch.allclose(predict(model, test), logits_of(model, test).softmax(dim=1), atol=1e-3)
 
 
 def test_wilson_interval_by_its_formula():

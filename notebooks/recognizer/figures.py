@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from .network.training import History
 
 WIDTH = 9.6  # inches, at 100 dots each: as wide as a notebook's column
-BLUE, ORANGE, GREY = "#1f6fb4", "#e07b00", "#888888"
+BLUE, ORANGE, GREY, PURPLE = "#1f6fb4", "#e07b00", "#888888", "#7b3fa0"
 
 plt.rcParams.update(
     {
@@ -26,7 +26,7 @@ plt.rcParams.update(
         "axes.titlelocation": "left",
         "axes.spines.top": False,
         "axes.spines.right": False,
-        "axes.prop_cycle": plt.cycler(color=[BLUE, ORANGE, GREY]),
+        "axes.prop_cycle": plt.cycler(color=[BLUE, ORANGE, GREY, PURPLE]),
         "legend.frameon": False,
         "image.interpolation": "nearest",
     }
@@ -159,7 +159,7 @@ def by_step(
         axis.fill_between(places, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
     axis.set_xticks(places, steps)
     axis.set(title=title, ylabel=ylabel)
-    axis.legend(ncols=len(estimates))
+    figure.legend(loc="outside lower left", ncols=len(estimates))
     return figure
 
 

@@ -1,1 +1,29 @@
-"""Notebook 04: what filters respond to, in numbers. Takes any module and any images; knows nothing of bikes or training."""
+"""Notebook 04: what filters respond to, in numbers. A file a measure; all of them take any module and any images."""
+
+from .cards import lit, save_cards
+from .controls import randomised_from_the_top, trained_on_shuffled_labels, untrained
+from .dissection import DETECTOR_IOU, dissect
+from .measures import LayerEvidence, measure
+from .orientation import gratings
+from .receptive_field import receptive_fields
+from .responses import all_maps
+from .verdict import Observation, bootstrap, observe, verdict_rows
+
+__all__ = [
+    "DETECTOR_IOU",
+    "LayerEvidence",
+    "Observation",
+    "all_maps",
+    "bootstrap",
+    "dissect",
+    "gratings",
+    "lit",
+    "measure",
+    "observe",
+    "randomised_from_the_top",
+    "receptive_fields",
+    "save_cards",
+    "trained_on_shuffled_labels",
+    "untrained",
+    "verdict_rows",
+]

@@ -29,10 +29,15 @@ class Ablation:
     right: np.ndarray
     labels: np.ndarray
 
+    @property
+    def loss_rises(self) -> np.ndarray:
+        """By how much each image's loss rises without each filter: float32 N×C."""
+        return (self.losses - self.loss).T
+
     def loss_change(self, label: int | None = None) -> np.ndarray:
         """By how much the mean loss rises without each filter, over all images or those of one class: float C."""
         chosen = slice(None) if label is None else self.labels == label
-        return (self.losses - self.loss)[:, chosen].mean(axis=1)
+        return self.loss_rises[chosen].mean(axis=0)
 
     def accuracy_change(self, label: int | None = None) -> np.ndarray:
         """By how much the accuracy rises (mostly it falls) without each filter: float C in [-1, 1]."""

@@ -1,6 +1,7 @@
 """Filter cards: all that is known of one filter in one picture."""
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from ..maps.pictures import save_png
 from ..settings import results_folder
 from .measures import LayerEvidence
 from .receptive_field import ReceptiveField, receptive_fields
-from .responses import all_maps, strongest
+from .responses import Strongest, all_maps, strongest
 
 PANEL, GAP, MARGIN, HEADER = 172, 12, 14, 84  # pixels
 PATCH = 56  # a patch is drawn in so many pixels, nine of them in a panel
@@ -24,49 +25,68 @@ PATCH = 56  # a patch is drawn in so many pixels, nine of them in a panel
 def save_cards(
     model: nn.Module,
     twin: nn.Module,
-    layer_name: str,
-    chosen: dict[str, Sequence[int]],
-    evidence: LayerEvidence,
+    chosen: Mapping[str, Mapping[str, Sequence[int]]],
+    evidence: Mapping[str, LayerEvidence],
     pixels: Tensor,
     examples: Sequence[int],
-    part_size: dict[str, float] | None = None,
-) -> dict[str, Path]:
-    """Draw the card of each filter that is `chosen` for a class (class name → filter numbers), and a page of them a class.
+    part_size: Mapping[str, float],
+) -> dict[str, dict[str, Path]]:
+    """Draw a card for each of the filters `chosen` (layer → class → numbers), and a page of them a layer and class.
 
     `twin` is the network to compare with, `pixels` uint8 N×3×S×S the images to look for strong patches in, `examples`
     the index of one image a class, `part_size` how many pixels a part measures across. Written are
-    `results_<Class>/filter_cards/<layer_name>/filter_<NNN>.png` and the page, `…/filter_cards/<layer_name>.png`.
-    Returns the path of each class's page.
+    `results_<Class>/filter_cards/<layer_name>/filter_<NNN>.png` and the page, `…/filter_cards/<layer_name>.png`, in
+    place of those of an earlier run. Returns the paths of the pages: layer → class → path.
     """
-    field = receptive_fields(model, pixels.shape[-1])[layer_name]
-    maps = all_maps(model, [layer_name], pixels[list(examples)])[layer_name]
-    of_model, of_twin = (strongest(each, layer_name, pixels) for each in (model, twin))
-    kernel = _kernel_behind(model, layer_name)
-    pages = {}
-    for class_name, numbers in chosen.items():
-        folder = results_folder(class_name) / "filter_cards" / layer_name
-        folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.glob("filter_*.png"):
-            old.unlink()
-        cards = []
-        for number in numbers:
-            patches = _patches(of_model, number, pixels, field)
-            panels = {}
-            if kernel is not None:
-                panels["its kernel"] = _kernel_picture(kernel[number])
-            else:
-                panels["what excites it most"] = patches[0]
-            scale = max(float(maps[:, number].max()), 1e-9)
-            for name, image, image_maps in zip(model.classes, pixels[list(examples)], maps):
-                panels[f"in a {name}"] = lit(image, image_maps[number] / scale)
-            panels["its strongest patches"] = mosaic(patches)
-            panels["those of its untrained twin"] = mosaic(_patches(of_twin, number, pixels, field))
-            lines = facts(evidence, number, model.classes, field, pixels.shape[-1], part_size or {})
-            cards.append(_card(f"{layer_name} · filter {number}", lines, panels))
-            save_png(folder / f"filter_{number:03d}.png", cards[-1])
-        pages[class_name] = folder.with_name(f"{layer_name}.png")
-        save_png(pages[class_name], np.concatenate(cards))
+    layers = list(chosen)
+    fields = receptive_fields(model, pixels.shape[-1])
+    maps = all_maps(model, layers, pixels[list(examples)])
+    patches = [strongest(each, layers, pixels) for each in (model, twin)]
+    pages: dict[str, dict[str, Path]] = {}
+    for name in layers:
+        sources = (model, [found[name] for found in patches], fields[name], pixels, examples, maps[name])
+        pages[name] = {}
+        for class_name, numbers in chosen[name].items():
+            folder = results_folder(class_name) / "filter_cards" / name
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            cards = []
+            for number in numbers:
+                lines = facts(
+                    evidence[name], number, model.classes, fields[name], pixels.shape[-1], part_size
+                )
+                cards.append(_card(f"{name} · filter {number}", lines, _panels(name, number, *sources)))
+                save_png(folder / f"filter_{number:03d}.png", cards[-1])
+            page = folder.with_name(f"{name}.png")
+            page.unlink(missing_ok=True)
+            if cards:
+                save_png(page, np.concatenate(cards))
+                pages[name][class_name] = page
     return pages
+
+
+def _panels(
+    name: str,
+    number: int,
+    model: nn.Module,
+    patches: Sequence[Strongest],
+    field: ReceptiveField,
+    pixels: Tensor,
+    examples: Sequence[int],
+    maps: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """The pictures of a card, each with its caption: what it looks for, what it does in each example, its patches."""
+    own, of_twin = (_patches(found, number, pixels, field) for found in patches)
+    kernel = _kernel_behind(model, name)
+    panels = (
+        {"what excites it most": own[0]}
+        if kernel is None
+        else {"its kernel": _kernel_picture(kernel[number])}
+    )
+    highest = max(float(maps[:, number].max()), 1e-9)
+    for class_name, image, image_maps in zip(model.classes, pixels[list(examples)], maps):
+        panels[f"in a {class_name}"] = lit(image, image_maps[number] / highest)
+    return panels | {"its strongest patches": mosaic(own), "those of its untrained twin": mosaic(of_twin)}
 
 
 def facts(
@@ -75,7 +95,7 @@ def facts(
     classes: Sequence[str],
     field: ReceptiveField,
     image_size: int,
-    part_size: dict[str, float],
+    part_size: Mapping[str, float],
 ) -> list[str]:
     """What was measured of one filter, in two lines of text."""
     side = min(field.size, image_size)
@@ -83,7 +103,7 @@ def facts(
     if (dissection := evidence.dissection) is not None:
         best = dissection.best_part[number]
         part = dissection.parts[best]
-        low, high = (ends[number, best] for ends in dissection.iou_interval())
+        low, high = (ends[number, best] for ends in dissection.iou_interval)
         first = f"marks {part} best: IoU {dissection.best_iou[number]:.2f} ({low:.2f} to {high:.2f})"
         first += ", a detector" if dissection.is_detector[number] else ", no detector"
         first += f" · {sees}"
@@ -123,7 +143,7 @@ def _kernel_picture(kernel: Tensor) -> np.ndarray:
     return (255 * shades).round().byte().permute(1, 2, 0).numpy()
 
 
-def _patches(found, number: int, pixels: Tensor, field: ReceptiveField) -> np.ndarray:
+def _patches(found: Strongest, number: int, pixels: Tensor, field: ReceptiveField) -> np.ndarray:
     """What the strongest positions of a filter see: uint8 count×PATCH×PATCH×3, white beyond the image."""
     crops = []
     for image, row, column in zip(found.images[number], found.rows[number], found.columns[number]):

@@ -1,5 +1,6 @@
 """What layers say about many images, gathered batch by batch, so that memory stays small."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -79,20 +80,30 @@ def pooled(
     )
 
 
-def strongest(model: nn.Module, layer_name: str, pixels: Tensor, count: int = 9) -> Strongest:
-    """For each filter, the `count` images (or all, if fewer) with the strongest single position.
+def strongest(
+    model: nn.Module, layer_names: Sequence[str], pixels: Tensor, count: int = 9
+) -> dict[str, Strongest]:
+    """For each filter, the `count` images (or all, if fewer) with the strongest single position: name → `Strongest`.
 
     Arguments and errors as in `map_batches`. Of equal values the first image and the first position count.
     """
-    values, positions = [], []
-    for batch in map_batches(model, [layer_name], pixels):
-        maps = batch[layer_name]
-        flat = maps.reshape(*maps.shape[:2], -1)
-        positions.append(flat.argmax(axis=2))
-        values.append(flat.max(axis=2))
-    values, positions = np.concatenate(values), np.concatenate(positions)
+    values, positions, widths = defaultdict(list), defaultdict(list), {}
+    for batch in map_batches(model, layer_names, pixels):
+        for name, maps in batch.items():
+            flat = maps.reshape(*maps.shape[:2], -1)
+            positions[name].append(flat.argmax(axis=2))
+            values[name].append(flat.max(axis=2))
+            widths[name] = maps.shape[3]
+    return {
+        name: _best(np.concatenate(values[name]), np.concatenate(positions[name]), widths[name], count)
+        for name in values
+    }
+
+
+def _best(values: np.ndarray, positions: np.ndarray, width: int, count: int) -> Strongest:
+    """Of each image's highest value and its position, both N×C, the `count` highest of each filter."""
     images = np.argsort(-values, axis=0, kind="stable")[:count]
-    rows, columns = np.unravel_index(np.take_along_axis(positions, images, axis=0), maps.shape[2:])
+    rows, columns = np.divmod(np.take_along_axis(positions, images, axis=0), width)
     return Strongest(images.T, rows.T, columns.T, np.take_along_axis(values, images, axis=0).T)
 
 
