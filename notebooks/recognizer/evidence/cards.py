@@ -144,14 +144,14 @@ def _kernel_picture(kernel: Tensor) -> np.ndarray:
 
 
 def _patches(found: Strongest, number: int, pixels: Tensor, field: ReceptiveField) -> np.ndarray:
-    """What the strongest positions of a filter see: uint8 count×PATCH×PATCH×3, white beyond the image."""
+    """What the strongest positions of a filter see: uint8 count×PATCH×PATCH×3, light grey beyond the image."""
     crops = []
     for image, row, column in zip(found.images[number], found.rows[number], found.columns[number]):
         top, left, bottom, right = field.box(int(row), int(column))
         size = pixels.shape[-1]
         if bottom - top >= size:
             top, left, bottom, right = 0, 0, size, size
-        crop = np.full((bottom - top, right - left, 3), 255, np.uint8)
+        crop = np.full((bottom - top, right - left, 3), 225, np.uint8)
         inside = pixels[int(image), :, max(top, 0) : bottom, max(left, 0) : right].permute(1, 2, 0).numpy()
         y, x = max(-top, 0), max(-left, 0)
         crop[y : y + inside.shape[0], x : x + inside.shape[1]] = inside

@@ -40,7 +40,9 @@ def map_batches(
     than N×C×h×w or N×C.
     """
     for batch in pixels.split(BATCH_SIZE):
-        captured = capture(model, layer_names, to_dtype(batch, torch.float32, scale=True))
+        # The order in memory that convolutions on a CPU are fastest with.
+        images = to_dtype(batch, torch.float32, scale=True).contiguous(memory_format=torch.channels_last)
+        captured = capture(model, layer_names, images)
         yield {name: _as_maps(name, values) for name, values in captured.items()}
 
 
