@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=32)
     args = parser.parse_args()
     shares = {"val_share": 0.1, "test_share": 0.4}  # many to test on, as the differences are small
-    prepare(args.dataset, sample_images=450, **shares, seed=0)
+    prepare(args.dataset, sample_images=400, **shares, seed=0)
     found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in VARIANTS}
     for seed in range(args.seeds):
         split_images(**shares, seed=seed)

@@ -47,7 +47,7 @@ def main() -> None:
     args = parser.parse_args()
 
     shares = {"val_share": 0.1, "test_share": 0.2}
-    record = prepare(args.dataset, sample_images=450, **shares, seed=0)
+    record = prepare(args.dataset, sample_images=400, **shares, seed=0)
     group = {row.key: row.group for row in record.files}
     print(
         f"{len(record.files)} images; {sum(map(len, record.groups()))} of them in {len(record.groups())} groups of near-copies"

@@ -26,7 +26,7 @@ def prepared() -> Record:
     if record is None or not record.is_split or os.environ.get("DATASET"):
         return prepare(
             parameter("DATASET", "auto"),
-            sample_images=parameter("SAMPLE_IMAGES", 450),
+            sample_images=parameter("SAMPLE_IMAGES", 400),
             val_share=parameter("VAL_SHARE", 0.1),
             test_share=parameter("TEST_SHARE", 0.2),
             seed=parameter("SEED", 0),

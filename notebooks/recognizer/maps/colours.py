@@ -47,7 +47,9 @@ def colour(maps: np.ndarray, scale: Scale = "layer", colormap: str = "viridis") 
     """
     if colormap not in matplotlib.colormaps:
         raise Problem(f"There is no colour map {colormap!r}; try viridis, magma or gray.")
-    maps = np.nan_to_num(maps.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    maps = maps.astype(np.float32)
+    if not np.isfinite(maps).all():
+        maps = np.nan_to_num(maps, nan=0.0, posinf=0.0, neginf=0.0)
     lowest, highest = maps.min(axis=(1, 2)), maps.max(axis=(1, 2))
     if scale == "map":
         low, high = lowest, highest
