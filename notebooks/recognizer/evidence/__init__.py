@@ -1,1 +1,1 @@
-"""Notebook 04: what filters respond to, in numbers. Takes any module and any images; knows nothing of bikes or training."""
+"""Notebooks 04 and 05: what filters respond to, and what layers keep, in numbers. Takes any module and any images; knows nothing of bikes or training."""
