@@ -248,9 +248,10 @@ def new_run(
 ) -> tuple[torch.optim.Optimizer, LRScheduler, AveragedModel]:
     """What goes with the model through its training: the optimizer, the learning rate's schedule, the running average."""
     optimizer = new_optimizer(model.parameters(), lr)
-    # Of Adam the schedule moves the momentum, too. RMSprop has none, and would be given one.
-    has_momentum = "betas" in optimizer.defaults
-    schedule = OneCycleLR(optimizer, lr, total_steps=total_steps, pct_start=0.1, cycle_momentum=has_momentum)
+    # OneCycleLR divides by the steps of the rise less one, which of ten steps would be none.
+    rise = 0.2 if total_steps == 10 else 0.1
+    moves = "betas" in optimizer.defaults  # Adam's momentum as well; RMSprop has none, and would be given one
+    schedule = OneCycleLR(optimizer, lr, total_steps=total_steps, pct_start=rise, cycle_momentum=moves)
     return optimizer, schedule, AveragedModel(model, multi_avg_fn=_running_average, use_buffers=True)
 
 
