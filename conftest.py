@@ -15,7 +15,17 @@ os.environ |= {
     "TENSORBOARD": "0",
     "IMAGES_PER_CLASS": "2",
 }
-for name in ("SEED", "IMAGE_SIZE", "BATCH_SIZE", "LR", "LAYER_NAME", "SCALE", "VAL_SHARE", "TEST_SHARE"):
+for name in (
+    "SEED",
+    "IMAGE_SIZE",
+    "BATCH_SIZE",
+    "LR",
+    "LAYER_NAME",
+    "SCALE",
+    "VAL_SHARE",
+    "TEST_SHARE",
+    "IMAGES",
+):
     os.environ.pop(name, None)
 sys.path.insert(0, str(Path(__file__).parent / "notebooks"))
 
