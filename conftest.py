@@ -17,7 +17,17 @@ os.environ |= {
     "CONTROL_EPOCHS": "1",
     "CARDS": "1",
 }
-for name in ("SEED", "IMAGE_SIZE", "BATCH_SIZE", "LR", "LAYER_NAME", "SCALE", "VAL_SHARE", "TEST_SHARE"):
+for name in (
+    "SEED",
+    "IMAGE_SIZE",
+    "BATCH_SIZE",
+    "LR",
+    "LAYER_NAME",
+    "SCALE",
+    "VAL_SHARE",
+    "TEST_SHARE",
+    "IMAGES",
+):
     os.environ.pop(name, None)
 for name in ("IMAGES", "CARDS_OF"):  # of notebook 04
     os.environ.pop(name, None)

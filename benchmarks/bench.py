@@ -119,6 +119,7 @@ def measure_training(train) -> dict:
     import torch
     from recognizer.network.models import BikeCarCNN
     from recognizer.network.training import (
+        adamw,
         autocast,
         choose_device,
         fastest_dtype,
@@ -132,7 +133,7 @@ def measure_training(train) -> dict:
     device, batch_size = choose_device(), min(32, len(train))
     steps = len(train) // batch_size
     model = BikeCarCNN(train.classes, train.image_size).to(device, memory_format=torch.channels_last)
-    optimizer, schedule, average = new_run(model, lr=2e-3, weight_decay=0.05, total_steps=100 * steps)
+    optimizer, schedule, average = new_run(model, adamw, lr=2e-3, total_steps=100 * steps)
     images = torch.rand(batch_size, 3, train.image_size, train.image_size, device=device)
     images = images.contiguous(memory_format=torch.channels_last)
     labels = torch.zeros(batch_size, dtype=torch.long, device=device)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import torch
 from PIL import Image
 from torch import nn
@@ -117,19 +118,21 @@ def save_feature_maps(model: nn.Module, image_path: Path, folder: Path) -> int:
         model(image.unsqueeze(0).to(device))
     for hook in hooks:
         hook.remove()
-    count = 0
     for name, activation in activations.items():
-        (folder / name).mkdir(parents=True, exist_ok=True)
-        maps = activation[0].numpy()
-        for number, one in enumerate(maps):
-            plt.imsave(folder / name / f"filter_{number:03d}.png", one, cmap="viridis")
-            count += 1
-        columns = 16
-        figure, axes = plt.subplots(-(-len(maps) // columns), columns, figsize=(16, len(maps) / columns))
-        for axis in axes.flat:
-            axis.axis("off")
-        for axis, one in zip(axes.flat, maps):
-            axis.imshow(one, cmap="viridis")
-        figure.savefig(folder / f"{name}.png")
-        plt.close(figure)
-    return count
+        save_maps(activation[0].numpy(), folder / name)
+    return sum(activation.shape[1] for activation in activations.values())
+
+
+def save_maps(maps: np.ndarray, folder: Path) -> None:
+    """A PNG a map of C×H×W in `folder`, and a grid of all of them beside it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, one in enumerate(maps):
+        plt.imsave(folder / f"filter_{number:03d}.png", one, cmap="viridis")
+    columns = 16
+    figure, axes = plt.subplots(-(-len(maps) // columns), columns, figsize=(16, len(maps) / columns))
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, one in zip(axes.flat, maps):
+        axis.imshow(one, cmap="viridis")
+    figure.savefig(f"{folder}.png")
+    plt.close(figure)

@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 from recognizer.data import choose, drawings, extraction, fetch, prepare, prepared, read_record, sources
 from recognizer.data.downloads import Download
+from recognizer.data.drawings import PETS, VEHICLES
 from recognizer.data.loading import Pictures, augment, batches
 from recognizer.data.masks import part_masks, part_sizes
 from recognizer.inputs import open_rgb, to_input
@@ -296,6 +297,22 @@ LAYOUTS = {  # what the downloads of each source hold, in small
             ),
         }
     },
+    "pets": {
+        "cats_and_dogs_filtered.zip": {
+            f"cats_and_dogs_filtered/{'train' if i < 4 else 'validation'}/{name}s/{name}.{i}.jpg": picture(
+                i + 50 * (name == "dog")
+            )
+            for name in ("cat", "dog")
+            for i in range(6)
+        }
+        | {"cats_and_dogs_filtered/vectorize.py": b"print()"}
+    },
+    "pets-full": {
+        "kagglecatsanddogs_5340.zip": many("PetImages/Cat/{}.jpg")
+        | many("PetImages/Dog/{}.jpg", 50)
+        | {"PetImages/Cat/666.jpg": b"", "PetImages/Dog/11702.jpg": b"", "readme[1].txt": b"-"}
+        | {"PetImages/Cat/Thumbs.db": b"-", "PetImages/Dog/Thumbs.db": b"-"}
+    },
 }
 
 
@@ -309,9 +326,10 @@ def test_the_layout_of_each_source(workspace, name, monkeypatch):
     assert {wanted.file_name for wanted in sources.SOURCES[name].downloads} == LAYOUTS[name].keys()
     record = prepare(name, sample_images=0, val_share=0.2, test_share=0.2, seed=0)
     contents = {content for content in images_in(workspace).values()}
-    assert Counter(key.split("/")[1] for key in images_in(workspace)) == {"Bike": 6, "Car": 6}
+    assert Counter(key.split("/")[1] for key in images_in(workspace)) == dict.fromkeys(source.classes, 6)
     assert contents == {picture(i) for i in range(6)} | {picture(50 + i) for i in range(6)}
-    assert not record.rejected
+    empty = {"Cat/666.jpg": "empty file", "Dog/11702.jpg": "empty file"} if name == "pets-full" else {}
+    assert {row.key: row.reason for row in record.rejected} == empty
     assert len(list((workspace / "datasets").glob("Masks/*/*"))) == (12 if name == "street" else 0)
 
 
@@ -355,16 +373,32 @@ def test_auto_moves_on_only_where_nothing_answers(workspace, server, monkeypatch
             "motorbikes", "", "", (Download(url, None, "x.zip"),), {"Bike": "*", "Car": "*"}
         )
 
-    monkeypatch.setattr(sources, "AUTOMATIC", ("motorbikes",))
+    monkeypatch.setattr(sources, "AUTOMATIC", {VEHICLES: ("motorbikes",), PETS: ("motorbikes",)})
     monkeypatch.setitem(
         sources.SOURCES, "motorbikes", source_at("http://127.0.0.1:9/x.zip")
     )  # nobody listens there
     assert choose("auto").name == "sample"
     assert "drawn sample, because no source" in choose("auto").reason
+    assert choose("auto", PETS).name == "drawn-pets"
     monkeypatch.setitem(sources.SOURCES, "motorbikes", source_at(f"{server.address}/x.zip"))
     assert choose("auto").name == "motorbikes"
     with pytest.raises(Problem, match="404"):
         fetch(choose("auto"), sample_images=0)
+
+
+def test_drawn_pets_take_the_place_of_drawn_vehicles_and_make_room_again(workspace):
+    def prepare_sample(dataset, classes=VEHICLES):
+        return prepare(
+            dataset, sample_images=6, val_share=0.2, test_share=0.2, seed=0, classes=classes
+        ).classes
+
+    assert prepare_sample("sample") == ["Bike", "Car"]
+    before = images_in(workspace)
+    assert prepare_sample("sample", PETS) == ["Cat", "Dog"]
+    assert {key.split("/")[1] for key in images_in(workspace)} == {"Cat", "Dog"}
+    there = images_in(workspace)
+    assert prepare_sample("drawn-pets") == ["Cat", "Dog"] and images_in(workspace) == there
+    assert prepare_sample("sample") == ["Bike", "Car"] and images_in(workspace) == before
 
 
 def test_addresses_need_two_classes_and_two_names(workspace, server, own_zips):

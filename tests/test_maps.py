@@ -1,6 +1,7 @@
 """Feature maps: that they are what the layer put out, and that the files show them."""
 
 import copy
+import io
 
 import matplotlib
 import numpy as np
@@ -8,9 +9,11 @@ import pytest
 import torch
 import torchvision
 from PIL import Image
-from recognizer import BikeCarCNN, capture, display_image_filtered, layer_names, to_input
+from recognizer import BikeCarCNN, LayerByLayerCNN, capture, display_image_filtered, layer_names, to_input
+from recognizer.figures import animation
 from recognizer.maps.activations import hooked
 from recognizer.maps.colours import colour
+from recognizer.maps.pictures import stack_grids
 from recognizer.settings import Problem
 from torch import nn
 from torchvision.models.feature_extraction import create_feature_extractor
@@ -252,6 +255,29 @@ def test_every_layer_can_be_shown(workspace, image_file):
             assert image.width >= 500
     assert not (grid.parent / "fc1").exists() and (grid.parent / "fc1.png").exists()
     assert len(list((grid.parent / "pool2").iterdir())) == 32
+
+
+def test_every_layer_in_one_tall_picture(workspace, image_file):
+    model = LayerByLayerCNN(image_size=62)
+    layers = layer_names(model, (nn.Conv2d, nn.MaxPool2d, nn.Linear))
+    assert layers == [f"{kind}_{i}" for i in range(1, 5) for kind in ("conv2d", "max_pooling2d")] + ["dense_1", "dense_2"]
+    grids = display_image_filtered("Cat", model, layers, image_file)
+    tall = stack_grids(grids)
+    assert tall == grids[0].parent / "all_layers.png"
+    assert len(list(tall.parent.glob("*/filter_*.png"))) == 2 * (32 + 64 + 128 + 128) == 704
+    pixels, top = np.asarray(Image.open(tall)), 0
+    for path in grids:
+        sheet = np.asarray(Image.open(path))
+        np.testing.assert_array_equal(pixels[top : top + sheet.shape[0], : sheet.shape[1]], sheet)
+        assert (pixels[top : top + sheet.shape[0], sheet.shape[1] :] == 255).all()
+        top += sheet.shape[0]
+    assert top == len(pixels)
+
+
+def test_an_animation_has_a_frame_a_picture():
+    frames = np.random.default_rng(0).integers(0, 256, (3, 20, 20, 3), dtype=np.uint8)
+    with Image.open(io.BytesIO(animation(frames, ["a", "b", "c"], side=60).data)) as gif:
+        assert (gif.format, gif.n_frames, gif.size) == ("GIF", 3, (60, 84))
 
 
 def test_layers_of_one_value_a_filter_and_of_one_row(workspace, resnet, image_file):

@@ -7,10 +7,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
-from recognizer import BikeCarCNN, load_model
+from recognizer import BikeCarCNN, LayerByLayerCNN, load_model, settings
 from recognizer.data import prepare, prepared
 from recognizer.data.loading import Pictures
-from recognizer.network import board, trained
+from recognizer.network import board, run_folder, trained
 from recognizer.network.evaluation import (
     Evaluation,
     evaluate,
@@ -25,6 +25,7 @@ from recognizer.network.training import (
     loss_of,
     predict,
     probabilities_of,
+    rmsprop,
     save_epochs,
 )
 from recognizer.settings import Problem
@@ -159,6 +160,26 @@ def test_interrupted_training_keeps_its_best_epoch(parts, tmp_path):
     load_model(tmp_path / "model.pt")
 
 
+def test_the_recipe_of_keras(parts, tmp_path, monkeypatch):
+    """RMSprop and binary cross-entropy on images as they are: through the same `fit`."""
+
+    def not_wanted(*_):
+        raise AssertionError("augmented all the same")
+
+    monkeypatch.setattr("recognizer.network.training.augment", not_wanted)
+    torch.manual_seed(0)
+    parts = [Pictures(settings.DATASETS / part, 46) for part in ("Train", "Val")]
+    model = LayerByLayerCNN(parts[0].classes, 46)
+    history = fit(
+        model, *parts, num_epochs=2, lr=1e-3, batch_size=8, new_optimizer=rmsprop, augmented=False,
+        checkpoint=tmp_path / "model.pt",
+    )  # fmt: skip
+    assert history.epochs[1].train_loss < history.epochs[0].train_loss
+    loaded = load_model(tmp_path / "model.pt")
+    assert isinstance(loaded, LayerByLayerCNN) and loaded.image_size == 46
+    assert predict(loaded, parts[1]).shape == (len(parts[1]), 2)
+
+
 def test_too_little_to_train_on(parts, tmp_path):
     with pytest.raises(Problem, match="at least 1 epoch"):
         train(parts, tmp_path / "model.pt", num_epochs=0)
@@ -172,6 +193,12 @@ def test_a_model_is_trained_where_there_is_none(workspace, own_zips, monkeypatch
     assert trained(prepared()) == path and "no model" not in capsys.readouterr().out
     (path.parent / "model.pt").write_bytes(b"broken")
     assert trained(prepared()) == path and load_model(path).classes == ["Bike", "Car"]
+    other = run_folder(
+        prepared(), image_size=46, num_epochs=1, batch_size=20, lr=1e-3, seed=0, recipe="layer-by-layer"
+    )
+    other.mkdir()
+    save_model(LayerByLayerCNN(["Bike", "Car"], 46), other / "model.pt")  # newer, but not of notebook 02
+    assert trained(prepared()) == path
     monkeypatch.setenv("SEED", "1")  # other images in Train: the old model may have seen what is in Test now
     assert trained(prepared()) != path
 

@@ -3,6 +3,14 @@
 from .inputs import to_input
 from .maps.activations import capture, layer_names
 from .maps.pictures import display_image_filtered
-from .network.models import BikeCarCNN, load_model
+from .network.models import BikeCarCNN, LayerByLayerCNN, load_model
 
-__all__ = ["BikeCarCNN", "capture", "display_image_filtered", "layer_names", "load_model", "to_input"]
+__all__ = [
+    "BikeCarCNN",
+    "LayerByLayerCNN",
+    "capture",
+    "display_image_filtered",
+    "layer_names",
+    "load_model",
+    "to_input",
+]

@@ -9,8 +9,9 @@ import numpy as np
 from IPython.display import Image as Picture
 from IPython.display import Markdown
 from matplotlib.figure import Figure
-from PIL import Image, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 
+from .maps.grids import font
 from .network.training import History
 
 WIDTH = 9.6  # inches, at 100 dots each: as wide as a notebook's column
@@ -76,6 +77,19 @@ def mosaic(images: np.ndarray, columns: int = 3, width: int = 0) -> np.ndarray:
         y, x = number // columns * (cell_height + gap), number % columns * (cell_width + gap)
         picture[y : y + cell_height, x : x + cell_width] = image
     return picture
+
+
+def animation(frames: Sequence[np.ndarray], captions: Sequence[str], side: int = 240) -> Picture:
+    """An endless GIF of uint8 H×W×3 pictures of the same thing, each enlarged to `side` pixels, with a line of text below."""
+    drawn = []
+    for frame, caption in zip(frames, captions):
+        picture = Image.new("RGB", (side, side + 24), "white")
+        picture.paste(Image.fromarray(frame).resize((side, side), Image.Resampling.NEAREST))
+        ImageDraw.Draw(picture).text((2, side + 12), caption, "black", font(13), anchor="lm")
+        drawn.append(picture.quantize(256, dither=Image.Dither.NONE))
+    gif = io.BytesIO()
+    drawn[0].save(gif, "GIF", save_all=True, append_images=drawn[1:], duration=1200, loop=0)
+    return Picture(gif.getvalue(), format="gif")
 
 
 def captioned_sheet(

@@ -3,15 +3,27 @@
 import os
 
 from ..settings import parameter
+from .drawings import VEHICLES
 from .extraction import extract_into_train
 from .record import Record, read_record
 from .sources import choose, fetch
 from .split import split_images
 
 
-def prepare(dataset: str, *, sample_images: int, val_share: float, test_share: float, seed: int) -> Record:
-    """All of notebook 01 in one call. Nothing is done twice: a second call with the same arguments changes nothing."""
-    choice = choose(dataset)
+def prepare(
+    dataset: str,
+    *,
+    sample_images: int,
+    val_share: float,
+    test_share: float,
+    seed: int,
+    classes: tuple[str, ...] = VEHICLES,
+) -> Record:
+    """All of notebook 01 in one call. Nothing is done twice: a second call with the same arguments changes nothing.
+
+    `classes` are those that 'auto' and 'sample' are to be pictures of, as in `choose`.
+    """
+    choice = choose(dataset, classes)
     print(choice.reason)
     extract_into_train(choice.name, fetch(choice, sample_images=sample_images))
     return split_images(val_share, test_share, seed)

@@ -15,6 +15,7 @@ from ..settings import PROJECT, Problem
 from . import drawings
 from .archives import ENDINGS
 from .downloads import Download, download, reachable
+from .drawings import PETS, VEHICLES
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,41 @@ SOURCES = {
             ),
             {"Bike": "*/Motorbikes/*.jpg", "Car": "*/car_side/*.jpg"},
         ),
+        Source(
+            "pets",
+            "3,000 photographs of cats and dogs (the part of pets-full that Google's course uses, 69 MB)",
+            "as pets-full",
+            (
+                Download(
+                    "https://storage.googleapis.com/mledu-datasets/cats_and_dogs_filtered.zip",
+                    None,
+                    "cats_and_dogs_filtered.zip",
+                ),
+            ),
+            # Its folders train and validation are put together and split anew: nobody looked for near-copies between
+            # them, and there is no third part. Seven tenths of the whole are as many images as were in train.
+            {"Cat": "*/cats/*.jpg", "Dog": "*/dogs/*.jpg"},
+        ),
+        Source(
+            "pets-full",
+            "25,000 photographs of cats and dogs from animal shelters (Microsoft, 825 MB)",
+            "see the data set's page at Microsoft",
+            (
+                Download(
+                    "https://download.microsoft.com/download/3/E/1/3E1C3F21-ECDB-4869-8368-6DEBA77B919F/"
+                    "kagglecatsanddogs_5340.zip",
+                    "sha256:b7974bd00a84a99921f36ee4403f089853777b5ae8d151c76a86e64900334af9",
+                    "kagglecatsanddogs_5340.zip",
+                ),
+            ),
+            {"Cat": "*/Cat/*.jpg", "Dog": "*/Dog/*.jpg"},
+        ),
     )
 }
-AUTOMATIC = ("motorbikes", "street")  # not caltech: there colour alone tells the classes apart
+# What 'auto' tries, and what 'sample' draws, where pictures of these classes are wanted. Not caltech: there colour alone
+# tells the classes apart.
+AUTOMATIC = {VEHICLES: ("motorbikes", "street"), PETS: ("pets",)}
+DRAWN = {VEHICLES: "sample", PETS: "drawn-pets"}
 
 
 @dataclass(frozen=True)
@@ -112,19 +145,21 @@ class Choice:
     source: Source | None = None
     folder: Path | None = None
     addresses: tuple[str, ...] = ()
+    drawn: tuple[str, ...] = ()
 
 
-def choose(dataset: str = "auto") -> Choice:
+def choose(dataset: str = "auto", classes: tuple[str, ...] = VEHICLES) -> Choice:
     """Decide what `dataset` means, without downloading anything.
 
-    `dataset` is 'auto', 'sample', a name in `SOURCES`, the path of a folder that holds one folder or one archive
+    `dataset` is 'auto' or 'sample', which mean pictures of `classes` (`drawings.VEHICLES` or `drawings.PETS`);
+    'drawn-pets', whatever `classes` are; a name in `SOURCES`, the path of a folder that holds one folder or one archive
     a class, or addresses (http…) of one archive a class, separated by spaces. Relative paths start at the project's
     folder. Raises `Problem` when it is none of these.
     """
     if dataset == "auto":
-        return _automatic()
-    if dataset == "sample":
-        return Choice("sample", "Using the drawn sample, as asked: bikes and cars drawn by this project.")
+        return _automatic(classes)
+    if dataset in ("sample", DRAWN[PETS]):
+        return _drawings(PETS if dataset == DRAWN[PETS] else classes, "as asked")
     if dataset in SOURCES:
         return Choice(
             dataset, f"Using {dataset}, as asked: {SOURCES[dataset].description}.", source=SOURCES[dataset]
@@ -138,13 +173,13 @@ def choose(dataset: str = "auto") -> Choice:
     if folder.is_dir():
         return Choice(folder.name, f"Using the folder {folder.name}, as asked.", folder=folder)
     raise Problem(
-        f"DATASET={dataset!r} is neither a folder nor one of auto, sample, {', '.join(SOURCES)}. "
+        f"DATASET={dataset!r} is neither a folder nor one of auto, sample, {', '.join(SOURCES)}, {DRAWN[PETS]}. "
         "Give one of these names, or the path of a folder that holds Bike.zip and Car.zip."
     )
 
 
-def _automatic() -> Choice:
-    for name in AUTOMATIC:
+def _automatic(classes: tuple[str, ...]) -> Choice:
+    for name in AUTOMATIC[classes]:
         source = SOURCES[name]
         if all(_archive_path(name, wanted.file_name).exists() for wanted in source.downloads):
             return Choice(name, f"Using {name}, downloaded before: {source.description}.", source=source)
@@ -152,9 +187,14 @@ def _automatic() -> Choice:
             return Choice(
                 name, f"Using {name}, because it can be reached: {source.description}.", source=source
             )
+    tried = ", ".join(AUTOMATIC[classes])
+    return _drawings(classes, f"because no source of photographs ({tried}) can be reached from here")
+
+
+def _drawings(classes: tuple[str, ...], why: str) -> Choice:
+    what = " and ".join(f"{name.lower()}s" for name in classes)
     return Choice(
-        "sample",
-        f"Using the drawn sample, because no source of photographs ({', '.join(AUTOMATIC)}) can be reached from here.",
+        DRAWN[classes], f"Using the drawn sample, {why}: {what} drawn by this project.", drawn=classes
     )
 
 
@@ -193,7 +233,7 @@ def fetch(choice: Choice, *, sample_images: int) -> list[ClassFiles]:
             ClassFiles(_class_name(path), path, address=url) for path, url in zip(paths, choice.addresses)
         ]
     else:
-        files = _in_folder(_drawn(sample_images))
+        files = _in_folder(_drawn(choice, sample_images))
     _check_classes(choice, sorted({source.class_name for source in files}))
     return files
 
@@ -211,16 +251,17 @@ def _check_classes(choice: Choice, classes: list[str]) -> None:
         )
 
 
-def _drawn(images_per_class: int) -> Path:
-    """The folder of the drawn sample, drawn anew where it was drawn by another version of the drawing code."""
+def _drawn(choice: Choice, images_per_class: int) -> Path:
+    """The folder of a drawn sample, drawn anew where it was drawn by another version of the drawing code."""
     code = b"".join(path.read_bytes() for path in sorted(Path(drawings.__file__).parent.glob("*.py")))
-    folder = _archive_path(f"sample-{images_per_class}-{hashlib.sha256(code).hexdigest()[:8]}")
+    folder = _archive_path(f"{choice.name}-{images_per_class}-{hashlib.sha256(code).hexdigest()[:8]}")
     if not folder.exists():
         unfinished = folder.with_name(f"{folder.name}.part")
         shutil.rmtree(unfinished, ignore_errors=True)
-        with progress_bar("draw", images_per_class * len(drawings.VEHICLES), "images") as bar:
+        with progress_bar("draw", images_per_class * len(choice.drawn), "images") as bar:
             drawings.write_zips(
                 unfinished,
+                choice.drawn,
                 images_per_class=images_per_class,
                 workers=min(4, os.cpu_count() or 1),
                 progress=lambda *_: bar.update(),

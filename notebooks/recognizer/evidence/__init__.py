@@ -1,4 +1,4 @@
-"""Notebook 04: what filters respond to, in numbers. A file a measure; all of them take any module and any images."""
+"""Notebooks 04 and 05: what filters respond to, and what layers keep, in numbers. A file a measure."""
 
 from .cards import lit, save_cards
 from .controls import randomised_from_the_top, trained_on_shuffled_labels, untrained

@@ -12,6 +12,7 @@ from ..settings import Problem
 
 WINDOWS = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
 WINDOW_FUNCTIONS = (functional.max_pool2d, functional.avg_pool2d)
+CONVOLUTION_ARGUMENTS = "input weight bias stride padding dilation groups".split()
 
 # What puts out, at every position, something made of the values at that same position alone.
 POINTWISE = (
@@ -100,9 +101,23 @@ def _window(model: nn.Module, node: fx.Node) -> nn.Module | SimpleNamespace | No
     if node.op == "call_module":
         layer = model.get_submodule(node.target)
         return layer if isinstance(layer, WINDOWS) else None
+    if (
+        node.target is functional.conv2d
+    ):  # also inside a layer of one's own, such as a convolution with its ReLU
+        return _convolution(model, node)
     if node.op == "call_function" and node.target in WINDOW_FUNCTIONS:
         return SimpleNamespace(**node.normalized_arguments(model, normalize_to_only_use_kwargs=True).kwargs)
     return None
+
+
+def _convolution(model: nn.Module, node: fx.Node) -> SimpleNamespace | None:
+    """What `_window` gives for a call of `conv2d`; None where its weights are computed, so that their size is not known."""
+    given = {"stride": 1, "padding": 0, "dilation": 1}
+    given |= dict(zip(CONVOLUTION_ARGUMENTS, node.args)) | node.kwargs
+    if given["weight"].op != "get_attr":
+        return None
+    kernel_size = tuple(model.get_parameter(given["weight"].target).shape[2:])
+    return SimpleNamespace(kernel_size=kernel_size, **given)
 
 
 def _is_pointwise(model: nn.Module, node: fx.Node) -> bool:

@@ -82,6 +82,23 @@ def pooled(
     )
 
 
+def on_grid(model: nn.Module, layer_names: Sequence[str], pixels: Tensor, side: int) -> dict[str, np.ndarray]:
+    """Maps averaged over the same `side`×`side` squares of the image for every layer: name → float32 N×(C·side²).
+
+    Other than `pooled` it gives layers of more filters more values, but all of them know equally well *where*. A map
+    that is smaller stays as it is, and a linear layer is a map of 1×1. Arguments and errors as in `map_batches`.
+    """
+
+    def pool(maps: np.ndarray) -> np.ndarray:
+        grid = tuple(min(side, length) for length in maps.shape[2:])
+        return adaptive_avg_pool2d(torch.from_numpy(maps), grid).flatten(1).numpy()
+
+    return _joined(
+        {name: pool(maps) for name, maps in batch.items()}
+        for batch in map_batches(model, layer_names, pixels)
+    )
+
+
 def strongest(
     model: nn.Module, layer_names: Sequence[str], pixels: Tensor, count: int = 9
 ) -> dict[str, Strongest]:

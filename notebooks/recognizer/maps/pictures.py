@@ -79,6 +79,24 @@ def display_image_filtered(
     return list(grids)
 
 
+def stack_grids(grids: Sequence[Path]) -> Path:
+    """Put the grids of one image (paths that `display_image_filtered` returned) below each other, in the order given.
+
+    The tall picture is written beside them, as `all_layers.png`; its path is returned.
+    """
+    sheets = []
+    for path in grids:
+        with Image.open(path) as sheet:
+            sheets.append(np.asarray(sheet.convert("RGB")))
+    tall = np.full((sum(s.shape[0] for s in sheets), max(s.shape[1] for s in sheets), 3), 255, np.uint8)
+    top = 0
+    for sheet in sheets:
+        tall[top : top + sheet.shape[0], : sheet.shape[1]] = sheet
+        top += sheet.shape[0]
+    save_png(grids[0].with_name("all_layers.png"), tall)
+    return grids[0].with_name("all_layers.png")
+
+
 def save_png(path: Path, rgb: np.ndarray) -> None:
     """A lossless PNG of uint8 H×W×3. OpenCV does it outside of Python's lock, so several threads do it at once."""
     bgr = np.ascontiguousarray(rgb[:, :, ::-1])

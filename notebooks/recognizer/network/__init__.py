@@ -13,21 +13,34 @@ from .training import choose_device, fit, save_epochs
 
 
 def run_folder(
-    record: Record, *, image_size: int, num_epochs: int, batch_size: int, lr: float, seed: int
+    record: Record,
+    *,
+    image_size: int,
+    num_epochs: int,
+    batch_size: int,
+    lr: float,
+    seed: int,
+    recipe: str = "",
 ) -> Path:
-    """Where a run keeps its logs: the same images and parameters, the same folder; others, another one."""
+    """Where a run keeps its logs: the same images and parameters, the same folder; others, another one.
+
+    `recipe` names what else is not as in notebook 02.
+    """
     parameters = f"{image_size}px-{num_epochs}epochs-batch{batch_size}-lr{lr:g}-seed{seed}"
-    return settings.LOGS / f"{record.name}-{parameters}"
+    return settings.LOGS / "-".join([record.name, parameters, *([recipe] if recipe else [])])
 
 
 def trained(record: Record) -> Path:
-    """The newest `model.pt` that learned from what is in Train now (`record`); where there is none, what notebook 02 would make."""
+    """The newest `model.pt` of a BikeCarCNN that learned from what is in Train now (`record`).
+
+    Where there is none, what notebook 02 would make; a network of notebook 05 has other layers and does not count.
+    """
     for path in sorted(
         settings.LOGS.glob(f"{record.name}-*/model.pt"), key=lambda p: p.stat().st_mtime, reverse=True
     ):
         try:
-            load_model(path)
-            return path
+            if isinstance(load_model(path), BikeCarCNN):
+                return path
         except Problem as problem:
             print(problem)
     print("There is no model for these images yet: training one as notebook 02 does, without TensorBoard.")

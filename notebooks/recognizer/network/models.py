@@ -76,7 +76,73 @@ class BikeCarCNN(nn.Module):
         return self.fc2(x)
 
 
-ARCHITECTURES = {"BikeCarCNN": BikeCarCNN}
+class ReLUConv2d(nn.Conv2d):
+    """A convolution that puts out what is left after ReLU, as `Conv2D(..., activation="relu")` of Keras does."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).relu()
+
+
+class ReLULinear(nn.Linear):
+    """A fully connected layer that puts out what is left after ReLU, as `Dense(..., activation="relu")` of Keras does."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).relu()
+
+
+class LayerByLayerCNN(nn.Module):
+    """The cat/dog network of the classic Keras tutorial: four times 3×3 convolution and 2×2 max pooling, then 512 and 1.
+
+    Input float32 N×3×S×S in [0, 1] with S = `image_size`, and nothing more is done to it: Keras' `rescale=1/255` is how
+    that range came about. Output one logit, float32 N×1: how much the second of the two classes is preferred. The sigmoid
+    that Keras has in its last layer is left to `probabilities_of`, because the loss of a logit can be computed without
+    rounding where that of a probability close to 0 or 1 cannot.
+    Layers have the names of Keras, each puts out what it does there (after the ReLU), and the weights start as there: those
+    of Glorot & Bengio 2010, uniform, biases zero.
+    Raises `Problem` for other than two classes, and for an `image_size` that the layers leave nothing of.
+    """
+
+    def __init__(self, classes: Sequence[str] = ("Cat", "Dog"), image_size: int = 150) -> None:
+        super().__init__()
+        if len(classes) != 2:
+            raise Problem(
+                f"One output tells two classes apart, and these are {len(classes)}: {', '.join(classes)}. "
+                "Take images of the others out of datasets/."
+            )
+        if image_size < 46:
+            raise Problem(
+                f"image_size={image_size} is too small: nothing would be left of it. Use 46 or more."
+            )
+        self.classes, self.image_size = list(classes), image_size
+        self.conv2d_1 = ReLUConv2d(3, 32, 3)
+        self.max_pooling2d_1 = nn.MaxPool2d(2)
+        self.conv2d_2 = ReLUConv2d(32, 64, 3)
+        self.max_pooling2d_2 = nn.MaxPool2d(2)
+        self.conv2d_3 = ReLUConv2d(64, 128, 3)
+        self.max_pooling2d_3 = nn.MaxPool2d(2)
+        self.conv2d_4 = ReLUConv2d(128, 128, 3)
+        self.max_pooling2d_4 = nn.MaxPool2d(2)
+
+        side = image_size
+        for _ in range(4):
+            side = (side - 2) // 2
+        self.flatten_1 = nn.Flatten()
+        self.dense_1 = ReLULinear(128 * side**2, 512)
+        self.dense_2 = nn.Linear(512, 1)
+        for layer in self.children():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                nn.init.xavier_uniform_(layer.weight)  # Xavier is Glorot's first name
+                nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.max_pooling2d_1(self.conv2d_1(x))
+        x = self.max_pooling2d_2(self.conv2d_2(x))
+        x = self.max_pooling2d_3(self.conv2d_3(x))
+        x = self.max_pooling2d_4(self.conv2d_4(x))
+        return self.dense_2(self.dense_1(self.flatten_1(x)))
+
+
+ARCHITECTURES = {"BikeCarCNN": BikeCarCNN, "LayerByLayerCNN": LayerByLayerCNN}
 
 
 def save_model(model: nn.Module, path: Path) -> None:

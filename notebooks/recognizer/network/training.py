@@ -1,7 +1,7 @@
 """`fit`: the training loop, and what is kept of it."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -135,6 +135,19 @@ def predict(model: nn.Module, pictures: Pictures) -> Tensor:
     return sum(probabilities_of(logits_of(model, pictures, look=look)) for look in looks) / len(looks)
 
 
+NewOptimizer = Callable[[Iterable[nn.Parameter], float], torch.optim.Optimizer]
+
+
+def adamw(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019), of 0.05."""
+    return torch.optim.AdamW(parameters, lr=lr, weight_decay=0.05, fused=True)
+
+
+def rmsprop(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+    """RMSprop (Hinton 2012) with the numbers of Keras, which differ from PyTorch's: it remembers ten steps, not a hundred."""
+    return torch.optim.RMSprop(parameters, lr=lr, alpha=0.9, eps=1e-7)
+
+
 def fit(
     model: nn.Module,
     train: Pictures,
@@ -143,16 +156,19 @@ def fit(
     num_epochs: int,
     lr: float = 2e-3,
     batch_size: int = 32,
-    weight_decay: float = 0.05,
+    new_optimizer: NewOptimizer = adamw,
+    augmented: bool = True,
     seed: int = 0,
     checkpoint: Path,
     after_epoch: Sequence[Callable[[Epoch], None]] = (),
 ) -> History:
     """Train `model` on the device where it is; keep its best epoch by validation in the file `checkpoint`.
 
-    AdamW with a one-cycle learning rate: up to `lr` over the first tenth of the steps, down to zero over the rest
-    (Smith & Topin 2018). At a high learning rate the weights jump about from batch to batch, and validation with them;
+    The loss is the cross-entropy, of one logit the binary one. `new_optimizer` is called with the parameters and `lr`;
+    the learning rate then goes through one cycle: up to `lr` over the first tenth of the steps, down to zero over the
+    rest (Smith & Topin 2018). At a high learning rate the weights jump about from batch to batch, and validation with them;
     so a running average of them is what is validated and kept (Polyak & Juditsky 1992; `AveragedModel` of PyTorch).
+    With `augmented=False` the network sees the images as they are, the same ones in every epoch.
     After each epoch every function of `after_epoch` is called with what is known of it.
     Ctrl-C (in Jupyter: the stop button) ends the run in good order once an epoch is complete.
     Either way `model` is left in eval mode with the weights of its best epoch.
@@ -167,9 +183,7 @@ def fit(
     model.to(memory_format=torch.channels_last)
     batch_size = min(batch_size, len(train))
     steps = len(train) // batch_size
-    optimizer, schedule, average = new_run(
-        model, lr=lr, weight_decay=weight_decay, total_steps=num_epochs * steps
-    )
+    optimizer, schedule, average = new_run(model, new_optimizer, lr=lr, total_steps=num_epochs * steps)
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     history = History()
     best = (-1.0, 0.0)
@@ -179,7 +193,7 @@ def fit(
         try:
             for number in range(1, num_epochs + 1):
                 train_loss, train_accuracy, speed = train_one_epoch(
-                    model, average, train, batch_size, optimizer, schedule, generator, progress
+                    model, average, train, batch_size, optimizer, schedule, generator, progress, augmented
                 )
                 logits = logits_of(average.module, val)
                 val_loss = loss_of(logits, val.labels).item()
@@ -230,11 +244,14 @@ def save_epochs(folder: Path) -> Callable[[Epoch], None]:
 
 
 def new_run(
-    model: nn.Module, *, lr: float, weight_decay: float, total_steps: int
+    model: nn.Module, new_optimizer: NewOptimizer, *, lr: float, total_steps: int
 ) -> tuple[torch.optim.Optimizer, LRScheduler, AveragedModel]:
     """What goes with the model through its training: the optimizer, the learning rate's schedule, the running average."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay, fused=True)
-    schedule = OneCycleLR(optimizer, lr, total_steps=total_steps, pct_start=0.1)
+    optimizer = new_optimizer(model.parameters(), lr)
+    # OneCycleLR divides by the steps of the rise less one, which of ten steps would be none.
+    rise = 0.2 if total_steps == 10 else 0.1
+    moves = "betas" in optimizer.defaults  # Adam's momentum as well; RMSprop has none, and would be given one
+    schedule = OneCycleLR(optimizer, lr, total_steps=total_steps, pct_start=rise, cycle_momentum=moves)
     return optimizer, schedule, AveragedModel(model, multi_avg_fn=_running_average, use_buffers=True)
 
 
@@ -253,15 +270,16 @@ def train_one_epoch(
     schedule: LRScheduler,
     generator: torch.Generator,
     progress: tqdm,
+    augmented: bool = True,
 ) -> tuple[float, float, float]:
-    """One pass over the training images: their mean loss, accuracy (both augmented), images a second."""
+    """One pass over the training images: their mean loss, accuracy (both of what the network saw), images a second."""
     device = next(model.parameters()).device
     started, count = time.perf_counter(), 0
     loss_sum, correct = torch.zeros(2, device=device)
     model.train()
     for images, labels in batches(train, batch_size, device=device, shuffle=generator):
         with autocast(device):
-            logits = model(augment(images, generator))
+            logits = model(augment(images, generator) if augmented else images)
         loss = loss_of(logits, labels)
         optimizer.zero_grad()
         loss.backward()

@@ -1,0 +1,146 @@
+"""What a layer still knows of the picture itself, beside what it knows of the class."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.linear_model import RidgeCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d
+from torchvision.transforms.v2.functional import rgb_to_grayscale, to_dtype
+
+from ..network.training import closer, mirrored
+from .responses import map_batches, on_grid
+from .selectivity import linear_probe
+
+GRID = 7  # squares on each side: what the last pooling of a LayerByLayerCNN leaves
+PENALTIES = np.logspace(-3, 6, 10)  # from hardly any to one that silences thousands of values of variance 1
+IMAGE = "image"  # the name under which the picture itself is measured
+
+
+@dataclass(frozen=True)
+class Retention:
+    """What was found of one layer, of C filters, on N test images.
+
+    `thumbnails` float N×GRID²: their grey thumbnails, as a linear map reads them from the layer; `errors` float N×2: by
+    how much these are wrong, squared and summed, and by how much the mean thumbnail of the training images is;
+    `found_closer` and `found_mirrored` bool N: whether a copy seen from closer, or mirrored, leads back to its image;
+    `probe` bool N: which images a linear classifier gets right; `zeros` float N: the share of values that are exactly
+    0; `dead` bool C: filters that are 0 everywhere in all N images.
+    """
+
+    thumbnails: np.ndarray
+    errors: np.ndarray
+    found_closer: np.ndarray
+    found_mirrored: np.ndarray
+    probe: np.ndarray
+    zeros: np.ndarray
+    dead: np.ndarray
+
+
+def retention(
+    model: nn.Module,
+    layer_names: Sequence[str],
+    train: tuple[Tensor, Tensor],
+    test: tuple[Tensor, Tensor],
+) -> dict[str, Retention]:
+    """Measure what layers keep: name → `Retention`, and under 'image', first, that of the picture itself.
+
+    `train` and `test` are pixels, uint8 N×3×S×S, and labels, int64 N; linear maps learn from `train` and are asked about
+    `test`. Every layer is averaged over the same GRID×GRID squares before (`on_grid`): what is then missing from a late
+    one is more than the places that pooling has merged. Raises `Problem` as `capture` does.
+    """
+    (train_pixels, train_labels), (pixels, labels) = train, test
+    seen = _Seeing(model).eval()
+    names = [IMAGE, *(f"model.{name}" for name in layer_names)]
+    learned, asked = (on_grid(seen, names, each, GRID) for each in (train_pixels, pixels))
+    as_floats = to_dtype(pixels, torch.float32, scale=True)
+    nearer, turned = (on_grid(seen, names, look(as_floats), GRID) for look in (closer, mirrored))
+    zeros, dead = silence(seen, names, pixels)
+    known, truth = (grey_thumbnails(each) for each in (train_pixels, pixels))
+    found = {}
+    for name in names:
+        guess = reconstruct(learned[name], known, asked[name])
+        errors = [((against - truth) ** 2).sum(axis=1) for against in (guess, known.mean(axis=0))]
+        found[name.removeprefix("model.")] = Retention(
+            guess,
+            np.stack(errors, axis=1),
+            found_again(asked[name], nearer[name]),
+            found_again(asked[name], turned[name]),
+            linear_probe(learned[name], train_labels.numpy(), asked[name], labels.numpy()),
+            zeros[name],
+            dead[name],
+        )
+    return found
+
+
+def grey_thumbnails(pixels: Tensor, side: int = GRID) -> np.ndarray:
+    """How bright each of `side`×`side` squares of the images is: uint8 or float N×3×S×S → float32 N×side² in [0, 1]."""
+    grey = rgb_to_grayscale(to_dtype(pixels, torch.float32, scale=True))
+    return adaptive_avg_pool2d(grey, side).flatten(1).numpy()
+
+
+def reconstruct(learned: np.ndarray, targets: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """What a linear map that takes values `learned` (N×D) to `targets` (N×T) makes of the values `asked` (M×D): float M×T.
+
+    Values are standardised by `learned`. The map is that of ridge regression (Hoerl & Kennard 1970), with the penalty
+    under which each training image is predicted best from the others.
+    """
+    return make_pipeline(StandardScaler(), RidgeCV(PENALTIES)).fit(learned, targets).predict(asked)
+
+
+def r_squared(errors: np.ndarray) -> float:
+    """The share of the variance that was predicted, from `Retention.errors`: 1 is all of it, 0 no more than the mean tells."""
+    wrong, by_mean = errors.sum(axis=0)
+    return float(1 - wrong / by_mean)
+
+
+def found_again(originals: np.ndarray, copies: np.ndarray) -> np.ndarray:
+    """Whether, of all `originals` (N×D), copy n is most like original n: bool N. Chance is 1 / N.
+
+    Alike is the cosine between values from which the mean of the originals is taken off; a tie is no success.
+    """
+    mean = originals.mean(axis=0)
+    one, other = (_of_length_one(values - mean) for values in (copies, originals))
+    alike = one @ other.T
+    own = alike.diagonal().copy()
+    np.fill_diagonal(alike, -np.inf)
+    return own > alike.max(axis=1) + 1e-6  # rounding
+
+
+def silence(
+    model: nn.Module, layer_names: Sequence[str], pixels: Tensor
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The share of each image's values that are exactly 0 (float N), and which filters are 0 everywhere (bool C), by layer.
+
+    Arguments and errors as in `map_batches`.
+    """
+    zeros: dict[str, list[np.ndarray]] = {}
+    dead: dict[str, list[np.ndarray]] = {}
+    for batch in map_batches(model, layer_names, pixels):
+        for name, maps in batch.items():
+            is_zero = maps == 0
+            zeros.setdefault(name, []).append(is_zero.mean(axis=(1, 2, 3)))
+            dead.setdefault(name, []).append(is_zero.all(axis=(0, 2, 3)))
+    return (
+        {name: np.concatenate(shares) for name, shares in zeros.items()},
+        {name: np.all(of_batches, axis=0) for name, of_batches in dead.items()},
+    )
+
+
+class _Seeing(nn.Module):
+    """A network behind a layer that does nothing, so that the picture itself can be captured like any layer."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.image, self.model = nn.Identity(), model
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.model(self.image(images))
+
+
+def _of_length_one(values: np.ndarray) -> np.ndarray:
+    return values / np.linalg.norm(values, axis=1, keepdims=True).clip(min=1e-12)

@@ -1,0 +1,272 @@
+"""Notebook 05: its network against the tutorial's, and what layers keep against closed forms and networks built by hand."""
+
+import numpy as np
+import pytest
+import torch
+from recognizer import LayerByLayerCNN, capture
+from recognizer.evidence.graph import node_of, traced
+from recognizer.evidence.receptive_field import ReceptiveField, receptive_fields
+from recognizer.evidence.responses import on_grid, pooled
+from recognizer.evidence.retention import (
+    PENALTIES,
+    found_again,
+    grey_thumbnails,
+    r_squared,
+    reconstruct,
+    retention,
+    silence,
+)
+from recognizer.network.models import layer_table
+from recognizer.network.training import adamw, new_run, probabilities_of, rmsprop
+from recognizer.settings import Problem
+from scipy import stats
+from torch import nn
+
+random = np.random.default_rng(0)
+
+
+def some_pixels(count: int, side: int = 28, seed: int = 0) -> torch.Tensor:
+    """Smooth pictures: 7×7 colours each, enlarged."""
+    colours = torch.randint(
+        0, 256, (count, 3, 7, 7), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed)
+    )
+    return colours.repeat_interleave(side // 7, dim=2).repeat_interleave(side // 7, dim=3)
+
+
+class Copying(nn.Module):
+    """Layers that keep all, keep the grey mean of the whole, and keep nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.all, self.mean, self.nothing = nn.Identity(), nn.AdaptiveAvgPool2d(1), nn.ReLU()
+
+    def forward(self, images):
+        return self.nothing(-self.mean(self.all(images)) - 1)
+
+
+# --- the network, and its optimizer ---
+
+
+LAYER_BY_LAYER = [  # what Keras prints of it, its heights × widths × filters as filters × heights × widths
+    ("conv2d_1", (32, 148, 148), 896),
+    ("max_pooling2d_1", (32, 74, 74), 0),
+    ("conv2d_2", (64, 72, 72), 18_496),
+    ("max_pooling2d_2", (64, 36, 36), 0),
+    ("conv2d_3", (128, 34, 34), 73_856),
+    ("max_pooling2d_3", (128, 17, 17), 0),
+    ("conv2d_4", (128, 15, 15), 147_584),
+    ("max_pooling2d_4", (128, 7, 7), 0),
+    ("flatten_1", (6272,), 0),
+    ("dense_1", (512,), 3_211_776),
+    ("dense_2", (1,), 513),
+]
+
+
+def test_layer_by_layer_is_the_network_of_the_tutorial():
+    model = LayerByLayerCNN()
+    assert [(name, shape, count) for name, _, shape, count in layer_table(model)] == LAYER_BY_LAYER
+    assert sum(p.numel() for p in model.parameters()) == 3_453_121
+    assert (model.classes, model.image_size) == (["Cat", "Dog"], 150)
+
+
+def test_weights_start_as_in_keras():
+    """Uniform between ± √(6 / (fan_in + fan_out)), where a fan counts the k×k places of a convolution (Glorot & Bengio)."""
+    torch.manual_seed(0)
+    model = LayerByLayerCNN()
+    fans = {"conv2d_1": (27, 288), "conv2d_2": (288, 576), "conv2d_3": (576, 1152), "conv2d_4": (1152, 1152)}
+    fans |= {"dense_1": (6272, 512), "dense_2": (512, 1)}
+    for name, (fan_in, fan_out) in fans.items():
+        layer = model.get_submodule(name)
+        share = layer.weight.detach().flatten()[:20_000].numpy() / np.sqrt(6 / (fan_in + fan_out))
+        assert 0.98 < np.abs(share).max() <= 1.000001
+        assert stats.kstest(share, stats.uniform(-1, 2).cdf).pvalue > 0.001, name
+        assert not layer.bias.any()
+
+
+def test_its_layers_put_out_what_is_left_after_relu():
+    torch.manual_seed(0)
+    model = LayerByLayerCNN(image_size=46)
+    with torch.no_grad():
+        for layer in (model.conv2d_2, model.dense_1):
+            layer.bias.uniform_(-0.1, 0.1)
+    image = torch.rand(1, 3, 46, 46)
+    found = capture(model, ["max_pooling2d_1", "conv2d_2", "flatten_1", "dense_1", "dense_2"], image)
+    found = {name: torch.from_numpy(values) for name, values in found.items()}
+    layer = model.conv2d_2
+    expected = nn.functional.conv2d(found["max_pooling2d_1"], layer.weight, layer.bias).relu()
+    torch.testing.assert_close(found["conv2d_2"], expected)
+    layer = model.dense_1
+    torch.testing.assert_close(found["dense_1"], (found["flatten_1"] @ layer.weight.T + layer.bias).relu())
+    assert (found["conv2d_2"] == 0).any() and (found["dense_1"] == 0).any()
+    torch.testing.assert_close(found["dense_2"], model(image))  # the logit: the sigmoid comes after it
+    assert probabilities_of(found["dense_2"])[0, 1] == pytest.approx(
+        1 / (1 + np.exp(-found["dense_2"].item()))
+    )
+
+
+def test_a_layer_by_layer_network_that_cannot_be():
+    with pytest.raises(Problem, match="two classes apart, and these are 3: Bike, Cat, Dog"):
+        LayerByLayerCNN(["Bike", "Cat", "Dog"])
+    with pytest.raises(Problem, match="Use 46 or more"):
+        LayerByLayerCNN(image_size=45)
+
+
+def test_rmsprop_is_that_of_keras():
+    """Two steps by hand: v ← 0.9 v + 0.1 g², w ← w - lr g / √v, and no momentum, which the schedule could add."""
+    model = nn.Linear(1, 1, bias=False)
+    with torch.no_grad():
+        model.weight.fill_(2.0)
+    optimizer, schedule, _ = new_run(model, rmsprop, lr=0.01, total_steps=10)
+    weight, squares = 2.0, 0.0
+    for gradient in (3.0, -1.0):
+        lr = schedule.get_last_lr()[0]
+        model.weight.grad = torch.full((1, 1), gradient)
+        optimizer.step()
+        schedule.step()
+        squares = 0.9 * squares + 0.1 * gradient**2
+        weight -= lr * gradient / np.sqrt(squares)
+        assert model.weight.item() == pytest.approx(weight, rel=1e-6)
+    assert optimizer.param_groups[0]["momentum"] == 0
+    optimizer, _, _ = new_run(model, adamw, lr=0.01, total_steps=10)
+    assert optimizer.param_groups[0]["betas"] == (
+        0.95,
+        0.999,
+    )  # there the schedule moves it, from high to low and back
+
+
+def test_receptive_fields_by_the_textbook():
+    """A 3×3 window adds two steps, a 2×2 pooling one, and doubles the step."""
+    fields = receptive_fields(LayerByLayerCNN(), 150)
+    size, stride = 1, 1
+    for number in range(1, 5):
+        size += 2 * stride
+        assert fields[f"conv2d_{number}"] == ReceptiveField(size, stride, 0)
+        size, stride = size + stride, 2 * stride
+        assert fields[f"max_pooling2d_{number}"] == ReceptiveField(size, stride, 0)
+    assert fields["flatten_1"] == fields["dense_2"] == ReceptiveField(150, 0, 0)
+
+
+def test_a_convolution_with_computed_weights_sees_nobody_knows_what():
+    class Computed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight, self.after = nn.Parameter(torch.ones(3, 3, 3, 3)), nn.ReLU()
+
+        def forward(self, images):
+            return self.after(nn.functional.conv2d(images, self.weight * 2))
+
+    assert receptive_fields(Computed(), 32)["after"] == ReceptiveField(32, 0, 0)
+
+
+def test_its_layers_are_steps_of_its_graph():
+    model = LayerByLayerCNN(image_size=46)
+    graph = traced(model)
+    assert node_of(graph, "conv2d_3").target == "conv2d_3"
+    images = torch.rand(2, 3, 46, 46)
+    assert torch.equal(graph(images), model(images))
+
+
+# --- the measures ---
+
+
+def test_on_a_grid_every_layer_is_averaged_over_the_same_squares():
+    model = nn.Sequential(nn.Identity(), nn.AvgPool2d(2), nn.Flatten())
+    pixels = some_pixels(3)
+    found = on_grid(model, ["0", "1", "2"], pixels, 7)
+    expected = (pixels[:, :, ::4, ::4] / 255).flatten(1).numpy()
+    np.testing.assert_allclose(found["0"], expected, atol=1e-6)
+    np.testing.assert_allclose(found["1"], expected, atol=1e-6)
+    assert found["2"].shape == (3, 3 * 14 * 14)  # a layer without maps is left as it is
+    np.testing.assert_array_equal(
+        on_grid(model, ["0"], pixels, 2)["0"], pooled(model, ["0"], pixels, 12)["0"]
+    )
+
+
+def test_thumbnails_are_grey_means():
+    pixels = torch.zeros(1, 3, 4, 4, dtype=torch.uint8)
+    pixels[0, 1, :2, 2:] = 255  # green, upper right
+    np.testing.assert_allclose(grey_thumbnails(pixels, 2), [[0, 0.587, 0, 0]], atol=1e-3)
+
+
+def test_reconstruction_is_ridge_regression_with_the_best_penalty():
+    """Slowly: for each penalty predict each row from the others; then take the best one."""
+    values, targets = random.normal(size=(15, 4)), random.normal(size=(15, 3))
+    targets[:, 0] += values[:, 1]
+    asked = random.normal(size=(6, 4))
+
+    def ridge(x, y, new, penalty):
+        centre, mean = x.mean(axis=0), y.mean(axis=0)
+        x = x - centre
+        weights = np.linalg.solve(x.T @ x + penalty * np.eye(x.shape[1]), x.T @ (y - mean))
+        return (new - centre) @ weights + mean
+
+    scale, centre = values.std(axis=0), values.mean(axis=0)
+    x, new = (values - centre) / scale, (asked - centre) / scale
+    others = [np.arange(15) != i for i in range(15)]
+    errors = [
+        sum(((ridge(x[o], targets[o], x[[i]], p) - targets[i]) ** 2).sum() for i, o in enumerate(others))
+        for p in PENALTIES
+    ]
+    expected = ridge(x, targets, new, PENALTIES[int(np.argmin(errors))])
+    np.testing.assert_allclose(reconstruct(values, targets, asked), expected, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("dimension", [10, 300])  # fewer values than images, and more
+def test_reconstruction_finds_what_is_there_and_no_more(dimension):
+    signal = random.normal(size=(160, 5))
+    values = signal @ random.normal(size=(5, dimension))
+    known, truth = signal[:100], signal[100:]
+
+    def share(predicted):
+        errors = [((guess - truth) ** 2).sum(axis=1) for guess in (predicted, known.mean(axis=0))]
+        return r_squared(np.stack(errors, axis=1))
+
+    assert share(reconstruct(values[:100], known, values[100:])) > 0.99
+    noise = random.normal(size=(160, dimension))
+    assert share(reconstruct(noise[:100], known, noise[100:])) < 0.1
+
+
+def test_r_squared_by_hand():
+    assert r_squared(np.array([[1.0, 4.0], [1.0, 4.0]])) == 0.75
+    assert r_squared(np.array([[0.0, 4.0]])) == 1 and r_squared(np.array([[4.0, 4.0]])) == 0
+
+
+def test_copies_are_found_again():
+    originals = random.normal(size=(30, 8))
+    assert found_again(originals, originals).all()
+    assert found_again(originals, originals + 0.01 * random.normal(size=originals.shape)).all()
+    assert not found_again(originals, originals[::-1]).any()
+    assert not found_again(np.ones((5, 3)), np.ones((5, 3))).any()  # where all are alike nothing is found
+    by_chance = [found_again(originals, random.normal(size=originals.shape)).mean() for _ in range(50)]
+    assert np.mean(by_chance) == pytest.approx(1 / 30, abs=0.02)
+
+
+def test_silence_of_planted_filters():
+    layer = nn.Conv2d(3, 3, 1)
+    with torch.no_grad():
+        layer.weight.zero_()
+        layer.weight[0, 0, 0, 0] = 1  # as much as there is of red
+        layer.bias.copy_(torch.tensor([0.0, -1.0, 0.5]))  # the second never says anything, the third always
+    pixels = torch.zeros(40, 3, 4, 4, dtype=torch.uint8)
+    pixels[-1, 0, :2] = 255  # red in half of the last image, which is in another batch than the first
+    zeros, dead = silence(nn.Sequential(layer, nn.ReLU()), ["1"], pixels)
+    np.testing.assert_allclose(zeros["1"], [2 / 3] * 39 + [0.5], atol=1e-6)
+    assert dead["1"].tolist() == [False, True, False]
+
+
+def test_layers_that_keep_all_the_mean_and_nothing():
+    model = Copying()
+    model.unused = nn.Parameter(torch.zeros(1))
+    train, test = some_pixels(240, seed=1), some_pixels(40, seed=2)
+    labels = [torch.arange(len(each)) % 2 for each in (train, test)]
+    for each, label in zip((train, test), labels):
+        each[label == 1] //= 3  # the second class is darker
+    found = retention(model, ["all", "mean", "nothing"], (train, labels[0]), (test, labels[1]))
+    assert list(found) == ["image", "all", "mean", "nothing"]
+    kept = {name: r_squared(layer.errors) for name, layer in found.items()}
+    assert kept["image"] == kept["all"] > 0.95 > 0.9 > kept["mean"] > 0.1 > kept["nothing"]
+    assert found["all"].found_closer.mean() > 0.9 and not found["nothing"].found_closer.any()
+    assert found["mean"].found_mirrored.all() and found["all"].found_mirrored.mean() < 0.7
+    assert found["mean"].probe.mean() == 1 and found["nothing"].probe.mean() == 0.5
+    assert found["nothing"].dead.all() and (found["nothing"].zeros == 1).all()
+    assert found["all"].thumbnails.shape == (40, 49)
