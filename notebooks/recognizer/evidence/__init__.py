@@ -1,5 +1,6 @@
 """Notebooks 04 and 05: what filters respond to, and what layers keep, in numbers. A file a measure."""
 
+from .ablation import ablate
 from .cards import lit, save_cards
 from .controls import randomised_from_the_top, trained_on_shuffled_labels, untrained
 from .dissection import DETECTOR_IOU, dissect
@@ -13,6 +14,7 @@ __all__ = [
     "DETECTOR_IOU",
     "LayerEvidence",
     "Observation",
+    "ablate",
     "all_maps",
     "bootstrap",
     "dissect",
