@@ -38,7 +38,7 @@ bench: setup  ## time the plain version of the same work beside this one, for ex
 	$(PYTHON) benchmarks/bench.py
 
 notebooks: setup  ## run all notebooks on the drawn sample and store their outputs in them
-	DATASET=sample $(PYTHON) notebooks/run.py --store $(or $(NOTEBOOK),01 02 03 04)
+	DATASET=sample $(PYTHON) notebooks/run.py --store $(or $(NOTEBOOK),01 02 03 04 05)
 
 clean:  ## remove what runs made: data, logs and pictures; files of your own in datasets/ as well
 	python3 -c "import shutil,pathlib;[shutil.rmtree(p) if p.is_dir() else p.unlink() for d in ('datasets','logs','results_*') for f in pathlib.Path('.').glob(d) for p in f.iterdir() if p.name!='.gitkeep']"

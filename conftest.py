@@ -17,19 +17,8 @@ os.environ |= {
     "CONTROL_EPOCHS": "1",
     "CARDS": "1",
 }
-for name in (
-    "SEED",
-    "IMAGE_SIZE",
-    "BATCH_SIZE",
-    "LR",
-    "LAYER_NAME",
-    "SCALE",
-    "VAL_SHARE",
-    "TEST_SHARE",
-    "IMAGES",
-):
-    os.environ.pop(name, None)
-for name in ("IMAGES", "CARDS_OF"):  # of notebook 04
+OTHERS = "SEED IMAGE_SIZE BATCH_SIZE LR LAYER_NAME SCALE VAL_SHARE TEST_SHARE IMAGES CARDS_OF"
+for name in OTHERS.split():
     os.environ.pop(name, None)
 sys.path.insert(0, str(Path(__file__).parent / "notebooks"))
 
