@@ -50,6 +50,8 @@ def in_keras(train: Pictures, num_epochs: int, image: Path, folder: Path) -> tup
         loaded = keras.utils.load_img(path, target_size=(IMAGE_SIZE, IMAGE_SIZE))
         return keras.utils.img_to_array(loaded) / 255
 
+    paths = train.paths
+
     class Batches(keras.utils.PyDataset):
         def __init__(self) -> None:
             super().__init__(workers=os.cpu_count())
@@ -61,7 +63,7 @@ def in_keras(train: Pictures, num_epochs: int, image: Path, folder: Path) -> tup
         def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray]:
             chosen = self.order[number * BATCH_SIZE : (number + 1) * BATCH_SIZE]
             labels = train.labels.numpy()[chosen].astype(np.float32)
-            return np.stack([pixels_of(train.paths[i]) for i in chosen]), labels[:, None]
+            return np.stack([pixels_of(paths[i]) for i in chosen]), labels[:, None]
 
     class Seconds(keras.callbacks.Callback):
         def on_train_begin(self, logs=None) -> None:

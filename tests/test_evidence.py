@@ -15,14 +15,14 @@ from recognizer.data.loading import Pictures
 from recognizer.evidence import controls
 from recognizer.evidence.ablation import ablate
 from recognizer.evidence.cards import facts, lit, save_cards
-from recognizer.evidence.controls import randomised_from_the_top
+from recognizer.evidence.controls import randomised_from_the_top, untrained
 from recognizer.evidence.dissection import Dissection, dissect
 from recognizer.evidence.measures import measure
 from recognizer.evidence.orientation import OrientationTuning, gratings, orientation_tuning
 from recognizer.evidence.receptive_field import ReceptiveField, receptive_fields
 from recognizer.evidence.responses import pooled, spatial_means, strongest
 from recognizer.evidence.selectivity import auroc, class_selectivity, linear_probe, permutation_p_values
-from recognizer.evidence.verdict import Estimate, Observation, bootstrap
+from recognizer.evidence.verdict import Estimate, Observation, bootstrap, observe, share, verdict_rows
 from recognizer.settings import Problem
 from scipy import ndimage, stats
 from sklearn.metrics import roc_auc_score
@@ -679,21 +679,62 @@ def test_verdict(trained, controls_, at_least, verdict):
     assert Observation("claim", "measure", Estimate(*trained), compared, at_least).verdict == verdict
 
 
+def test_observations_compare_the_first_network_with_the_others():
+    def network(values):
+        return {"conv": np.array(values)}
+
+    networks = {
+        "trained": network([5.0, 5, 6]),
+        "untrained": network([1.0, 1, 2]),
+        "shuffled": network([2.0, 2, 2]),
+    }
+    found = observe(
+        networks, "It grows", "mean of conv", lambda layers: bootstrap(layers["conv"]), at_least=4
+    )
+    assert found.trained.value == pytest.approx(16 / 3)
+    assert found.controls["untrained"].value == pytest.approx(4 / 3)
+    (row,) = verdict_rows([found], ["shuffled", "untrained", "other masks"])
+    assert row == [
+        *("It grows", "mean of conv", "5.33 (5.00 to 6.00)", "2.00 (2.00 to 2.00)", "1.33 (1.00 to 2.00)"),
+        *("–", "4", "**holds**"),
+    ]
+
+
+def test_a_share_of_none_has_an_interval_too():
+    none = share(np.zeros(64, bool))
+    assert none.value == 0 and none.low == pytest.approx(0) and 0.04 < none.high < 0.07
+
+
+def test_bootstrap_leaves_out_what_is_not_a_number():
+    assert bootstrap(np.array([1.0, np.nan, 1.0])) == (1, 1, 1)
+
+
+def test_batch_norms_of_the_untrained_network_have_seen_images(network, pixels):
+    fresh = untrained(network, pixels, seed=0)
+    assert not fresh.training
+    maps = capture(fresh, "bn1", pixels.float() / 255)["bn1"]
+    assert np.abs(maps.mean(axis=(0, 2, 3))).max() < 0.15
+    assert np.abs(maps.std(axis=(0, 2, 3)) - 1).max() < 0.15
+
+
 # --- everything together, on planted truth ---
 
 
 def test_the_planted_filter_is_found_by_every_measure_and_only_it(red_or_not):
     pixels, labels = red_or_not
-    red = (pixels[:, 0] > 120).numpy().astype(np.uint8)
-    layers = measure(
-        planted(), ["relu"], red_or_not, red_or_not, red, ["background", "red"], with_ablation=True
-    )
+    red = np.zeros((60, 16, 16), np.uint8)
+    red[1::2, 5:7, 5:7] = 1  # where the red images are reddest
+    pixels = pixels.clone()
+    pixels[:, 0][torch.from_numpy(red).bool()] = 255
+    data = (pixels, labels)
+    layers = measure(planted(), ["relu"], data, data, red, ["background", "red"], with_ablation=True)
     found = layers["relu"]
     assert found.dead.tolist() == [False, False, False, True]
     assert found.auroc[0] == 1 and (np.abs(found.auroc[1:] - 0.5) < 0.2).all()
     assert ((found.p_values < 0.01) == [True, False, False, False]).all()
     assert found.class_selectivity[0] > 0.5 and (found.class_selectivity[1:] < 0.05).all()
     assert found.probe.all()
+    assert found.dissection.is_detector.tolist() == [True, False, False, False]
     assert found.ablation.accuracy_change().argmin() == 0
 
 

@@ -1,5 +1,6 @@
 """What each pixel shows, where a data set says so: parts of the drawn sample, objects of `street`."""
 
+import glob
 from pathlib import Path
 
 import cv2
@@ -33,7 +34,8 @@ def part_masks(pictures: Pictures, size: int) -> tuple[np.ndarray, list[str]] | 
         for file in of_image:
             values = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_UNCHANGED)
             if of_objects:
-                values = (values.reshape(*values.shape[:2], -1).max(axis=2) > 0) * np.uint8(label + 1)
+                colours = values.reshape(*values.shape[:2], -1)[..., :3]  # not how transparent it is
+                values = (colours.max(axis=2) > 0) * np.uint8(label + 1)
             np.maximum(mask, cv2.resize(values, (size, size), interpolation=cv2.INTER_NEAREST), out=mask)
     return masks, parts
 
@@ -58,4 +60,4 @@ def _files(folder: Path, name: str) -> list[Path]:
     own = folder / f"{stem}.png"
     if own.exists():
         return [own]
-    return sorted(folder.glob(f"{stem.removesuffix('.image')}{OBJECT}*.png")) if folder.is_dir() else []
+    return sorted(folder.glob(f"{glob.escape(stem.removesuffix('.image'))}{OBJECT}*.png"))

@@ -94,7 +94,7 @@ SOURCES = {
                 ),
             ),
             # Its folders train and validation are put together and split anew: nobody looked for near-copies between
-            # them, and there is no third part. Seven tenths of the whole are as many images as were in train.
+            # them, and there is no third part. Seven tenths of the whole are about as many images as were in train.
             {"Cat": "*/cats/*.jpg", "Dog": "*/dogs/*.jpg"},
         ),
         Source(

@@ -8,7 +8,7 @@ from .measures import LayerEvidence, measure
 from .orientation import gratings
 from .receptive_field import receptive_fields
 from .responses import all_maps
-from .verdict import Observation, bootstrap, observe, verdict_rows
+from .verdict import Observation, bootstrap, observe, share, verdict_rows
 
 __all__ = [
     "DETECTOR_IOU",
@@ -25,6 +25,7 @@ __all__ = [
     "randomised_from_the_top",
     "receptive_fields",
     "save_cards",
+    "share",
     "trained_on_shuffled_labels",
     "untrained",
     "verdict_rows",

@@ -57,10 +57,12 @@ def ablate(model: nn.Module, layer_name: str, pixels: Tensor, labels: Tensor, to
         raise Problem(f"A filter can be set to 'zero' or to its 'mean', not to {to!r}.")
     graph = traced(model).to(memory_format=torch.channels_last)  # which convolutions on a CPU like best
     layer = node_of(graph, layer_name)
+    device = next(model.parameters()).device
+    pixels, labels = pixels.to(device), labels.to(device)
     batches = list(zip(pixels.split(BATCH), labels.split(BATCH)))
     losses, correct = [], []
     with torch.no_grad():
-        value = torch.zeros(1)
+        value = torch.zeros(1, device=device)
         if to == "mean":
             maps = [_run(graph, images)[layer].float() for images, _ in batches]
             value = sum(m.transpose(0, 1).flatten(1).sum(dim=1) for m in maps)
@@ -72,8 +74,8 @@ def ablate(model: nn.Module, layer_name: str, pixels: Tensor, labels: Tensor, to
                 answers.append(_without(graph, whole, layer, number, value[number % len(value)]))
             losses.append(torch.stack([_losses(logits, truth) for logits in answers]))
             correct.append(torch.stack([probabilities_of(x).argmax(dim=1) == truth for x in answers]))
-    every_loss, every_answer = torch.cat(losses, dim=1).numpy(), torch.cat(correct, dim=1).numpy()
-    return Ablation(every_loss[1:], every_answer[1:], every_loss[0], every_answer[0], labels.numpy())
+    every_loss, every_answer = (torch.cat(each, dim=1).cpu().numpy() for each in (losses, correct))
+    return Ablation(every_loss[1:], every_answer[1:], every_loss[0], every_answer[0], labels.cpu().numpy())
 
 
 def _run(graph: GraphModule, images: Tensor) -> dict[Node, Tensor]:

@@ -112,11 +112,15 @@ def facts(
     else:
         first = sees
     area = evidence.auroc[number]
-    second = f"prefers {classes[int(area > 0.5)]}: AUROC {max(area, 1 - area):.2f} (p = {evidence.p_values[number]:.3f})"
+    prefers = "no class" if area == 0.5 else classes[int(area > 0.5)]
+    second = (
+        f"prefers {prefers}: AUROC {max(area, 1 - area):.2f} (corrected p = {evidence.p_values[number]:.3f})"
+    )
     second += f", selectivity {evidence.class_selectivity[number]:.2f}"
     if (ablation := evidence.ablation) is not None:
         second += f" · without it: accuracy {100 * ablation.accuracy_change()[number]:+.1f} points"
-        second += f", loss {ablation.loss_change()[number]:+.3f}"
+        by_class = [f"{name} {ablation.loss_change(k)[number]:+.3f}" for k, name in enumerate(classes)]
+        second += f", loss {', '.join(by_class)}"
     return [first, second]
 
 

@@ -12,13 +12,38 @@ from torch import Tensor, nn
 from ..data.loading import Pictures
 from ..network.models import load_model, save_model
 from ..network.training import choose_device, fit
-from .responses import all_maps
+from .responses import BATCH_SIZE, all_maps
 
 
-def untrained(model: nn.Module, seed: int = 0) -> nn.Module:
-    """A network of the same class and size, with the weights that training starts from, in eval mode."""
+def untrained(model: nn.Module, pixels: Tensor, seed: int = 0) -> nn.Module:
+    """A network of the same class and size, with the weights that training starts from, in eval mode.
+
+    Its batch norms know the statistics of `pixels`, uint8 N×3×S×S.
+    """
+    fresh = _fresh(model, seed)
+    _calibrate(fresh, [layer for layer in fresh.modules() if isinstance(layer, nn.BatchNorm2d)], pixels)
+    return fresh
+
+
+def _fresh(model: nn.Module, seed: int) -> nn.Module:
     torch.manual_seed(seed)
-    return type(model)(model.classes, model.image_size).eval()
+    return type(model)(model.classes, model.image_size)
+
+
+def _calibrate(model: nn.Module, norms: Sequence[nn.BatchNorm2d], pixels: Tensor) -> None:
+    """Give `norms`, batch norms of `model`, the mean and variance that `pixels` have there; `model` is left in eval mode.
+
+    A batch norm that never saw an image does nothing, and a network without its batch norms is no fair comparison.
+    """
+    model.eval()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain mean over all batches
+        norm.train()
+    with torch.no_grad():
+        for batch in pixels.split(BATCH_SIZE):
+            model(batch.float() / 255)
+    model.eval()
 
 
 def trained_on_shuffled_labels(
@@ -36,7 +61,7 @@ def trained_on_shuffled_labels(
         last = path.with_suffix(".last.pt")
         try:
             history = fit(
-                untrained(model, seed).to(choose_device()),
+                _fresh(model, seed).to(choose_device()),
                 shuffled,
                 shuffled,
                 num_epochs=num_epochs,
@@ -60,17 +85,20 @@ def randomised_from_the_top(
 
     `pixels` is uint8 N×3×S×S. Returns the names of the layers with weights, from the last to the first, and a row for each:
     how like the maps of each of `layer_names` are to those of the whole network, once that layer and all behind it have
-    random weights. Alike is the mean over filters of the absolute rank correlation (Spearman): float, steps×layers, in
+    random weights (and its batch norms the statistics of what they then get). Alike is the mean over filters of the absolute rank correlation (Spearman): float, steps×layers, in
     [0, 1]. Filters that are constant count as 0.
     """
     torch.manual_seed(seed)
     model = copy.deepcopy(model).eval()
     whole = {name: _ranks(maps) for name, maps in all_maps(model, layer_names, pixels).items()}
-    steps, rows = [], []
+    steps, rows, norms = [], [], []
     for name, layer in reversed(list(model.named_modules())):
         if hasattr(layer, "reset_parameters"):
             layer.reset_parameters()
+        if isinstance(layer, nn.BatchNorm2d):
+            norms.append(layer)
         if isinstance(layer, nn.Conv2d | nn.Linear):
+            _calibrate(model, norms, pixels)
             maps = all_maps(model, layer_names, pixels)
             steps.append(name)
             rows.append([np.abs((whole[n] * _ranks(maps[n])).sum(axis=1)).mean() for n in layer_names])

@@ -3,12 +3,14 @@
 import copy
 import operator
 
-import torch
 from torch import nn
 from torch.fx import GraphModule, Node, Tracer
+from torch.nn import functional
 
 from ..maps.activations import unknown_layer
 from ..settings import Problem
+
+IN_PLACE = {operator.iadd: operator.add, operator.isub: operator.sub, operator.imul: operator.mul}
 
 
 class _ByLayer(Tracer):
@@ -26,7 +28,7 @@ def traced(model: nn.Module) -> GraphModule:
     model = copy.deepcopy(model).eval()
     try:
         graph = GraphModule(model, _ByLayer().trace(model))
-    except torch.fx.proxy.TraceError as error:
+    except Exception as error:  # whatever a forward that takes decisions runs into
         raise Problem(
             f"{type(model).__name__} cannot be taken apart into steps ({error}); use a network whose forward has no "
             "branches that depend on its input."
@@ -35,8 +37,12 @@ def traced(model: nn.Module) -> GraphModule:
         if hasattr(module, "inplace"):
             module.inplace = False
     for node in graph.graph.nodes:
-        if node.target is operator.iadd:
-            node.target = operator.add
+        node.target = IN_PLACE.get(node.target, node.target)
+        node.kwargs = {name: value for name, value in node.kwargs.items() if name != "inplace"}
+        if node.target is functional.relu:
+            node.args = node.args[:1]  # the second would be inplace as well
+        if node.op == "call_method" and node.target.endswith("_"):
+            node.target = node.target.removesuffix("_")
     graph.recompile()
     return graph
 

@@ -40,8 +40,8 @@ class LayerEvidence:
 
     @property
     def dead(self) -> np.ndarray:
-        """Filters that say the same of every image: bool C."""
-        return np.ptp(self.means, axis=0) == 0
+        """Filters that are 0 everywhere in every image: bool C. (Values are not negative, so a mean of 0 says so.)"""
+        return (self.means == 0).all(axis=0)
 
 
 def measure(

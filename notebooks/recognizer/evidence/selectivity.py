@@ -41,7 +41,7 @@ def auroc(means: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def permutation_p_values(
-    means: np.ndarray, labels: np.ndarray, num_permutations: int = 1000, seed: int = 0
+    means: np.ndarray, labels: np.ndarray, num_permutations: int = 10_000, seed: int = 0
 ) -> np.ndarray:
     """How often shuffled labels give a filter an AUROC at least as far from 0.5 as the true ones: float C in (0, 1].
 
@@ -51,9 +51,10 @@ def permutation_p_values(
     labels = _binary(labels)
     shuffled = np.repeat(labels[:, None], num_permutations, axis=1)
     shuffled = np.random.default_rng(seed).permuted(shuffled, axis=0)
-    # Ranks are halves, so these comparisons are exact.
     found = np.abs(_rank_surplus(means, labels[:, None]))
     by_chance = np.abs(_rank_surplus(means, shuffled))
+    # Ranks are halves, so these comparisons are exact. So many permutations, because a correction for 128 filters
+    # multiplies the smallest p by up to that number.
     return ((by_chance >= found).sum(axis=1) + 1) / (num_permutations + 1)
 
 

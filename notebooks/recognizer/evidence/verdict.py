@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..network.evaluation import wilson_interval
 from .measures import LayerEvidence
 
 
@@ -18,6 +19,11 @@ class Estimate(NamedTuple):
 
     def __format__(self, spec: str) -> str:
         return f"{self.value:{spec}} ({self.low:{spec}} to {self.high:{spec}})"
+
+
+def share(hits: np.ndarray) -> Estimate:
+    """The share of True in bool N, and its 95 % interval (Wilson 1927), which has a width even where that is none or all."""
+    return Estimate(float(hits.mean()), *wilson_interval(int(hits.sum()), len(hits)))
 
 
 def bootstrap(
