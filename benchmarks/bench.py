@@ -199,7 +199,7 @@ def measure_maps(model) -> dict:
     import numpy as np
     from recognizer import capture, display_image_filtered, layer_names, settings, to_input
     from recognizer.maps.colours import as_maps, colour
-    from recognizer.maps.grids import draw_grid
+    from recognizer.maps.grids import draw_grid, thumbnail_of
     from recognizer.maps.pictures import save_png
     from torch import nn
 
@@ -210,7 +210,7 @@ def measure_maps(model) -> dict:
         for name, output in capture(model, names, pixels).items():
             coloured = colour(as_maps(output[0]))
             filters += list(coloured.rgb)
-            grids.append(np.asarray(draw_grid(coloured, pixels, name, image.stem)))
+            grids.append(np.asarray(draw_grid(coloured, thumbnail_of(pixels), name, image.stem)))
     count = len(filters) + len(grids)
     speeds, limits = [], []
     for number in range(4):

@@ -1,6 +1,7 @@
 """From what a layer puts out to colours: maps, scales, palettes."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
 
 import matplotlib
 import numpy as np
@@ -10,7 +11,8 @@ from ..settings import Problem
 Scale = str | tuple[float, float]
 
 
-class Coloured(NamedTuple):
+@dataclass(frozen=True)
+class Coloured:
     """Maps as indices into a palette. `indices` uint8 C×H×W, `palette` uint8 256×3 RGB, `low` and `high` float C:
     what indices 0 and 255 stand for in each map; `dead` bool C: maps of one value all over."""
 
@@ -20,7 +22,7 @@ class Coloured(NamedTuple):
     high: np.ndarray
     dead: np.ndarray
 
-    @property
+    @cached_property
     def rgb(self) -> np.ndarray:
         """uint8 C×H×W×3."""
         return self.palette[self.indices]

@@ -17,10 +17,17 @@ SMALLEST_LABELLED = 26  # below this a number is wider than its map
 INK, QUIET, ALARM = "#222222", "#777777", "#c0392b"
 
 
-def draw_grid(coloured: Coloured, image: Tensor, layer_name: str, subtitle: str) -> Image.Image:
+def thumbnail_of(image: Tensor) -> Image.Image:
+    """An image, float 3×S×S in [0, 1], in the size in which it stands on the sheets."""
+    thumbnail = to_pil_image(image.clamp(0, 1))
+    thumbnail.thumbnail((THUMBNAIL, THUMBNAIL))
+    return thumbnail
+
+
+def draw_grid(coloured: Coloured, thumbnail: Image.Image, layer_name: str, subtitle: str) -> Image.Image:
     """Every map with its number, the image they belong to and the colour scale on top; constant maps are marked dead.
 
-    `image` is float 3×S×S in [0, 1]. Returns an RGB picture about 1000 pixels wide.
+    `thumbnail` is as `thumbnail_of` makes it. Returns an RGB picture about 1000 pixels wide.
     """
     maps = coloured.rgb
     count, height, width = maps.shape[:3]
@@ -50,11 +57,11 @@ def draw_grid(coloured: Coloured, image: Tensor, layer_name: str, subtitle: str)
             frame[[0, -1]] = frame[:, [0, -1]] = ImageColor.getrgb(ALARM)
     sheet = Image.fromarray(canvas)
     shape = f"{count} maps of {height}×{width}"
-    _draw_header(sheet, ImageDraw.Draw(sheet), coloured, image, layer_name, shape, subtitle, own_scales)
+    _draw_header(sheet, ImageDraw.Draw(sheet), coloured, thumbnail, layer_name, shape, subtitle, own_scales)
     return sheet
 
 
-def draw_strip(coloured: Coloured, image: Tensor, layer_name: str, subtitle: str) -> Image.Image:
+def draw_strip(coloured: Coloured, thumbnail: Image.Image, layer_name: str, subtitle: str) -> Image.Image:
     """The values of a layer without maps as squares, in rows of at most 64, the number of the first before each row."""
     values = coloured.rgb[0, 0]
     per_row = min(64, len(values))
@@ -66,7 +73,7 @@ def draw_strip(coloured: Coloured, image: Tensor, layer_name: str, subtitle: str
     )
     draw = ImageDraw.Draw(sheet)
     _draw_header(
-        sheet, draw, coloured, image, layer_name, f"{len(values)} values", subtitle, own_scales=False
+        sheet, draw, coloured, thumbnail, layer_name, f"{len(values)} values", subtitle, own_scales=False
     )
     for number, value in enumerate(values):
         x, y = left + number % per_row * side, top + number // per_row * (side + 2)
@@ -105,9 +112,7 @@ def _layout(count: int, height: int, width: int, own_scales: bool) -> tuple[int,
     return -(-count // rows), factor
 
 
-def _draw_header(sheet, draw, coloured, image, layer_name, shape, subtitle, own_scales) -> None:
-    thumbnail = to_pil_image(image.clamp(0, 1))
-    thumbnail.thumbnail((THUMBNAIL, THUMBNAIL))
+def _draw_header(sheet, draw, coloured, thumbnail, layer_name, shape, subtitle, own_scales) -> None:
     sheet.paste(thumbnail, (MARGIN, MARGIN))
     x = MARGIN + THUMBNAIL + MARGIN
     draw.text((x, MARGIN - 2), layer_name, INK, font(20, bold=True))

@@ -19,7 +19,7 @@ from ..inputs import to_input
 from ..settings import Problem, results_folder, shown
 from .activations import capture, layer_names
 from .colours import Scale, as_maps, colour
-from .grids import draw_grid, draw_strip
+from .grids import draw_grid, draw_strip, thumbnail_of
 
 DEFAULT_IMAGE_SIZE = 224  # of models that do not say what they take; torchvision's take this
 
@@ -59,6 +59,7 @@ def display_image_filtered(
     for name in names:
         _remove_further_calls(folder, name, captured.keys())
     grids: dict[Path, Image.Image] = {}
+    thumbnail = thumbnail_of(pixels)
     with ThreadPoolExecutor() as pool:  # saves the pictures of one layer while those of the next are made
         saving = []
         for name, output in captured.items():
@@ -67,7 +68,7 @@ def display_image_filtered(
             coloured = colour(maps, ends, colormap)
             is_strip = maps.shape[:2] == (1, 1)
             path = folder / f"{name}.png"
-            grids[path] = (draw_strip if is_strip else draw_grid)(coloured, pixels, name, subtitle)
+            grids[path] = (draw_strip if is_strip else draw_grid)(coloured, thumbnail, name, subtitle)
             saving += _save(pool, path, grids[path], coloured.rgb[: 0 if is_strip else len(maps)])
     for saved in saving:
         saved.result()  # raises what went wrong in a thread
