@@ -1,18 +1,22 @@
 """Which filters matter? Take one out, and see by how much the answers get worse."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.fx import GraphModule, Interpreter, Node
+from torch.fx.node import map_arg
 
 from ..network.training import probabilities_of
 from ..settings import Problem
 from .graph import following, node_of, traced
 
-BATCH = 32  # images at once
+BATCH = 64  # images at once
+Step = Callable[[dict[Node, Tensor]], Tensor]
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ def ablate(model: nn.Module, layer_name: str, pixels: Tensor, labels: Tensor, to
         raise Problem(f"A filter can be set to 'zero' or to its 'mean', not to {to!r}.")
     graph = traced(model).to(memory_format=torch.channels_last)  # which convolutions on a CPU like best
     layer = node_of(graph, layer_name)
+    steps = _steps_after(graph, layer)
     device = next(model.parameters()).device
     pixels, labels = pixels.to(device), labels.to(device)
     batches = list(zip(pixels.split(BATCH), labels.split(BATCH)))
@@ -71,7 +76,7 @@ def ablate(model: nn.Module, layer_name: str, pixels: Tensor, labels: Tensor, to
             whole = _run(graph, images)
             answers = [_answer(graph, whole)]
             for number in range(whole[layer].shape[1]):
-                answers.append(_without(graph, whole, layer, number, value[number % len(value)]))
+                answers.append(_without(graph, steps, whole, layer, number, value[number % len(value)]))
             losses.append(torch.stack([_losses(logits, truth) for logits in answers]))
             correct.append(torch.stack([probabilities_of(x).argmax(dim=1) == truth for x in answers]))
     every_loss, every_answer = (torch.cat(each, dim=1).cpu().numpy() for each in (losses, correct))
@@ -90,23 +95,39 @@ def _answer(graph: GraphModule, values: dict[Node, Tensor]) -> Tensor:
 
 
 def _without(
-    graph: GraphModule, whole: dict[Node, Tensor], layer: Node, number: int, value: Tensor
+    graph: GraphModule,
+    steps: list[tuple[Node, Step]],
+    whole: dict[Node, Tensor],
+    layer: Node,
+    number: int,
+    value: Tensor,
 ) -> Tensor:
-    """The logits when filter `number` of `layer` says `value` everywhere."""
-    run = Interpreter(graph, garbage_collect_values=False)
+    """The logits when filter `number` of `layer` says `value` everywhere; `steps` are what follows the layer."""
     taken_away = whole[layer][:, number : number + 1] - value
-    run.env = dict(whole)
+    values = dict(whole)
     if not all(_plain_convolution(graph, user) for user in layer.users):
-        run.env[layer] = whole[layer].clone()
-        run.env[layer][:, number] = value
-    for node in following(layer):
-        if node.op == "output":
-            break
+        values[layer] = whole[layer].clone()
+        values[layer][:, number] = value
+    for node, step in steps:
         if node in layer.users and (convolution := _plain_convolution(graph, node)):
-            run.env[node] = whole[node] - _part(convolution, number, taken_away)
+            values[node] = whole[node] - _part(convolution, number, taken_away)
         else:
-            run.env[node] = run.run_node(node)
-    return _answer(graph, run.env)
+            values[node] = step(values)
+    return _answer(graph, values)
+
+
+def _steps_after(graph: GraphModule, layer: Node) -> list[tuple[Node, Step]]:
+    """What follows `layer`, each step as a function of the values so far. (`Interpreter` takes longer than a small layer.)"""
+    return [(node, partial(_run_step, graph, node)) for node in following(layer) if node.op != "output"]
+
+
+def _run_step(graph: GraphModule, node: Node, values: dict[Node, Tensor]) -> Tensor:
+    arguments, options = map_arg((node.args, node.kwargs), values.__getitem__)
+    if node.op == "call_module":
+        return graph.get_submodule(node.target)(*arguments, **options)
+    if node.op == "call_method":
+        return getattr(arguments[0], node.target)(*arguments[1:], **options)
+    return node.target(*arguments, **options)
 
 
 def _plain_convolution(graph: GraphModule, node: Node) -> nn.Conv2d | None:
