@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import base64
 import contextlib
+import io
 import os
 import re
 import signal
@@ -18,6 +19,7 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from PIL import Image
 
 HERE = Path(__file__).resolve().parent
 PROGRESS_BAR = re.compile(r"\[\d+:\d\d[<,]")
@@ -59,11 +61,12 @@ def run(path: Path, store: bool) -> None:
     )
     client.on_cell_start = client.listen
     client.execute()
+    if store:
+        write_pictures(notebook)
+        shrink_pictures(notebook)
     target = path if store else LOGS / "notebooks" / path.name
     target.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(cleaned(notebook), target)
-    if store:
-        write_pictures(notebook)
     print(f"=== {path.stem}: {time.perf_counter() - started:.0f} s ===", flush=True)
 
 
@@ -95,6 +98,22 @@ def write_pictures(notebook: nbformat.NotebookNode) -> None:
                 (picture,) = (o.data for o in cell.outputs if "data" in o)
                 encoded = picture.get("image/jpeg") or picture["image/png"]
                 (HERE.parent / tag).write_bytes(base64.b64decode(encoded))
+
+
+def shrink_pictures(notebook: nbformat.NotebookNode) -> None:
+    """Stored pictures have 256 colours: no eye tells the difference, and a notebook stays small enough to be shown."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if "image/png" in data:
+                stored = base64.b64decode(data["image/png"])
+                smaller = io.BytesIO()
+                with Image.open(io.BytesIO(stored)) as picture:
+                    picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(
+                        smaller, "PNG", optimize=True
+                    )
+                if smaller.tell() < len(stored):
+                    data["image/png"] = base64.b64encode(smaller.getvalue()).decode()
 
 
 def main() -> int:

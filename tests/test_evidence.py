@@ -727,7 +727,7 @@ def test_the_planted_filter_is_found_by_every_measure_and_only_it(red_or_not):
     pixels = pixels.clone()
     pixels[:, 0][torch.from_numpy(red).bool()] = 255
     data = (pixels, labels)
-    layers = measure(planted(), ["relu"], data, data, red, ["background", "red"], with_ablation=True)
+    layers = measure(planted(), ["relu"], data, data, red, ["background", "red"])
     found = layers["relu"]
     assert found.dead.tolist() == [False, False, False, True]
     assert found.auroc[0] == 1 and (np.abs(found.auroc[1:] - 0.5) < 0.2).all()
@@ -743,9 +743,7 @@ def test_cards(workspace, network, pixels):
     masks = np.zeros((len(pixels), 32, 32), np.uint8)
     masks[:, 8:16, 8:16] = 1
     data = (pixels, labels)
-    layers = measure(
-        network, ["relu1", "relu5"], data, data, masks, ["background", "wheel"], with_ablation=True
-    )
+    layers = measure(network, ["relu1", "relu5"], data, data, masks, ["background", "wheel"])
     stale = workspace / "results_Bike" / "filter_cards" / "relu5" / "filter_099.png"
     stale.parent.mkdir(parents=True)
     stale.write_bytes(b"")

@@ -113,15 +113,17 @@ def facts(
         first = sees
     area = evidence.auroc[number]
     prefers = "no class" if area == 0.5 else classes[int(area > 0.5)]
-    second = (
-        f"prefers {prefers}: AUROC {max(area, 1 - area):.2f} (corrected p = {evidence.p_values[number]:.3f})"
-    )
+    second = f"prefers {prefers}: AUROC {max(area, 1 - area):.2f} ({_p_value(evidence.p_values[number])})"
     second += f", selectivity {evidence.class_selectivity[number]:.2f}"
-    if (ablation := evidence.ablation) is not None:
-        second += f" · without it: accuracy {100 * ablation.accuracy_change()[number]:+.1f} points"
-        by_class = [f"{name} {ablation.loss_change(k)[number]:+.3f}" for k, name in enumerate(classes)]
-        second += f", loss {', '.join(by_class)}"
+    ablation = evidence.ablation
+    second += f" · without it: accuracy {100 * ablation.accuracy_change()[number]:+.1f} points"
+    by_class = [f"{name} {ablation.loss_change(k)[number]:+.3f}" for k, name in enumerate(classes)]
+    second += f", loss {', '.join(by_class)}"
     return [first, second]
+
+
+def _p_value(p: float) -> str:
+    return "corrected p < 0.001" if p < 0.001 else f"corrected p = {p:.3f}"
 
 
 def lit(image: Tensor, response: np.ndarray) -> np.ndarray:

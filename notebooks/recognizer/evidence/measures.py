@@ -20,8 +20,8 @@ class LayerEvidence:
 
     `means` float32 N×C: the mean of each map; `auroc` C: how well it alone tells the second class from the first;
     `p_values` C: of that, corrected for as many filters (Benjamini & Hochberg 1995); `class_selectivity` C;
-    `probe` bool N: which images a linear classifier of the whole layer gets right; `dissection` only where there are
-    masks; `ablation` only where it was asked for.
+    `probe` bool N: which images a linear classifier of the whole layer gets right; `ablation`: what happens without each
+    filter; `dissection` only where there are masks.
     """
 
     means: np.ndarray
@@ -30,8 +30,8 @@ class LayerEvidence:
     class_selectivity: np.ndarray
     probe: np.ndarray
     tuning: OrientationTuning
+    ablation: Ablation
     dissection: Dissection | None = None
-    ablation: Ablation | None = None
 
     @property
     def preference(self) -> np.ndarray:
@@ -51,8 +51,6 @@ def measure(
     test: tuple[Tensor, Tensor],
     masks: np.ndarray | None = None,
     parts: Sequence[str] = (),
-    *,
-    with_ablation: bool = False,
 ) -> dict[str, LayerEvidence]:
     """Measure layers that are not negative (after a ReLU): name → `LayerEvidence`.
 
@@ -73,8 +71,8 @@ def measure(
             class_selectivity(means[name], truth),
             linear_probe(learned[name], train_labels, asked[name], truth),
             tuning[name],
+            ablate(model, name, pixels, labels),
             dissections.get(name),
-            ablate(model, name, pixels, labels) if with_ablation else None,
         )
         for name in layer_names
     }
