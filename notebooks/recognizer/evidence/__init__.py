@@ -5,9 +5,10 @@ from .cards import lit, save_cards
 from .controls import randomised_from_the_top, trained_on_shuffled_labels, untrained
 from .dissection import DETECTOR_IOU, dissect
 from .measures import LayerEvidence, measure
-from .orientation import gratings
+from .orientation import gratings, orientation_tuning
 from .receptive_field import receptive_fields
-from .responses import all_maps
+from .responses import all_maps, pooled
+from .selectivity import linear_probe
 from .verdict import Observation, bootstrap, observe, share, verdict_rows
 
 __all__ = [
@@ -19,9 +20,12 @@ __all__ = [
     "bootstrap",
     "dissect",
     "gratings",
+    "linear_probe",
     "lit",
     "measure",
     "observe",
+    "orientation_tuning",
+    "pooled",
     "randomised_from_the_top",
     "receptive_fields",
     "save_cards",
