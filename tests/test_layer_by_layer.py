@@ -200,7 +200,7 @@ def test_reconstruction_is_ridge_regression_with_the_best_penalty():
         weights = np.linalg.solve(x.T @ x + penalty * np.eye(x.shape[1]), x.T @ (y - mean))
         return (new - centre) @ weights + mean
 
-    scale, centre = values.std(axis=0), values.mean(axis=0)
+    scale, centre = values.std(axis=0).mean(), values.mean(axis=0)
     x, new = (values - centre) / scale, (asked - centre) / scale
     others = [np.arange(15) != i for i in range(15)]
     errors = [
