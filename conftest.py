@@ -16,8 +16,9 @@ os.environ |= {
     "IMAGES_PER_CLASS": "2",
     "CONTROL_EPOCHS": "1",
     "CARDS": "1",
+    "IMAGES": "16",
 }
-OTHERS = "SEED IMAGE_SIZE BATCH_SIZE LR LAYER_NAME SCALE VAL_SHARE TEST_SHARE IMAGES CARDS_OF"
+OTHERS = "SEED IMAGE_SIZE BATCH_SIZE LR LAYER_NAME SCALE VAL_SHARE TEST_SHARE CARDS_OF"
 for name in OTHERS.split():
     os.environ.pop(name, None)
 sys.path.insert(0, str(Path(__file__).parent / "notebooks"))
