@@ -28,8 +28,10 @@ from recognizer import BikeCarCNN, settings  # noqa: E402
 from recognizer.data import prepare, split_images  # noqa: E402
 from recognizer.data.loading import Pictures  # noqa: E402
 from recognizer.network import training  # noqa: E402
-from recognizer.network.training import choose_device, fit, logits_of, predict  # noqa: E402
+from recognizer.network.evaluation import predict  # noqa: E402
+from recognizer.network.training import choose_device, fit, logits_of  # noqa: E402
 from torch import nn  # noqa: E402
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler  # noqa: E402
 
 
 def five_convolutions(model: BikeCarCNN) -> None:
@@ -43,12 +45,29 @@ def keep_only_the_newest(average: list[torch.Tensor], new: list[torch.Tensor], s
         old.copy_(newest)
 
 
+def pooling_last(model: BikeCarCNN, x: torch.Tensor) -> torch.Tensor:
+    x = (x - 0.5) / 0.25
+    for number in range(1, 8):
+        for kind in ("conv", "bn", "relu", "pool"):
+            x = getattr(model, f"{kind}{number}", nn.Identity())(x)
+    return model.fc2(model.relu8(model.fc1(model.dropout(x.flatten(1)))))
+
+
+def constant_rate(optimizer: torch.optim.Optimizer, lr: float, **_) -> LRScheduler:
+    for group in optimizer.param_groups:
+        group["lr"] = lr / 2  # about what one cycle comes to on average
+    return LambdaLR(optimizer, lambda step: 1.0)
+
+
 VARIANTS = {
     "default": [],
     "no augmentation": [mock.patch.object(training, "augment", lambda images, generator: images)],
     "no running average": [mock.patch.object(training, "_running_average", keep_only_the_newest)],
     "no dropout": [mock.patch.object(nn.Dropout, "forward", lambda self, x: x)],
     "five convolutions": [],
+    "pooling after ReLU": [mock.patch.object(BikeCarCNN, "forward", pooling_last)],
+    "a constant learning rate": [mock.patch.object(training, "OneCycleLR", constant_rate)],
+    "the highest epoch kept": [mock.patch.object(training, "as_good_as", lambda highest, a, count: a >= highest)],
 }
 
 

@@ -47,13 +47,17 @@ class PlainCNN(nn.Module):
         return self.fc2(x)
 
 
+def open_image(path: str) -> Image.Image:  # has a name, as workers that are spawned must be sent it
+    return Image.open(path).convert("RGB")
+
+
 def loaders(datasets: Path) -> dict[str, DataLoader]:
     augmentation = [v2.RandomHorizontalFlip(), v2.RandomRotation(10), v2.ColorJitter(0.2, 0.2, 0.2)]
     found = {}
     for split in ("Train", "Val", "Test"):
         transform = v2.Compose([*(augmentation if split == "Train" else []), *TO_TENSOR, NORMALIZE])
         folder = ImageFolder(
-            datasets / split, transform=transform, loader=lambda path: Image.open(path).convert("RGB")
+            datasets / split, transform=transform, loader=open_image
         )
         found[split] = DataLoader(folder, batch_size=32, shuffle=split == "Train", num_workers=os.cpu_count())
     return found

@@ -45,7 +45,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return 0, 200, headers
         start = int(asked.removeprefix("bytes=").removesuffix("-"))
         if start >= len(content):
-            return 0, 416, {"Content-Length": 0}
+            return 0, 416, {"Content-Length": 0, "Content-Range": f"bytes */{len(content)}"}
         headers |= {"Content-Length": len(content) - start}
         return start, 206, headers | {"Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"}
 

@@ -350,6 +350,14 @@ ARCHIVES = {  # the content of Bike.zip: what the sentence says
     "more declared than held": (overstated(), "as archive bombs do"),
     "less declared than held": (understated(), "Bike.zip is damaged or locked"),
     "archives without end": (nested(5, zip_of(good())), "archives in archives more than 3 deep"),
+    "a flipped byte in a tar.xz": (
+        flipped(packed_tar(good() | {"z.bin": random.Random(0).randbytes(300_000)}, "w:xz")[::-1])[::-1],
+        "Bike.zip is damaged or locked",
+    ),
+    "a bomb in a tar.gz that is passed over": (
+        packed_tar(good() | {"__MACOSX/a.png": bytes(3_000_000)}),
+        "as archive bombs do",
+    ),
     "a broken one inside": (
         zip_of(good() | {"more.tar.gz": b"\x1f\x8b broken"}),
         "Bike.zip is damaged or locked",
@@ -414,6 +422,11 @@ ANSWERS = {  # one answer to each request; None where the file comes, else what 
     "429 for an hour": ([web.status(429, Retry_After="3600")], "asks us to come back in 3600 s"),
     "429 until a date": ([web.status(429, Retry_After="Wed, 21 Oct 2015 07:28:00 GMT"), whole], None),
     "503, then well": ([web.status(503), whole], None),
+    "521, then well": ([web.status(521), whole], None),
+    "breaks off without ranges, ever a little later": (
+        [web.without_ranges(web.breaks_off(share)) for share in (0.2, 0.9, 0.2, 0.9, 0.2, 0.9)],
+        "broke off",
+    ),
     "500 for ever": ([web.status(500)], "answered «500"),
     "a web page": ([web.sends(b"<html>please log in</html>")], "no zip or tar archive"),
     "nothing": ([web.sends(b"")], "no zip or tar archive"),
@@ -455,6 +468,14 @@ def test_a_server_that(workspace, server, tmp_path, quick, what):
     assert not path.exists()
     server.serve("Bike.zip", BIKES)  # and when it is well again, a second run ends well
     assert download(Download(address, None, "Bike.zip"), path).read_bytes() == BIKES
+
+
+def test_killed_between_the_last_byte_and_the_name(workspace, server, tmp_path, quick):
+    address = server.serve("Bike.zip", BIKES)
+    (tmp_path / "Bike.zip.part").write_bytes(BIKES)
+    downloads._tag_file(tmp_path / "Bike.zip.part").write_text(web.etag(BIKES))
+    assert download(Download(address, None, "Bike.zip"), tmp_path / "Bike.zip").read_bytes() == BIKES
+    assert [headers.get("Range") for _, headers in server.requests] == [f"bytes={len(BIKES)}-"]
 
 
 def test_what_came_is_not_fetched_again(workspace, server, tmp_path, quick):

@@ -126,6 +126,93 @@ def test_another_data_set_leaves_a_readers_own_files(workspace, own_zips, tmp_pa
     assert picture(777) in contents and picture(778) in contents
 
 
+def test_an_own_file_that_an_archive_holds_as_well_stays_ones_own(workspace, own_zips, tmp_path):
+    prepare_from(own_zips)
+    mine = workspace / "datasets" / "Train" / "Bike" / "new_3.png"
+    mine.write_bytes(picture(3))
+    for name in ("Bike", "Car"):
+        write_zip(tmp_path / "other" / f"{name}.zip", {f"new_{i}.png": picture(i) for i in range(10)})
+    assert len(prepare_from(tmp_path / "other").files) == 20  # it is one of them, and hers
+    prepare_from(own_zips)
+    assert picture(3) in images_in(workspace).values()
+    assert [row.name for row in read_record().files if row.is_own] == ["new_3.png"]
+
+
+def test_pictures_inside_datasets_are_no_data_set(workspace, own_zips):
+    prepare_from(own_zips)
+    before = images_in(workspace)
+    with pytest.raises(Problem, match="Train is inside datasets/.*leave DATASET out"):
+        prepare_from(workspace / "datasets" / "Train")
+    assert images_in(workspace) == before
+
+
+def test_files_that_are_no_images_are_left_alone_and_named(workspace, own_zips, capsys):
+    prepare_from(own_zips)
+    folder = workspace / "datasets" / "Train" / "Bike"
+    others = {"notes.txt": b"x", "Thumbs.db": b"x", "photo.heic": b"x", "._photo.png": b"x"}
+    for name, content in others.items():
+        (folder / name).write_bytes(content)
+    (folder / "more").mkdir()
+    prepare_from(own_zips)
+    assert "2 file(s) in datasets/ are not called like images" in capsys.readouterr().out
+    assert {name for name in others if (folder / name).exists()} == others.keys()
+    assert len(Pictures(folder.parent, 32)) == 24
+    for path in folder.glob("*.png"):
+        path.unlink()  # a class of clutter only
+    assert Pictures(folder.parent, 32).classes == ["Car"]
+
+
+def test_an_own_image_that_was_deleted_is_forgotten(workspace, own_zips):
+    mine = workspace / "datasets" / "Train" / "Bike" / "mine.png"
+    prepare_from(own_zips)
+    mine.write_bytes(picture(777))
+    assert len(prepare_from(own_zips).files) == 41
+    next((workspace / "datasets").glob("*/Bike/mine.png")).unlink()
+    choice = choose(str(own_zips))
+    record = extraction.extract_into_train(choice.name, fetch(choice, sample_images=0))
+    assert len(record.files) == 40
+
+
+def test_an_own_image_replaced_by_one_of_the_same_size_is_looked_at_again(workspace, own_zips):
+    prepare_from(own_zips)
+    (workspace / "datasets" / "Train" / "Bike" / "mine.bmp").write_bytes(bitmap(1))
+    prepare_from(own_zips)
+    next((workspace / "datasets").glob("*/Bike/mine.bmp")).write_bytes(bitmap(2))
+    record = prepare_from(own_zips)
+    (row,) = (row for row in record.files if row.name == "mine.bmp")
+    assert row.sha256 == hashlib.sha256(bitmap(2)).hexdigest()
+
+
+def bitmap(number: int) -> bytes:
+    content = io.BytesIO()
+    Image.open(io.BytesIO(picture(number))).save(content, "BMP")
+    return content.getvalue()
+
+
+def test_stopped_while_another_data_set_comes_and_gone_on_with_in_a_later_notebook(
+    workspace, own_zips, tmp_path, monkeypatch
+):
+    prepare_from(own_zips)
+    for name in ("Bike", "Car"):
+        write_zip(tmp_path / "other" / f"{name}.zip", {f"new_{i}.png": picture(i) for i in range(10)})
+    moves = iter(range(7))
+    real_move = extraction._move
+
+    def move_seven(*arguments):
+        if next(moves, None) is None:
+            raise KeyboardInterrupt
+        real_move(*arguments)
+
+    monkeypatch.delenv("DATASET", raising=False)
+    monkeypatch.setattr(extraction, "_move", move_seven)
+    with pytest.raises(KeyboardInterrupt):
+        prepare_from(tmp_path / "other")
+    monkeypatch.setattr(extraction, "_move", real_move)
+    record = prepared()
+    assert (record.dataset, len(record.files), record.is_split) == ("other", 20, True)
+    assert not any(row.is_own for row in record.files)
+
+
 def test_stopped_between_extraction_and_its_end(workspace, own_zips, monkeypatch):
     prepare_from(own_zips)
     expected = images_in(workspace)
@@ -222,6 +309,53 @@ def test_the_same_file_under_the_same_name_three_times(workspace, tmp_path):
     (copies,) = record.copies()
     assert {row.origin for row in copies} == {f"Bike.zip/{where}/x.png" for where in "abc"}
     assert len({row.split for row in copies}) == 1
+
+
+def test_a_tar_that_ends_in_a_zip(workspace, tmp_path):
+    inner = write_zip(tmp_path / "extra.zip", many("inner_{}.png", 50)).read_bytes()
+    with tarfile.open(tmp_path / "plain.tar", "w") as archive:
+        for name, content in (many("outer_{}.png") | {"extra.zip": inner}).items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    (tmp_path / "own").mkdir()
+    (tmp_path / "plain.tar").rename(tmp_path / "own" / "Bike.tar")
+    write_zip(tmp_path / "own" / "Car.zip", many("car_{}.png", 100))
+    assert len([row for row in prepare_from(tmp_path / "own").files if row.class_name == "Bike"]) == 12
+
+
+def test_long_names_in_any_script(workspace, tmp_path):
+    names = [f"{'車' * 100}{number}.png" for number in range(6)]  # 300 bytes and more
+    write_zip(tmp_path / "own" / "Bike.zip", {name: picture(i) for i, name in enumerate(names)})
+    write_zip(tmp_path / "own" / "Car.zip", many("car_{}.png", 100))
+    rows = [row for row in prepare_from(tmp_path / "own").files if row.class_name == "Bike"]
+    assert len(rows) == 6 and all(row.name.startswith("車車") and row.name.endswith(".png") for row in rows)
+    assert all(len(row.name.encode()) < 200 for row in rows)
+
+
+def test_two_masks_of_one_name(workspace, tmp_path):
+    for name in ("Bike", "Car"):
+        write_zip(tmp_path / "own" / f"{name}.zip", many(f"{name}_{{}}.png", 50 * len(name)))
+        for folder in ("a", "b"):
+            path = tmp_path / "own" / "masks" / name / folder / "x.png"
+            path.parent.mkdir(parents=True)
+            path.write_bytes(picture(ord(folder)))
+    with pytest.raises(Problem, match="Two masks of Bike are called x.png"):
+        prepare_from(tmp_path / "own")
+
+
+@pytest.mark.parametrize(
+    "content, sentence",
+    [(b"", "does not decode"), (b"nonsense", "does not decode"), (picture(1), "is no mask of parts")],
+)
+def test_a_mask_that_is_none(workspace, own_zips, content, sentence):
+    prepare_from(own_zips)
+    path = workspace / "datasets" / "Masks" / "Bike" / "bike_3.png"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    with pytest.raises(Problem, match=f"bike_3.png {sentence}"):
+        for part in PARTS:
+            part_masks(Pictures(workspace / "datasets" / part, 32), 32)
 
 
 def test_a_tar_as_people_make_it(workspace, tmp_path):
@@ -481,6 +615,19 @@ def test_two_notebooks_decode_at_the_same_time(workspace, own_zips):
     ]
     sums = [process.communicate()[0].split()[-1] for process in both]
     assert sums == [str(Pictures(folder, 128).pixels.sum().item())] * 2
+
+
+def test_what_a_killed_run_left_of_the_cache_is_cleared_away(workspace, own_zips):
+    prepare_from(own_zips)
+    Pictures(workspace / "datasets" / "Val", 32)
+    (whole,) = (workspace / "datasets" / "cache").glob("Val-*.npy")
+    left_over, in_work = (whole.with_suffix(f".{number}.part") for number in (1, 2))
+    for path in (left_over, in_work):
+        path.write_bytes(b"half")
+    os.utime(left_over, (0, 0))
+    whole.unlink()
+    Pictures(workspace / "datasets" / "Val", 32)
+    assert whole.exists() and in_work.exists() and not left_over.exists()
 
 
 def test_folders_that_are_no_classes_are_not_classes(workspace, own_zips):

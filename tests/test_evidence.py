@@ -24,7 +24,7 @@ from recognizer.evidence.responses import pooled, spatial_means, strongest
 from recognizer.evidence.selectivity import auroc, class_selectivity, linear_probe, permutation_p_values
 from recognizer.evidence.verdict import Estimate, Observation, bootstrap, observe, share, verdict_rows
 from recognizer.settings import Problem
-from scipy import ndimage, stats
+from scipy import ndimage, optimize, stats
 from sklearn.metrics import roc_auc_score
 from torch import nn
 from torch.nn import functional
@@ -495,6 +495,25 @@ def test_linear_probe_reads_out_a_planted_direction_only():
     assert 0.4 < by_chance.mean() < 0.6
 
 
+def test_linear_probe_is_the_logistic_regression_that_scipy_finds():
+    """Min. of log losses + |w|²/2 on standardised values, by a general minimiser; classes overlap, so answers differ."""
+    random = np.random.default_rng(1)
+    labels = random.integers(0, 2, 300)
+    values = random.normal(size=(300, 6)) * [1, 10, 100, 1, 1, 1] + np.outer(labels, [1, 5, 0, 0.5, 0, 0])
+    train, test = values[:150], values[150:]
+    mean, deviation = train.mean(axis=0), train.std(axis=0)
+    x, sign = (train - mean) / deviation, 2 * labels[:150] - 1
+
+    def loss(weights):
+        return np.logaddexp(0, -sign * (x @ weights[:-1] + weights[-1])).sum() + weights[:-1] @ weights[:-1] / 2
+
+    best = optimize.minimize(loss, np.zeros(7)).x
+    answers = (test - mean) / deviation @ best[:-1] + best[-1] > 0
+    correct = linear_probe(train, labels[:150], test, labels[150:])
+    assert 0.55 < correct.mean() < 0.9
+    np.testing.assert_array_equal(correct, answers == labels[150:])
+
+
 # --- ablation ---
 
 
@@ -614,12 +633,16 @@ def test_ablation_of_an_unknown_layer_names_the_closest(network, pixels):
 
 def test_forgetting_from_the_top_leaves_the_layers_below_alone(network, pixels):
     layers = ["relu1", "relu4", "relu7"]
-    steps, alike = randomised_from_the_top(network, layers, pixels[:6])
+    steps, alike, of_first = randomised_from_the_top(network, layers, pixels[:6])
     assert steps == ["fc2", "fc1", "conv7", "conv6", "conv5", "conv4", "conv3", "conv2", "conv1"]
     for name, step in (("relu1", "conv1"), ("relu4", "conv4"), ("relu7", "conv7")):
         column, row = layers.index(name), steps.index(step)
         assert np.allclose(alike[:row, column], alike[0, column])  # nothing has changed yet
         assert (alike[row:, column] < alike[0, column] - 0.1).all()
+        maps = [each[name] for each in of_first]  # of the whole network, then after each step
+        expected = capture(network, [name], pixels[:1].float() / 255)[name][0]
+        assert all(np.allclose(each, expected, atol=1e-4) for each in maps[: row + 1])
+        assert not any(np.allclose(each, expected, atol=1e-4) for each in maps[row + 1 :])
 
 
 def test_ranks_are_those_of_spearman():

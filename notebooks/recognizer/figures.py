@@ -15,7 +15,7 @@ from .maps.grids import font
 from .network.training import History
 
 WIDTH = 9.6  # inches, at 100 dots each: as wide as a notebook's column
-BLUE, ORANGE, GREY, PURPLE = "#1f6fb4", "#e07b00", "#888888", "#7b3fa0"
+BLUE, ORANGE, GREY, PURPLE, GREEN = "#1f6fb4", "#e07b00", "#888888", "#7b3fa0", "#2a9d5c"
 
 plt.rcParams.update(
     {
@@ -27,7 +27,7 @@ plt.rcParams.update(
         "axes.titlelocation": "left",
         "axes.spines.top": False,
         "axes.spines.right": False,
-        "axes.prop_cycle": plt.cycler(color=[BLUE, ORANGE, GREY, PURPLE]),
+        "axes.prop_cycle": plt.cycler(color=[BLUE, ORANGE, GREY, PURPLE, GREEN]),
         "legend.frameon": False,
         "image.interpolation": "nearest",
     }
@@ -173,7 +173,7 @@ def by_step(
         axis.fill_between(places, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
     axis.set_xticks(places, steps)
     axis.set(title=title, ylabel=ylabel)
-    figure.legend(loc="outside lower left", ncols=len(estimates))
+    figure.legend(loc="outside lower left", ncols=min(len(estimates), 4))
     return figure
 
 

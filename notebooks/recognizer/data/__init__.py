@@ -4,7 +4,7 @@ import os
 
 from ..settings import parameter
 from .drawings import VEHICLES
-from .extraction import extract_into_train
+from .extraction import extract_into_train, finish_taking_in
 from .record import Record, read_record
 from .sources import choose, fetch
 from .split import split_images
@@ -34,8 +34,9 @@ def prepared() -> Record:
 
     DATASET, VAL_SHARE, TEST_SHARE and SEED count here too where they are set as environment variables.
     """
+    finish_taking_in()
     record = read_record()
-    if record is None or not record.is_split or os.environ.get("DATASET"):
+    if record is None or os.environ.get("DATASET"):
         return prepare(
             parameter("DATASET", "auto"),
             sample_images=parameter("SAMPLE_IMAGES", 400),
@@ -44,7 +45,7 @@ def prepared() -> Record:
             seed=parameter("SEED", 0),
         )
     return split_images(
-        parameter("VAL_SHARE", record.val_share),
-        parameter("TEST_SHARE", record.test_share),
+        parameter("VAL_SHARE", record.val_share or 0.1),
+        parameter("TEST_SHARE", record.test_share or 0.2),
         parameter("SEED", record.seed),
     )

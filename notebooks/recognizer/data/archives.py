@@ -1,5 +1,6 @@
 """What is inside a folder, a zip or a tar, archives inside archives included; nothing in them is trusted."""
 
+import lzma
 import stat
 import tarfile
 import tempfile
@@ -17,6 +18,7 @@ DAMAGE = (
     tarfile.TarError,
     EOFError,
     zlib.error,
+    lzma.LZMAError,
     OSError,
     RuntimeError,
     NotImplementedError,
@@ -43,12 +45,13 @@ class Member(NamedTuple):
 
 
 class _Entry(NamedTuple):
-    """One line of an archive's own list. `size` is what the archive declares, in bytes."""
+    """One line of an archive's own list. `size` is what the archive declares, in bytes; to pass over it costs `passing`."""
 
     name: str
     size: int
     is_link: bool
     open: Callable[[], BinaryIO]
+    passing: int = 0
 
 
 class _Allowance:
@@ -69,6 +72,14 @@ class _Allowance:
 
 def is_archive(path: Path) -> bool:
     return zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
+
+
+def _is_zip(file: BinaryIO) -> bool:
+    """A zip is told by its end, and so a tar that ends with a zip inside it looks like one."""
+    if not zipfile.is_zipfile(file):
+        return False
+    file.seek(0)
+    return not tarfile.is_tarfile(file)
 
 
 def members(path: Path, wanted: Callable[[str], bool]) -> Iterator[Member]:
@@ -100,7 +111,9 @@ def count(path: Path, wanted: Callable[[str], bool]) -> int | None:
         names = [file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()]
     else:
         try:
-            with zipfile.ZipFile(path) as archive:
+            with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+                if not _is_zip(file):
+                    return None
                 names = [_inner(name) for name in archive.namelist() if not name.endswith("/")]
         except DAMAGE:  # a tar, or what `members` will complain of
             return None
@@ -133,7 +146,7 @@ def _in_folder(folder: Path, wanted: Callable[[str], bool]) -> Iterator[Member]:
 def _unpacked(
     file: BinaryIO, wanted: Callable[[str], bool], allowance: _Allowance, depth: int
 ) -> Iterator[Member]:
-    if zipfile.is_zipfile(file):
+    if _is_zip(file):
         with zipfile.ZipFile(file) as archive:
             yield from _read(_zip_entries(archive), wanted, allowance, depth)
         return
@@ -154,7 +167,14 @@ def _zip_entries(archive: zipfile.ZipFile) -> Iterator[_Entry]:
 def _tar_entries(archive: tarfile.TarFile) -> Iterator[_Entry]:
     for info in archive:
         if info.isfile() or info.issym() or info.islnk():
-            yield _Entry(info.name, info.size, not info.isfile(), lambda info=info: archive.extractfile(info))
+            # A compressed tar is unpacked to the end of what is passed over, too.
+            yield _Entry(
+                info.name,
+                info.size,
+                not info.isfile(),
+                lambda info=info: archive.extractfile(info),
+                info.size,
+            )
 
 
 def _read(
@@ -164,12 +184,14 @@ def _read(
         inner = _inner(entry.name)
         is_nested = inner.lower().endswith(ENDINGS)  # Caltech 101 is a tar in a zip
         if _is_clutter(inner) or not (is_nested or wanted(inner)):
+            allowance.spend(entry.passing)
             continue
         if entry.is_link:
             yield Member(inner, b"", "a link, not a file")
         elif is_nested:
             yield from _nested(entry, wanted, allowance, depth)
         elif entry.size > LARGEST_FILE:
+            allowance.spend(entry.passing)
             yield Member(inner, b"", f"larger than {LARGEST_FILE // 1_000_000} MB")
         else:
             allowance.spend(entry.size)

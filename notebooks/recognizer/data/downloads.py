@@ -117,7 +117,7 @@ def _receive(wanted: Download, part: Path) -> None:
         except _TryAgain as failure:
             has = part.stat().st_size if part.exists() else 0
             attempt = 1 if has > had + LEAST_BYTES else attempt + 1
-            had, reason = has, str(failure)
+            had, reason = max(had, has), str(failure)
             pause = max(failure.pause, FIRST_PAUSE * 2 ** (attempt - 1))
             if attempt == ATTEMPTS or pause > LONGEST_PAUSE:
                 asked = f" and asks us to come back in {pause:.0f} s" if pause > LONGEST_PAUSE else ""
@@ -141,6 +141,8 @@ def _receive_rest(wanted: Download, part: Path) -> None:
             wanted.url, headers=headers, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS)
         ) as response:
             _check_answer(wanted, response)
+            if response.status_code == 416 and response.headers.get("Content-Range") == f"bytes */{start}":
+                return  # all of it had come before the last run was stopped
             if not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
                 if response.status_code in (206, 416):
                     _forget(part)
@@ -160,7 +162,7 @@ def _receive_rest(wanted: Download, part: Path) -> None:
 
 def _check_answer(wanted: Download, response: requests.Response) -> None:
     status = f"{response.status_code} {response.reason}"
-    if response.status_code in BUSY:
+    if response.status_code in BUSY or response.status_code >= 500:
         pause = 0.0
         with contextlib.suppress(ValueError):  # a date instead of seconds
             pause = float(response.headers.get("Retry-After", 0))

@@ -20,7 +20,7 @@ from ..progress import progress_bar
 from ..settings import Problem, room_on_disk
 from .archives import Member, count, members
 from .downloads import file_digest
-from .images import ImageFile, check, safe_name
+from .images import OWN, ImageFile, check, safe_name
 from .record import Record, images_on_disk, read_record, write_record
 from .sources import ClassFiles
 
@@ -43,13 +43,16 @@ def extract_into_train(dataset: str, files: list[ClassFiles]) -> Record:
     }
     record, present = read_record(), images_on_disk()
     if record and (record.dataset, record.archives) == (dataset, archives) and _is_complete(record, present):
+        record.files = [
+            row for row in record.files if row.key in present
+        ]  # the reader may have removed own ones
         return record
     ours = {row.key for row in record.files if _is_ours(row, present)} if record else set()
     own = {key: path for key, path in present.items() if key not in ours}
     rejected = [row for row in record.rejected if row.is_own] if record else []
     try:
         with room_on_disk("extracting"):
-            arrived = _extract(files, own, rejected)
+            arrived = _extract(files, own, rejected, is_recovery=record is None)
     except BaseException:
         shutil.rmtree(_incoming(), ignore_errors=True)
         raise
@@ -59,11 +62,14 @@ def extract_into_train(dataset: str, files: list[ClassFiles]) -> Record:
     return read_record()
 
 
-def _extract(files: list[ClassFiles], own: Mapping[str, Path], rejected: list[ImageFile]) -> Record:
+def _extract(
+    files: list[ClassFiles], own: Mapping[str, Path], rejected: list[ImageFile], is_recovery: bool
+) -> Record:
     """Put what `files` name into `incoming/images/<Class>/`, `…/masks/…`, `…/rejected/…`, and return the record of it.
 
     Folders inside an archive are flattened. A file whose name is taken, be it by one of the reader's `own` ('<Class>/
-    <name>' → file) of other content, gets the start of its digest added.
+    <name>' → file) of other content, gets the start of its digest added. One that is the same as the reader's own stays
+    the reader's; in a recovery, where the record of what is whose was lost, it is taken for one of the archive's.
     """
     record = Record("", {}, [], list(rejected))
     kept_names = {_folded(key): path for key, path in own.items()}
@@ -81,7 +87,9 @@ def _extract(files: list[ClassFiles], own: Mapping[str, Path], rejected: list[Im
                 checked = pool.map(partial(_check, source.class_name, source.path.name), some)
                 for (row, content), member in zip(checked, some):
                     if not row.reason:
-                        record.files.append(_place(row, content, "images", kept_names))
+                        placed = _place(row, content, "images", kept_names)
+                        is_own = not is_recovery and placed.key in own
+                        record.files.append(replace(placed, origin=OWN) if is_own else placed)
                     elif not member.reason:
                         record.rejected.append(_place(row, content, "rejected", rejected_names))
                     else:  # there is nothing to keep but the reason
@@ -121,7 +129,12 @@ def _place(row: ImageFile, content: bytes, kind: str, taken: dict[str, Path]) ->
 
 def _place_mask(class_name: str, member: Member) -> str:
     key = f"{class_name}/{safe_name(member.inner)}"
-    _write(_incoming() / "masks" / key, member.content)
+    path = _incoming() / "masks" / key
+    if path.exists() and path.read_bytes() != member.content:
+        raise Problem(
+            f"Two masks of {class_name} are called {path.name}; give each image, and its mask, a name of its own."
+        )
+    _write(path, member.content)
     return key
 
 

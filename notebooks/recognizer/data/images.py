@@ -1,8 +1,10 @@
 """One file that claims to be an image: does it decode, what is it, and under which name is it kept?"""
 
+import contextlib
 import hashlib
 import io
 import re
+import threading
 import unicodedata
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -15,9 +17,11 @@ from .duplicates import fingerprint
 
 ENDINGS = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif", "PPM": ".ppm"}
 MOST_PIXELS = 89_478_485  # Pillow's own limit, beyond which it warns of a decompression bomb
+LARGE = 16_000_000  # pixels, from which on only one image is decoded at a time: 20 bytes a pixel add up
+ONE_AT_A_TIME = threading.Lock()
 FEWEST_PIXELS = 8  # on the shorter side; pages on the web are full of invisible images of one pixel
 HEIC = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc")
-LONGEST_NAME = 120  # characters; file systems end at 255 bytes
+LONGEST_NAME = 120  # bytes; file systems end at 255, and a part of a digest may come behind it
 OWN = "your own"  # the origin of a file that the reader put into datasets/
 
 
@@ -76,7 +80,8 @@ def check(class_name: str, origin: str, content: bytes, reason: str = "") -> tup
                 ), content
             if min(image.size) < FEWEST_PIXELS:
                 return replace(row, reason=f"only {image.width}×{image.height} pixels"), content
-            rgb = to_rgb(image)
+            with ONE_AT_A_TIME if image.width * image.height > LARGE else contextlib.nullcontext():
+                rgb = to_rgb(image)
     except Image.UnidentifiedImageError:
         what = "a HEIC photograph; save it as JPEG" if content[4:12] in HEIC else "not an image"
         return replace(row, reason=what), content
@@ -84,13 +89,20 @@ def check(class_name: str, origin: str, content: bytes, reason: str = "") -> tup
         return replace(row, reason="more pixels than decode safely"), content
     except Exception as error:  # OSError, SyntaxError, struct.error, …: decoders raise all of them
         return replace(row, reason=f"does not decode completely: {error}"), content
-    if Path(row.name).suffix.lower() not in IMG_EXTENSIONS:
+    if not is_image_name(row.name):
         row = replace(row, name=row.name + ENDINGS.get(row.format, ".png"))
         if row.format not in ENDINGS:
             png = io.BytesIO()
             rgb.save(png, "PNG")
             content = png.getvalue()
     return replace(row, sha256=_sha256(content), size=len(content), fingerprint=fingerprint(rgb)), content
+
+
+def is_image_name(path: Path | str) -> bool:
+    """Whether the file is one that ImageFolder is to read: by its ending, and neither it nor its folder hidden."""
+    path = Path(path)
+    is_hidden = any(part.startswith(".") for part in path.parts[-2:])
+    return path.suffix.lower() in IMG_EXTENSIONS and not is_hidden
 
 
 def safe_name(inner: str) -> str:
@@ -100,7 +112,13 @@ def safe_name(inner: str) -> str:
     if re.fullmatch(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?", name):
         name = f"_{name}"
     stem, ending = Path(name).stem, Path(name).suffix[:10]
-    return name if len(name) <= LONGEST_NAME else f"{stem[: LONGEST_NAME - len(ending)]}{ending}"
+    room = LONGEST_NAME - len(ending.encode())
+    return name if len(name.encode()) <= LONGEST_NAME else f"{_cut(stem, room)}{ending}"
+
+
+def _cut(text: str, size: int) -> str:
+    """As much of `text` as fits into `size` bytes, no character divided."""
+    return text.encode()[:size].decode("utf-8", "ignore")
 
 
 def _sha256(content: bytes) -> str:

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import math
 import os
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +19,7 @@ from .. import settings
 from ..inputs import as_pixels, open_rgb
 from ..progress import progress_bar
 from ..settings import Problem, room_on_disk, shown
+from .images import is_image_name
 
 AT_ONCE = 64  # images that are decoded before their pixels are written
 
@@ -33,7 +35,9 @@ class Pictures(ImageFolder):
 
     def __init__(self, folder: Path, image_size: int) -> None:
         try:
-            super().__init__(folder, transform=as_pixels(image_size), loader=open_rgb)
+            super().__init__(
+                folder, transform=as_pixels(image_size), loader=open_rgb, is_valid_file=is_image_name
+            )
         except FileNotFoundError as error:
             raise Problem(f"There are no images in {shown(folder)}; run notebook 01 first.") from error
         self.image_size = image_size
@@ -55,8 +59,12 @@ class Pictures(ImageFolder):
         return self._pixels_on_gpu
 
     def find_classes(self, directory: str) -> tuple[list[str], dict[str, int]]:
-        """The folders with files in them. ImageFolder itself would take .ipynb_checkpoints for a class, too."""
-        folders = sorted(p for p in Path(directory).glob("[!.]*") if p.is_dir() and any(p.glob("[!.]*")))
+        """The folders with images in them. ImageFolder itself would take .ipynb_checkpoints for a class, too."""
+        folders = sorted(
+            folder
+            for folder in Path(directory).glob("[!.]*")
+            if folder.is_dir() and any(map(is_image_name, folder.rglob("*")))
+        )
         if not folders:
             raise FileNotFoundError(directory)
         return [p.name for p in folders], {p.name: i for i, p in enumerate(folders)}
@@ -74,7 +82,10 @@ class Pictures(ImageFolder):
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             for outdated in path.parent.glob(f"{name}-*"):
-                if key not in outdated.name:
+                is_left_over = (
+                    time.time() - outdated.stat().st_mtime > 600
+                )  # seconds: of a run that was killed
+                if key not in outdated.name or (outdated.suffix == ".part" and is_left_over):
                     with contextlib.suppress(PermissionError):  # Windows keeps a file that is still mapped
                         outdated.unlink(missing_ok=True)
             # A name of its own, because two notebooks may do this at the same time.

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from .. import settings
+from ..settings import Problem, shown
 from .drawings import PARTS
 from .loading import Pictures
 
@@ -32,12 +33,25 @@ def part_masks(pictures: Pictures, size: int) -> tuple[np.ndarray, list[str]] | 
     masks = np.zeros((len(files), size, size), np.uint8)
     for mask, label, of_image in zip(masks, pictures.targets, files):
         for file in of_image:
-            values = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_UNCHANGED)
+            values = _read_mask(file)
             if of_objects:
                 colours = values.reshape(*values.shape[:2], -1)[..., :3]  # not how transparent it is
                 values = (colours.max(axis=2) > 0) * np.uint8(label + 1)
+            if values.ndim > 2 or values.max() >= len(parts):
+                raise Problem(
+                    f"{shown(file)} is no mask of parts: its pixels are to be numbers below {len(parts)} in one channel. "
+                    "Remove or replace it."
+                )
             np.maximum(mask, cv2.resize(values, (size, size), interpolation=cv2.INTER_NEAREST), out=mask)
     return masks, parts
+
+
+def _read_mask(file: Path) -> np.ndarray:
+    content = np.fromfile(file, np.uint8)
+    values = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if len(content) else None
+    if values is None:
+        raise Problem(f"The mask {shown(file)} does not decode; remove or replace it.")
+    return values
 
 
 def part_sizes(masks: np.ndarray, parts: list[str]) -> dict[str, float]:

@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from torchvision.datasets.folder import IMG_EXTENSIONS
-
 from .. import settings
 from ..settings import Problem, shown
-from .images import ImageFile
+from .archives import CLUTTER
+from .images import ImageFile, is_image_name
 
 SPLITS = ("Train", "Val", "Test")
 
@@ -127,12 +126,10 @@ def images_on_disk() -> dict[str, Path]:
     found: dict[str, Path] = {}
     names: dict[str, Path] = {}
     for split in SPLITS:
-        for path in sorted((settings.DATASETS / split).glob("[!.]*/**/[!.]*")):
-            inner = path.relative_to(settings.DATASETS / split).parts
-            is_hidden = any(part.startswith(".") for part in inner)
-            if is_hidden or path.suffix.lower() not in IMG_EXTENSIONS or not path.is_file():
+        for path in _files_in(split):
+            if not is_image_name(path):
                 continue
-            key = f"{inner[0]}/{path.name}"
+            key = f"{path.relative_to(settings.DATASETS / split).parts[0]}/{path.name}"
             if key.casefold() in names:
                 other = names[key.casefold()]
                 raise Problem(
@@ -140,3 +137,19 @@ def images_on_disk() -> dict[str, Path]:
                 )
             found[key] = names[key.casefold()] = path
     return found
+
+
+def other_files() -> list[str]:
+    """Names of files in Train, Val and Test that are no images by their ending, and so are left where they are."""
+    names = (path.name for split in SPLITS for path in _files_in(split) if not is_image_name(path))
+    return sorted(name for name in names if name not in CLUTTER)
+
+
+def _files_in(split: str) -> list[Path]:
+    """The files in the class folders, nothing hidden."""
+    root = settings.DATASETS / split
+    return [
+        path
+        for path in sorted(root.glob("[!.]*/**/[!.]*"))
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(root).parts)
+    ]

@@ -170,6 +170,11 @@ def choose(dataset: str = "auto", classes: tuple[str, ...] = VEHICLES) -> Choice
         reason = f"Using the archives at {len(addresses)} addresses, as asked."
         return Choice(f"addresses-{digest}", reason, addresses=addresses)
     folder = PROJECT / Path(dataset).expanduser()
+    if folder.resolve().is_relative_to(settings.DATASETS):
+        raise Problem(
+            f"{folder.name} is inside datasets/, where this project puts and removes files. Move your pictures to a folder "
+            "outside; or, as they take part in every split there, leave DATASET out."
+        )
     if folder.is_dir():
         return Choice(folder.name, f"Using the folder {folder.name}, as asked.", folder=folder)
     raise Problem(
@@ -286,11 +291,8 @@ def _in_folder(folder: Path) -> list[ClassFiles]:
 
 
 def _class_name(path: Path) -> str:
-    name = path.name
-    for ending in ENDINGS:
-        if name.lower().endswith(ending):
-            name = name[: -len(ending)]
-    return name
+    endings = [ending for ending in ENDINGS if path.name.lower().endswith(ending)]
+    return path.name[: -len(endings[0])] if endings else path.name
 
 
 def _download_all(folder_name: str, downloads: Iterable[Download]) -> list[Path]:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from .. import settings
 from ..settings import Problem, room_on_disk
+from .downloads import file_digest
 from .duplicates import near_copies
 from .images import OWN, ImageFile, check
-from .record import SPLITS, Record, images_on_disk, read_record, write_record
+from .record import SPLITS, Record, images_on_disk, other_files, read_record, write_record
 
 
 def split_images(val_share: float = 0.1, test_share: float = 0.2, seed: int = 0) -> Record:
@@ -44,7 +45,7 @@ def _described(record: Record, present: dict[str, Path]) -> list[ImageFile]:
     known = {row.key: row for row in record.files}
     rows = []
     for key, path in sorted(present.items()):
-        if key in known and known[key].size == path.stat().st_size:
+        if key in known and known[key].sha256 == file_digest(path):
             rows.append(known[key])
         else:
             row, _ = check(key.split("/")[0], path.name, path.read_bytes())
@@ -65,6 +66,11 @@ def _tell_of_own(record: Record, unreadable: Iterable[ImageFile]) -> None:
     if own:
         names = ", ".join(own[:5]) + " …" * (len(own) > 5)
         print(f"{len(own)} image(s) of your own stay and take part in the split: {names}.")
+    if others := other_files():
+        names = ", ".join(others[:5]) + " …" * (len(others) > 5)
+        print(
+            f"{len(others)} file(s) in datasets/ are not called like images that can be read; left alone: {names}."
+        )
     for row in unreadable:
         print(f"Your own {row.key} was moved to datasets/Rejected/: {row.reason}.")
 

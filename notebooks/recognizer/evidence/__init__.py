@@ -7,8 +7,8 @@ from .dissection import DETECTOR_IOU, dissect
 from .measures import LayerEvidence, measure
 from .orientation import gratings, orientation_tuning
 from .receptive_field import receptive_fields
-from .responses import all_maps, pooled
-from .selectivity import linear_probe
+from .responses import all_maps, pooled, spatial_means
+from .selectivity import auroc, linear_probe
 from .verdict import Observation, bootstrap, observe, share, verdict_rows
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Observation",
     "ablate",
     "all_maps",
+    "auroc",
     "bootstrap",
     "dissect",
     "gratings",
@@ -30,6 +31,7 @@ __all__ = [
     "receptive_fields",
     "save_cards",
     "share",
+    "spatial_means",
     "trained_on_shuffled_labels",
     "untrained",
     "verdict_rows",

@@ -111,6 +111,8 @@ def facts(
             first += f"; a {part} has {part_size[part]:.0f}: it cannot see one"
     else:
         first = sees
+    if not np.isnan(angle := evidence.tuning.preferred[number]):
+        first += f" · likes bars at {angle:.0f}°, orientation selectivity {evidence.tuning.selectivity[number]:.2f}"
     area = evidence.auroc[number]
     prefers = "no class" if area == 0.5 else classes[int(area > 0.5)]
     second = f"prefers {prefers}: AUROC {max(area, 1 - area):.2f} ({_p_value(evidence.p_values[number])})"
@@ -150,9 +152,15 @@ def _kernel_picture(kernel: Tensor) -> np.ndarray:
 
 
 def _patches(found: Strongest, number: int, pixels: Tensor, field: ReceptiveField) -> np.ndarray:
-    """What the strongest positions of a filter see: uint8 count×PATCH×PATCH×3, light grey beyond the image."""
+    """What the strongest positions of a filter see: uint8 count×PATCH×PATCH×3, light grey beyond the image.
+
+    Where a filter responds in fewer images than that, the rest is light grey."""
     crops = []
-    for image, row, column in zip(found.images[number], found.rows[number], found.columns[number]):
+    places = zip(found.images[number], found.rows[number], found.columns[number], found.values[number])
+    for image, row, column, value in places:
+        if value <= 0:  # it did not respond: there is no strongest place
+            crops.append(np.full((PATCH, PATCH, 3), 225, np.uint8))
+            continue
         top, left, bottom, right = field.box(int(row), int(column))
         size = pixels.shape[-1]
         if bottom - top >= size:

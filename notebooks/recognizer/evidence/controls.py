@@ -42,7 +42,7 @@ def _calibrate(model: nn.Module, norms: Sequence[nn.BatchNorm2d], pixels: Tensor
         norm.train()
     with torch.no_grad():
         for batch in pixels.split(BATCH_SIZE):
-            model(batch.float() / 255)
+            model(batch.to(next(model.parameters()).device).float() / 255)
     model.eval()
 
 
@@ -80,18 +80,21 @@ def trained_on_shuffled_labels(
 
 def randomised_from_the_top(
     model: nn.Module, layer_names: Sequence[str], pixels: Tensor, seed: int = 0
-) -> tuple[list[str], np.ndarray]:
+) -> tuple[list[str], np.ndarray, list[dict[str, np.ndarray]]]:
     """Forget one layer after the other, the last first, and see how much of the maps stays (Adebayo et al. 2018).
 
-    `pixels` is uint8 N×3×S×S. Returns the names of the layers with weights, from the last to the first, and a row for each:
-    how like the maps of each of `layer_names` are to those of the whole network, once that layer and all behind it have
-    random weights (and its batch norms the statistics of what they then get). Alike is the mean over filters of the absolute rank correlation (Spearman): float, steps×layers, in
-    [0, 1]. Filters that are constant count as 0.
+    `pixels` is uint8 N×3×S×S. Returns the names of the layers with weights, from the last to the first; a row for each: how
+    like the maps of each of `layer_names` are to those of the whole network, once that layer and all behind it have random
+    weights (and its batch norms the statistics of what they then get); and the maps of the first image, name → float32
+    C×h×w, of the whole network and after each step. Alike is the mean over filters of the absolute rank correlation
+    (Spearman): float, steps×layers, in [0, 1]. Filters that are constant count as 0.
     """
     torch.manual_seed(seed)
     model = copy.deepcopy(model).eval()
-    whole = {name: _ranks(maps) for name, maps in all_maps(model, layer_names, pixels).items()}
+    maps = all_maps(model, layer_names, pixels)
+    whole = {name: _ranks(each) for name, each in maps.items()}
     steps, rows, norms = [], [], []
+    of_first = [{name: each[0] for name, each in maps.items()}]
     for name, layer in reversed(list(model.named_modules())):
         if hasattr(layer, "reset_parameters"):
             layer.reset_parameters()
@@ -102,7 +105,8 @@ def randomised_from_the_top(
             maps = all_maps(model, layer_names, pixels)
             steps.append(name)
             rows.append([np.abs((whole[n] * _ranks(maps[n])).sum(axis=1)).mean() for n in layer_names])
-    return steps, np.array(rows)
+            of_first.append({name: each[0] for name, each in maps.items()})
+    return steps, np.array(rows), of_first
 
 
 def _ranks(maps: np.ndarray) -> np.ndarray:

@@ -13,7 +13,8 @@ from ..settings import Problem
 from .responses import all_maps
 
 # As in Bau et al. 2020: a filter marks the top 1 % of the pixels, and detects a part that it overlaps with by 4 %.
-# With the 0.5 % of 2017, a part that covers an eighth of the pixels, as wheels do here, could never reach these 4 %.
+# With the 0.5 % of 2017, a part that covers an eighth of the pixels, as bodies of the drawn sample do, could never reach
+# these 4 %, and wheels, with 8.6 % of them, 5.8 % at the best.
 TOP = 0.01
 DETECTOR_IOU = 0.04
 

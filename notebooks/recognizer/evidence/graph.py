@@ -3,6 +3,7 @@
 import copy
 import operator
 
+import torch
 from torch import nn
 from torch.fx import GraphModule, Node, Tracer
 from torch.nn import functional
@@ -10,7 +11,13 @@ from torch.nn import functional
 from ..maps.activations import unknown_layer
 from ..settings import Problem
 
-IN_PLACE = {operator.iadd: operator.add, operator.isub: operator.sub, operator.imul: operator.mul}
+IN_PLACE = {
+    operator.iadd: operator.add,
+    operator.isub: operator.sub,
+    operator.imul: operator.mul,
+    torch.relu_: functional.relu,
+    functional.relu_: functional.relu,
+}
 
 
 class _ByLayer(Tracer):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 from torchvision.transforms.v2.functional import rgb_to_grayscale, to_dtype
 
-from ..network.training import closer, mirrored
+from ..network.evaluation import closer, mirrored
 from .responses import map_batches, on_grid
 from .selectivity import linear_probe
 
@@ -101,11 +101,15 @@ def r_squared(errors: np.ndarray) -> float:
 def found_again(originals: np.ndarray, copies: np.ndarray) -> np.ndarray:
     """Whether, of all `originals` (N×D), copy n is most like original n: bool N. Chance is 1 / N.
 
-    Alike is the cosine between values from which the mean of the originals is taken off; a tie is no success.
+    Alike is the cosine between values from which the mean of the originals is taken off; of a single value (D = 1), which
+    has no direction, how near they are. A tie is no success.
     """
     mean = originals.mean(axis=0)
-    one, other = (_of_length_one(values - mean) for values in (copies, originals))
-    alike = one @ other.T
+    if originals.shape[1] == 1:
+        alike = -np.abs(copies - originals.T)
+    else:
+        one, other = (_of_length_one(values - mean) for values in (copies, originals))
+        alike = one @ other.T
     own = alike.diagonal().copy()
     np.fill_diagonal(alike, -np.inf)
     return own > alike.max(axis=1) + 1e-6  # rounding

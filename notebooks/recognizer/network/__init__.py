@@ -1,5 +1,6 @@
 """Notebook 02: the network, its training, and how good it is."""
 
+import glob
 from pathlib import Path
 
 import torch
@@ -36,7 +37,7 @@ def trained(record: Record) -> Path:
     Where there is none, what notebook 02 would make; a network of notebook 05 has other layers and does not count.
     """
     for path in sorted(
-        settings.LOGS.glob(f"{record.name}-*/model.pt"), key=lambda p: p.stat().st_mtime, reverse=True
+        settings.LOGS.glob(f"{glob.escape(record.name)}-*/model.pt"), key=lambda p: p.stat().st_mtime, reverse=True
     ):
         try:
             if isinstance(load_model(path), BikeCarCNN):

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch.nn.functional as F
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
-from torch import nn
+from torch import Tensor, nn
+from torchvision.transforms.functional import center_crop
 
 from ..data.loading import Pictures
-from .training import predict
+from .training import History, logits_of, probabilities_of
 
 
 @dataclass(frozen=True)
@@ -57,12 +59,68 @@ def wilson_interval(correct: int, total: int) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
+def mirrored(images: Tensor) -> Tensor:
+    """The images, left and right exchanged."""
+    return images.flip(3)
+
+
+def closer(images: Tensor) -> Tensor:
+    """The middle of the images, 80 % of each side, enlarged to their size."""
+    side = images.shape[-1]
+    return F.interpolate(center_crop(images, round(0.8 * side)), size=(side, side), mode="bilinear")
+
+
+def predict(model: nn.Module, pictures: Pictures) -> Tensor:
+    """Class probabilities for every image: float32 N×K, on the CPU, in the order of `pictures`.
+
+    They are the mean of four looks: at the image, at its middle from a little closer, and at the mirror images of both.
+    Augmentation mostly shows things larger than they are (see Touvron et al. 2019), and a bike seen from its other side
+    is one as well.
+    """
+    looks = (lambda images: images, mirrored, closer, lambda images: mirrored(closer(images)))
+    return sum(probabilities_of(logits_of(model, pictures, look=look)) for look in looks) / len(looks)
+
+
 def evaluate(model: nn.Module, pictures: Pictures) -> Evaluation:
     """Let `model` (with `.classes`) answer for every image of `pictures`."""
     probabilities, labels = predict(model, pictures).numpy(), pictures.labels.numpy()
     predicted = probabilities.argmax(axis=1)
     confusion = confusion_matrix(labels, predicted, labels=range(len(model.classes)))
     return Evaluation(model.classes, probabilities, predicted, labels, confusion)
+
+
+def metrics_of(
+    evaluation: Evaluation,
+    history: History,
+    model: nn.Module,
+    *,
+    dataset: str,
+    train_seconds: float,
+    chosen: dict,
+) -> dict:
+    """What `metrics.json` holds of a run: how good the kept epoch is, how long it took, what was `chosen` (with a seed).
+
+    Accuracies are in [0, 1], `parameters` is their number, `confusion` has a row for each true class.
+    """
+    low, high = evaluation.interval()
+    speeds = [epoch.images_per_second for epoch in history.epochs]
+    return {
+        "dataset": dataset,
+        "seed": chosen["seed"],
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "epochs": len(history.epochs),
+        "train_seconds": round(train_seconds, 1),
+        "images_per_second": round(float(np.mean(speeds)), 1),
+        "val_accuracy": history.best.val_accuracy,
+        "test_accuracy": evaluation.accuracy,
+        "test_accuracy_low": low,
+        "test_accuracy_high": high,
+        "confusion": evaluation.confusion.tolist(),
+        "classes": evaluation.classes,
+        "best_epoch": history.best.number,
+        "interrupted": history.interrupted,
+        "chosen": chosen,
+    }
 
 
 def save_metrics(path: Path, metrics: dict) -> None:

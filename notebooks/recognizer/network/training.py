@@ -1,5 +1,6 @@
 """`fit`: the training loop, and what is kept of it."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torchvision.transforms.functional import center_crop
 from tqdm import tqdm
 
 from ..data.loading import Pictures, augment, batches
@@ -23,6 +23,7 @@ from .models import save_model
 class Epoch:
     """What is known after one pass over the training images. Losses are mean cross-entropies, accuracies in [0, 1].
 
+    `is_best` says that validation does not tell it from the best epoch so far (see `as_good_as`).
     `model` is the running average of the network being trained (see `fit`), which is what validation looks at and what
     is kept; whoever uses it leaves it in the mode it was in.
     """
@@ -47,6 +48,7 @@ class History:
 
     @property
     def best(self) -> Epoch:
+        """The one that is kept."""
         return next(epoch for epoch in reversed(self.epochs) if epoch.is_best)
 
 
@@ -70,6 +72,11 @@ def fastest_dtype(device: torch.device) -> torch.dtype:
     else:
         has_bfloat16 = device.type == "cpu" and torch.cpu.get_capabilities().get("avx512_bf16", False)
     return torch.bfloat16 if has_bfloat16 else torch.float32
+
+
+def fastest_memory_format() -> torch.memory_format:
+    """Channels last, the order of numbers in memory that convolutions are fastest with; CHANNELS_LAST=0 switches it off."""
+    return torch.channels_last if parameter("CHANNELS_LAST", True) else torch.contiguous_format
 
 
 def autocast(device: torch.device) -> torch.autocast:
@@ -113,28 +120,6 @@ def logits_of(
     return torch.cat(found)
 
 
-def mirrored(images: Tensor) -> Tensor:
-    """The images, left and right exchanged."""
-    return images.flip(3)
-
-
-def closer(images: Tensor) -> Tensor:
-    """The middle of the images, 80 % of each side, enlarged to their size."""
-    side = images.shape[-1]
-    return F.interpolate(center_crop(images, round(0.8 * side)), size=(side, side), mode="bilinear")
-
-
-def predict(model: nn.Module, pictures: Pictures) -> Tensor:
-    """Class probabilities for every image: float32 N×K, on the CPU, in the order of `pictures`.
-
-    They are the mean of four looks: at the image, at its middle from a little closer, and at the mirror images of both.
-    Augmentation mostly shows things larger than they are (see Touvron et al. 2019), and a bike seen from its other side
-    is one as well.
-    """
-    looks = (lambda images: images, mirrored, closer, lambda images: mirrored(closer(images)))
-    return sum(probabilities_of(logits_of(model, pictures, look=look)) for look in looks) / len(looks)
-
-
 NewOptimizer = Callable[[Iterable[nn.Parameter], float], torch.optim.Optimizer]
 
 
@@ -144,7 +129,7 @@ def adamw(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Optimize
 
 
 def rmsprop(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Optimizer:
-    """RMSprop (Hinton 2012) with the numbers of Keras, which differ from PyTorch's: it remembers ten steps, not a hundred."""
+    """RMSprop (Hinton 2012) with the numbers of Keras 2, which differ from PyTorch's: it remembers ten steps, not a hundred."""
     return torch.optim.RMSprop(parameters, lr=lr, alpha=0.9, eps=1e-7)
 
 
@@ -164,8 +149,9 @@ def fit(
 ) -> History:
     """Train `model` on the device where it is; keep its best epoch by validation in the file `checkpoint`.
 
+    Of epochs that validation cannot tell apart the last one counts as the best (see `as_good_as`).
     The loss is the cross-entropy, of one logit the binary one. `new_optimizer` is called with the parameters and `lr`;
-    the learning rate then goes through one cycle: up to `lr` over the first tenth of the steps, down to zero over the
+    the learning rate then goes through one cycle: up to `lr` over the first twentieth of the steps, down to zero over the
     rest (Smith & Topin 2018). At a high learning rate the weights jump about from batch to batch, and validation with them;
     so a running average of them is what is validated and kept (Polyak & Juditsky 1992; `AveragedModel` of PyTorch).
     With `augmented=False` the network sees the images as they are, the same ones in every epoch.
@@ -180,13 +166,13 @@ def fit(
         )
     torch.manual_seed(seed)  # for dropout
     generator = torch.Generator().manual_seed(seed)  # for the order of images and their augmentation
-    model.to(memory_format=torch.channels_last)
+    model.to(memory_format=fastest_memory_format())
     batch_size = min(batch_size, len(train))
     steps = len(train) // batch_size
     optimizer, schedule, average = new_run(model, new_optimizer, lr=lr, total_steps=num_epochs * steps)
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     history = History()
-    best = (-1.0, 0.0)
+    highest = 0.0
 
     total = num_epochs * steps * batch_size
     with progress_bar("epoch 1", total, "images", leave=True, smoothing=0.05) as progress:
@@ -198,7 +184,8 @@ def fit(
                 logits = logits_of(average.module, val)
                 val_loss = loss_of(logits, val.labels).item()
                 val_accuracy = (probabilities_of(logits).argmax(dim=1) == val.labels).float().mean().item()
-                is_best = (val_accuracy, -val_loss) > best
+                highest = max(highest, val_accuracy)
+                is_best = as_good_as(highest, val_accuracy, len(val))
                 lr_now = schedule.get_last_lr()[0]
                 epoch = Epoch(
                     number,
@@ -212,7 +199,6 @@ def fit(
                     is_best,
                 )
                 if is_best:
-                    best = (val_accuracy, -val_loss)
                     save_model(average.module, checkpoint)
                 history.epochs.append(epoch)
                 progress.set_description(f"epoch {number}/{num_epochs}, val accuracy {val_accuracy:.1%}")
@@ -225,6 +211,16 @@ def fit(
     model.load_state_dict(torch.load(checkpoint, weights_only=True)["weights"])
     model.eval()
     return history
+
+
+def as_good_as(highest: float, accuracy: float, count: int) -> bool:
+    """Whether an accuracy on `count` images is within one standard error of the highest one (Breiman et al. 1984).
+
+    The highest of many accuracies on few images is a matter of luck as well; and a later epoch has learned more. One image
+    more or less never counts, or a highest accuracy of 100 % would have no error at all.
+    """
+    standard_error = math.sqrt(highest * (1 - highest) / count)
+    return accuracy >= highest - max(standard_error, 1 / count) - 1e-6  # rounding
 
 
 def save_epochs(folder: Path) -> Callable[[Epoch], None]:
@@ -248,8 +244,8 @@ def new_run(
 ) -> tuple[torch.optim.Optimizer, LRScheduler, AveragedModel]:
     """What goes with the model through its training: the optimizer, the learning rate's schedule, the running average."""
     optimizer = new_optimizer(model.parameters(), lr)
-    # OneCycleLR divides by the steps of the rise less one, which of ten steps would be none.
-    rise = 0.2 if total_steps == 10 else 0.1
+    # Two steps at least, where there are as many: OneCycleLR divides by the steps of the rise less one.
+    rise = max(0.05, min(2 / total_steps, 0.6))
     moves = "betas" in optimizer.defaults  # Adam's momentum as well; RMSprop has none, and would be given one
     schedule = OneCycleLR(optimizer, lr, total_steps=total_steps, pct_start=rise, cycle_momentum=moves)
     return optimizer, schedule, AveragedModel(model, multi_avg_fn=_running_average, use_buffers=True)
