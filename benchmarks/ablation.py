@@ -29,7 +29,8 @@ from recognizer.data import prepare, split_images  # noqa: E402
 from recognizer.data.loading import Pictures  # noqa: E402
 from recognizer.network import training  # noqa: E402
 from recognizer.network.evaluation import predict  # noqa: E402
-from recognizer.network.training import choose_device, fit, logits_of  # noqa: E402
+from recognizer.network.hardware import choose_device  # noqa: E402
+from recognizer.network.training import fit, logits_of  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler  # noqa: E402
 

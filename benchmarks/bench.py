@@ -77,8 +77,9 @@ def run_ours(args: argparse.Namespace) -> dict:
     from recognizer import settings
     from recognizer.data.loading import Pictures
     from recognizer.network.evaluation import evaluate
+    from recognizer.network.hardware import choose_device
     from recognizer.network.models import BikeCarCNN
-    from recognizer.network.training import choose_device, fit
+    from recognizer.network.training import fit
     from recognizer.settings import parameter
 
     image_size, num_epochs = parameter("IMAGE_SIZE", 128), parameter("EPOCHS", args.epochs)
@@ -117,16 +118,9 @@ def run_ours(args: argparse.Namespace) -> dict:
 def measure_training(train) -> dict:
     """Training as it is and the same steps on one batch in memory, in turn, seven times; and a large matrix product."""
     import torch
+    from recognizer.network.hardware import autocast, choose_device, fastest_dtype
     from recognizer.network.models import BikeCarCNN
-    from recognizer.network.training import (
-        adamw,
-        autocast,
-        choose_device,
-        fastest_dtype,
-        loss_of,
-        new_run,
-        train_one_epoch,
-    )
+    from recognizer.network.training import adamw, loss_of, new_run, train_one_epoch
     from torch.utils.flop_counter import FlopCounterMode
     from tqdm import tqdm
 

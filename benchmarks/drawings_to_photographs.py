@@ -24,7 +24,8 @@ from recognizer import BikeCarCNN  # noqa: E402
 from recognizer.data.drawings import VEHICLES, draw  # noqa: E402
 from recognizer.data.loading import Pictures  # noqa: E402
 from recognizer.network.evaluation import evaluate  # noqa: E402
-from recognizer.network.training import choose_device, fit  # noqa: E402
+from recognizer.network.hardware import choose_device  # noqa: E402
+from recognizer.network.training import fit  # noqa: E402
 
 
 def write_drawings(folder: Path, classes: list[str], indices: range, seed: int) -> float:

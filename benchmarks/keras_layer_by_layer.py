@@ -31,8 +31,9 @@ from recognizer import LayerByLayerCNN, display_image_filtered, settings  # noqa
 from recognizer.data import prepare  # noqa: E402
 from recognizer.data.drawings import PETS  # noqa: E402
 from recognizer.data.loading import Pictures  # noqa: E402
+from recognizer.network.hardware import choose_device  # noqa: E402
 from recognizer.network.models import layer_table  # noqa: E402
-from recognizer.network.training import choose_device, fit, rmsprop  # noqa: E402
+from recognizer.network.training import fit, rmsprop  # noqa: E402
 
 IMAGE_SIZE, BATCH_SIZE, DRAWN_LAYERS = 150, 20, 8
 

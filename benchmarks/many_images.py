@@ -48,7 +48,8 @@ def child(train: bool) -> None:
     from recognizer import BikeCarCNN, settings
     from recognizer.data import prepared
     from recognizer.data.loading import Pictures
-    from recognizer.network.training import choose_device, fit
+    from recognizer.network.hardware import choose_device
+    from recognizer.network.training import fit
 
     before = own_megabytes()
     times = [time.perf_counter()]

@@ -56,9 +56,7 @@ def loaders(datasets: Path) -> dict[str, DataLoader]:
     found = {}
     for split in ("Train", "Val", "Test"):
         transform = v2.Compose([*(augmentation if split == "Train" else []), *TO_TENSOR, NORMALIZE])
-        folder = ImageFolder(
-            datasets / split, transform=transform, loader=open_image
-        )
+        folder = ImageFolder(datasets / split, transform=transform, loader=open_image)
         found[split] = DataLoader(folder, batch_size=32, shuffle=split == "Train", num_workers=os.cpu_count())
     return found
 

@@ -1,6 +1,11 @@
 """The network, its training, and what is said about how good it is."""
 
 import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -332,3 +337,26 @@ def test_what_the_board_shows(parts, tmp_path):
     assert {"test/Bike", "test/Car"} <= set(tags["tensors"])
     assert len(list((tmp_path / "run" / "hparams").iterdir())) == 1
     assert not model.conv1._forward_hooks
+
+
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="other C libraries keep or return memory as they like"
+)
+@pytest.mark.parametrize("kept", [True, False])
+def test_freed_memory_serves_the_next_batch(kept):
+    """The system counts the new pages that a process asks for; 64 MB take 16,000 of them the first time."""
+    code = """
+import resource, torch
+from recognizer.network.hardware import keep_freed_memory
+keep_freed_memory()
+for _ in range(20):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(16_000_000)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    environment = os.environ | {"KEEP_FREED_MEMORY": str(int(kept))}
+    notebooks = Path(__file__).parents[1] / "notebooks"
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=notebooks, env=environment, capture_output=True, text=True
+    )
+    assert (int(found.stdout) < 100) == kept, found.stderr

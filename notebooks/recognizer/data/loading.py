@@ -143,7 +143,7 @@ def batches(
         if shuffle and len(chosen) < batch_size:
             return
         chosen = chosen.sort().values  # in the order of the file on disk
-        images = pixels[chosen.to(pixels.device)].to(device)
+        images = pixels.index_select(0, chosen.to(pixels.device)).to(device)  # `[]` takes five times as long
         yield images.float().div_(255), pictures.labels[chosen].to(device)
 
 

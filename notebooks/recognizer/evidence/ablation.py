@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Interpreter, Node
 from torch.fx.node import map_arg
 
+from ..network.hardware import keep_freed_memory
 from ..network.training import probabilities_of
 from ..settings import Problem
 from .graph import following, node_of, traced
@@ -59,6 +60,7 @@ def ablate(model: nn.Module, layer_name: str, pixels: Tensor, labels: Tensor, to
     """
     if to not in ("zero", "mean"):
         raise Problem(f"A filter can be set to 'zero' or to its 'mean', not to {to!r}.")
+    keep_freed_memory()
     graph = traced(model).to(memory_format=torch.channels_last)  # which convolutions on a CPU like best
     layer = node_of(graph, layer_name)
     steps = _steps_after(graph, layer)

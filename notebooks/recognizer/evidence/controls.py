@@ -10,8 +10,9 @@ from scipy.stats import rankdata
 from torch import Tensor, nn
 
 from ..data.loading import Pictures
+from ..network.hardware import choose_device
 from ..network.models import load_model, save_model
-from ..network.training import choose_device, fit
+from ..network.training import fit
 from .responses import BATCH_SIZE, all_maps
 
 

@@ -9,8 +9,9 @@ from .. import settings
 from ..data import Record
 from ..data.loading import Pictures
 from ..settings import Problem, parameter
+from .hardware import choose_device
 from .models import BikeCarCNN, load_model
-from .training import choose_device, fit, save_epochs
+from .training import fit, save_epochs
 
 
 def run_folder(
@@ -37,7 +38,9 @@ def trained(record: Record) -> Path:
     Where there is none, what notebook 02 would make; a network of notebook 05 has other layers and does not count.
     """
     for path in sorted(
-        settings.LOGS.glob(f"{glob.escape(record.name)}-*/model.pt"), key=lambda p: p.stat().st_mtime, reverse=True
+        settings.LOGS.glob(f"{glob.escape(record.name)}-*/model.pt"),
+        key=lambda p: p.stat().st_mtime,
+        reverse=True,
     ):
         try:
             if isinstance(load_model(path), BikeCarCNN):

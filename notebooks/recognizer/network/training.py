@@ -15,7 +15,8 @@ from tqdm import tqdm
 
 from ..data.loading import Pictures, augment, batches
 from ..progress import progress_bar
-from ..settings import Problem, parameter
+from ..settings import Problem
+from .hardware import autocast, fastest_memory_format, keep_freed_memory
 from .models import save_model
 
 
@@ -50,38 +51,6 @@ class History:
     def best(self) -> Epoch:
         """The one that is kept."""
         return next(epoch for epoch in reversed(self.epochs) if epoch.is_best)
-
-
-def choose_device() -> torch.device:
-    """The GPU where there is one (NVIDIA's or Apple's), else the CPU; the environment variable DEVICE=cpu says otherwise."""
-    if (name := parameter("DEVICE", "auto")) != "auto":
-        return torch.device(name)
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
-    return accelerator or torch.device("cpu")
-
-
-def fastest_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the hardware multiplies it, which is about three times as fast as float32; else float32.
-
-    The environment variable BFLOAT16=0 switches it off.
-    """
-    if not parameter("BFLOAT16", True):
-        return torch.float32
-    if device.type == "cuda":
-        has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        has_bfloat16 = device.type == "cpu" and torch.cpu.get_capabilities().get("avx512_bf16", False)
-    return torch.bfloat16 if has_bfloat16 else torch.float32
-
-
-def fastest_memory_format() -> torch.memory_format:
-    """Channels last, the order of numbers in memory that convolutions are fastest with; CHANNELS_LAST=0 switches it off."""
-    return torch.channels_last if parameter("CHANNELS_LAST", True) else torch.contiguous_format
-
-
-def autocast(device: torch.device) -> torch.autocast:
-    """Compute in `fastest_dtype`; weights, and what is summed up, stay float32."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=fastest_dtype(device) == torch.bfloat16)
 
 
 def loss_of(logits: Tensor, labels: Tensor) -> Tensor:
@@ -164,6 +133,7 @@ def fit(
         raise Problem(
             f"Training takes at least 1 epoch and 2 images a batch, not {num_epochs} and {min(batch_size, len(train))}."
         )
+    keep_freed_memory()
     torch.manual_seed(seed)  # for dropout
     generator = torch.Generator().manual_seed(seed)  # for the order of images and their augmentation
     model.to(memory_format=fastest_memory_format())
@@ -274,8 +244,9 @@ def train_one_epoch(
     loss_sum, correct = torch.zeros(2, device=device)
     model.train()
     for images, labels in batches(train, batch_size, device=device, shuffle=generator):
+        images = augment(images, generator) if augmented else images
         with autocast(device):
-            logits = model(augment(images, generator) if augmented else images)
+            logits = model(images.to(memory_format=fastest_memory_format()))
         loss = loss_of(logits, labels)
         optimizer.zero_grad()
         loss.backward()
