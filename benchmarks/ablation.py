@@ -78,7 +78,7 @@ def main() -> None:
     )
     parser.add_argument("dataset")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=32)
+    parser.add_argument("--epochs", type=int, default=40)
     args = parser.parse_args()
     shares = {"val_share": 0.1, "test_share": 0.4}  # many to test on, as the differences are small
     prepare(args.dataset, sample_images=400, **shares, seed=0)

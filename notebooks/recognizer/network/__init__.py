@@ -48,7 +48,7 @@ def trained(record: Record) -> Path:
         except Problem as problem:
             print(problem)
     print("There is no model for these images yet: training one as notebook 02 does, without TensorBoard.")
-    image_size, num_epochs, seed = parameter("IMAGE_SIZE", 128), parameter("EPOCHS", 32), parameter("SEED", 0)
+    image_size, num_epochs, seed = parameter("IMAGE_SIZE", 128), parameter("EPOCHS", 40), parameter("SEED", 0)
     batch_size, lr = parameter("BATCH_SIZE", 32), parameter("LR", 2e-3)
     run = run_folder(
         record, image_size=image_size, num_epochs=num_epochs, batch_size=batch_size, lr=lr, seed=seed
