@@ -3,42 +3,43 @@
     python benchmarks/ablation.py DATASET --seeds 2
 
 DATASET is what notebooks take: a name, or a folder with one zip or folder a class (relative to the project). Every variant
-sees the same split a seed. What bfloat16 brings is speed: compare `make bench` with `BFLOAT16=0 make bench`. Nothing is written but a temporary folder.
+sees the same split a seed. What bfloat16 brings is speed: compare `make bench` with `BFLOAT16=0 make bench`. Nothing is written but a temporary folder; downloads are kept.
 """
 
+import temporary_workspace  # noqa: F401  first: it says where the package works
+
+# isort: split
 import argparse
 import contextlib
-import os
-import sys
-import tempfile
 import time
-from pathlib import Path
 from unittest import mock
 
 import numpy as np
-
-temporary = tempfile.TemporaryDirectory()
-os.environ["WORKSPACE"] = (
-    temporary.name
-)  # read when the package is imported: keeps out of a reader's datasets
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "notebooks"))
-
-import torch  # noqa: E402
-from recognizer import BikeCarCNN, settings  # noqa: E402
-from recognizer.data import prepare, split_images  # noqa: E402
-from recognizer.data.loading import Pictures  # noqa: E402
-from recognizer.network import training  # noqa: E402
-from recognizer.network.evaluation import predict  # noqa: E402
-from recognizer.network.hardware import choose_device  # noqa: E402
-from recognizer.network.training import fit, logits_of  # noqa: E402
-from torch import nn  # noqa: E402
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler  # noqa: E402
+import torch
+from recognizer import BikeCarCNN, settings
+from recognizer.data import prepare, split_images
+from recognizer.data.loading import Pictures
+from recognizer.network import training
+from recognizer.network.evaluation import predict
+from recognizer.network.hardware import choose_device
+from recognizer.network.training import fit, logits_of
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 
 def five_convolutions(model: BikeCarCNN) -> None:
     for number in (5, 6):
         for kind in ("conv", "bn", "relu"):
             setattr(model, f"{kind}{number}", nn.Identity())
+
+
+def no_batch_norm(model: BikeCarCNN) -> None:
+    for number in range(1, 8):
+        setattr(model, f"bn{number}", nn.Identity())
+
+
+def without_decay(parameters, lr: float, weight_decay: float, fused: bool) -> torch.optim.Optimizer:
+    return torch.optim.Adam(parameters, lr=lr, fused=fused)
 
 
 def keep_only_the_newest(average: list[torch.Tensor], new: list[torch.Tensor], steps: int) -> None:
@@ -65,11 +66,16 @@ VARIANTS = {
     "no augmentation": [mock.patch.object(training, "augment", lambda images, generator: images)],
     "no running average": [mock.patch.object(training, "_running_average", keep_only_the_newest)],
     "no dropout": [mock.patch.object(nn.Dropout, "forward", lambda self, x: x)],
+    "no weight decay": [mock.patch.object(torch.optim, "AdamW", without_decay)],
+    "no batch norm": [],
     "five convolutions": [],
     "pooling after ReLU": [mock.patch.object(BikeCarCNN, "forward", pooling_last)],
     "a constant learning rate": [mock.patch.object(training, "OneCycleLR", constant_rate)],
-    "the highest epoch kept": [mock.patch.object(training, "as_good_as", lambda highest, a, count: a >= highest)],
+    "the highest epoch kept": [
+        mock.patch.object(training, "as_good_as", lambda highest, a, count: a >= highest)
+    ],
 }
+REBUILT = {"five convolutions": five_convolutions, "no batch norm": no_batch_norm}
 
 
 def main() -> None:
@@ -92,8 +98,7 @@ def main() -> None:
                     stack.enter_context(patch)
                 torch.manual_seed(seed)
                 model = BikeCarCNN(train.classes, 128)
-                if name == "five convolutions":
-                    five_convolutions(model)
+                REBUILT.get(name, lambda model: None)(model)
                 started = time.perf_counter()
                 checkpoint = settings.LOGS / "model.pt"
                 fit(

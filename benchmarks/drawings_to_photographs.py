@@ -6,26 +6,22 @@ Each PHOTOS is a folder with the folders Bike and Car in it, or with Bike.zip an
 temporary folder.
 """
 
+import temporary_workspace  # noqa: F401  first: it says where the package works
+
+# isort: split
 import argparse
-import os
-import sys
-import tempfile
 import time
 import zipfile
 from pathlib import Path
 
-temporary = tempfile.TemporaryDirectory()
-os.environ["WORKSPACE"] = temporary.name  # read when the package is imported: keeps out of a reader's datasets
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "notebooks"))
-
-import cv2  # noqa: E402
-import torch  # noqa: E402
-from recognizer import BikeCarCNN  # noqa: E402
-from recognizer.data.drawings import VEHICLES, draw  # noqa: E402
-from recognizer.data.loading import Pictures  # noqa: E402
-from recognizer.network.evaluation import evaluate  # noqa: E402
-from recognizer.network.hardware import choose_device  # noqa: E402
-from recognizer.network.training import fit  # noqa: E402
+import cv2
+import torch
+from recognizer import BikeCarCNN
+from recognizer.data.drawings import VEHICLES, draw
+from recognizer.data.loading import Pictures
+from recognizer.network.evaluation import evaluate
+from recognizer.network.hardware import choose_device
+from recognizer.network.training import fit
 
 
 def write_drawings(folder: Path, classes: list[str], indices: range, seed: int) -> float:
@@ -65,7 +61,7 @@ def main() -> None:
         if not all((path / name).is_dir() or (path / f"{name}.zip").is_file() for name in args.classes):
             parser.error(f"{path} holds no folder or zip for each of {args.classes}")
     cv2.setNumThreads(1)
-    folder = Path(temporary.name)
+    folder = Path(temporary_workspace.FOLDER.name)
     speed = write_drawings(folder / "Drawn", args.classes, range(args.images), args.seed)
     write_drawings(folder / "Val", args.classes, range(10**6, 10**6 + 100), args.seed)
     write_drawings(folder / "Unseen", args.classes, range(2 * 10**6, 2 * 10**6 + 500), args.seed)

@@ -6,34 +6,29 @@
 DATASET is what notebook 05 takes: a name, or a folder with one zip or folder a class (relative to the project). Keras
 works as in the tutorial: a generator reads, decodes and scales each image anew, and matplotlib draws the maps. It does not
 augment, while here every image is augmented, so the comparison is in its favour. Of several epochs the fastest counts on
-both sides. Nothing is written but a temporary folder.
+both sides. Nothing is written but a temporary folder; downloads are kept.
 """
 
+import temporary_workspace  # noqa: F401  first: it says where the package works
+
+# isort: split
 import argparse
 import importlib.util
 import os
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
-
-temporary = tempfile.TemporaryDirectory()
-os.environ["WORKSPACE"] = (
-    temporary.name
-)  # read when the package is imported: keeps out of a reader's datasets
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "notebooks"))
-
-import plain  # noqa: E402
-import torch  # noqa: E402
-from recognizer import LayerByLayerCNN, display_image_filtered, settings  # noqa: E402
-from recognizer.data import prepare  # noqa: E402
-from recognizer.data.drawings import PETS  # noqa: E402
-from recognizer.data.loading import Pictures  # noqa: E402
-from recognizer.network.hardware import choose_device  # noqa: E402
-from recognizer.network.models import layer_table  # noqa: E402
-from recognizer.network.training import fit, rmsprop  # noqa: E402
+import plain
+import torch
+from recognizer import LayerByLayerCNN, display_image_filtered, settings
+from recognizer.data import prepare
+from recognizer.data.drawings import PETS
+from recognizer.data.loading import Pictures
+from recognizer.network.hardware import choose_device
+from recognizer.network.models import layer_table
+from recognizer.network.training import fit, rmsprop
 
 IMAGE_SIZE, BATCH_SIZE, DRAWN_LAYERS = 150, 20, 8
 
@@ -138,8 +133,9 @@ def main() -> int:
     shares = {"val_share": 0.1, "test_share": 0.2, "seed": 0}
     prepare(args.dataset, sample_images=args.images, classes=PETS, **shares)
     train, val = (Pictures(settings.DATASETS / part, IMAGE_SIZE) for part in ("Train", "Val"))
-    image, folder = val.paths[0], Path(temporary.name) / "pictures"
-    # This project first: the threads of TensorFlow stay awake, and would hold it up.
+    image, folder = val.paths[0], Path(temporary_workspace.FOLDER.name) / "pictures"
+    # This project first: the threads of TensorFlow stay awake, and would hold it up. (Keras then has the use of
+    # `keep_freed_memory` as well.)
     our_epoch, our_maps = here(train, val, args.epochs, image, folder)
     their_epoch, their_maps = in_keras(train, args.epochs, image, folder / "keras")
     print(f"\n| {len(train)} images, {IMAGE_SIZE}×{IMAGE_SIZE} | Keras | this project | ratio |")

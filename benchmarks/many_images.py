@@ -3,8 +3,8 @@
     python benchmarks/many_images.py 5000 10000 20000             # preparing them, twice
     python benchmarks/many_images.py --train 500 1000 2000 10000  # and training for one epoch
 
-Small JPEGs, half of them in each class, are written into zips (not timed); then notebook 01's steps run in a process of
-their own: extract and check, find near-copies, split, decode into the cache. A second run follows, or one epoch of
+Small JPEGs (to train on, the project's drawings), half of them in each class, are written into zips (not timed); then
+notebook 01's steps run in a process of their own: extract and check, find near-copies, split, decode into the cache. A second run follows, or one epoch of
 training. Nothing is written but a temporary folder.
 """
 
@@ -25,7 +25,14 @@ from PIL import Image
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 
 
-def write_zips(folder: Path, count: int) -> None:
+def write_drawings(folder: Path, count: int) -> None:
+    sys.path.insert(0, str(NOTEBOOKS))
+    from recognizer.data.drawings import write_zips
+
+    write_zips(folder, images_per_class=count // 2, workers=os.cpu_count() or 1)
+
+
+def write_noise(folder: Path, count: int) -> None:
     """`count` pictures of 160×160, each a blurred noise of its own, as JPEG."""
     for class_number, name in enumerate(("Bike", "Car")):
         with zipfile.ZipFile(folder / f"{name}.zip", "w") as archive:
@@ -82,7 +89,7 @@ def main() -> None:
     for count in args.counts:
         with tempfile.TemporaryDirectory() as temporary:
             (Path(temporary) / "own").mkdir()
-            write_zips(Path(temporary) / "own", count)
+            (write_drawings if args.train else write_noise)(Path(temporary) / "own", count)
             environment = os.environ | {
                 "WORKSPACE": temporary,
                 "DATASET": str(Path(temporary) / "own"),

@@ -3,29 +3,22 @@
     python benchmarks/random_or_leak_free_split.py DATASET --seeds 3
 
 DATASET is what notebooks take: a name, or a folder with one zip or folder a class (relative to the project). Nothing is
-written but a temporary folder.
+written but a temporary folder; downloads are kept.
 """
 
+import temporary_workspace  # noqa: F401  first: it says where the package works
+
+# isort: split
 import argparse
 import os
-import sys
-import tempfile
-from pathlib import Path
 from unittest import mock
 
 import numpy as np
-
-temporary = tempfile.TemporaryDirectory()
-os.environ["WORKSPACE"] = (
-    temporary.name
-)  # read when the package is imported: keeps out of a reader's datasets
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "notebooks"))
-
-from recognizer import load_model, settings  # noqa: E402
-from recognizer.data import Record, prepare, split_images  # noqa: E402
-from recognizer.data.loading import Pictures  # noqa: E402
-from recognizer.network import trained  # noqa: E402
-from recognizer.network.evaluation import evaluate  # noqa: E402
+from recognizer import load_model, settings
+from recognizer.data import Record, prepare, split_images
+from recognizer.data.loading import Pictures
+from recognizer.network import trained
+from recognizer.network.evaluation import evaluate
 
 
 def correct_answers(record: Record, seed: int) -> dict[str, bool]:

@@ -1,7 +1,8 @@
 """Run notebooks in order from a terminal, showing what they print: `python notebooks/run.py 01 02 03`.
 
 The executed copies go to `logs/notebooks/`. With `--store` they take the place of the notebooks themselves, stripped of
-progress bars, times and everything else that differs from run to run or tells of the machine.
+progress bars, times and everything else that differs from run to run or tells of the machine; such a run works in a
+temporary folder, so that nothing of earlier ones is in it.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import os
 import re
 import signal
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -124,13 +126,22 @@ def main() -> int:
     parser.add_argument("--store", action="store_true", help="keep the outputs in the notebooks themselves")
     arguments = parser.parse_args()
     os.environ.setdefault("TENSORBOARD", "0")  # there is no browser here to show it in
-    for number in arguments.numbers:
+    if not arguments.store:
+        return run_all(arguments.numbers, store=False)
+    with tempfile.TemporaryDirectory() as workspace:
+        os.environ["WORKSPACE"] = workspace
+        return run_all(arguments.numbers, store=True)
+
+
+def run_all(numbers: list[str], store: bool) -> int:
+    """The exit status: 0, or why it went no further (1, a cell failed; 2, no such notebook)."""
+    for number in numbers:
         found = sorted(HERE.glob(f"{number}_*.ipynb"))
         if not found:
             print(f"There is no notebook {number}_….ipynb in {HERE.name}.", file=sys.stderr)
             return 2
         try:
-            run(found[0], arguments.store)
+            run(found[0], store)
         except CellExecutionError as error:
             print(f"\n{found[0].name} stopped: {error.ename}: {error.evalue}", file=sys.stderr)
             return 1

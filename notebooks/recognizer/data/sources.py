@@ -204,7 +204,8 @@ def _drawings(classes: tuple[str, ...], why: str) -> Choice:
 
 
 def _archive_path(*parts: str) -> Path:
-    return settings.DATASETS.joinpath("archives", *parts)
+    """In `datasets/archives`, or in the folder ARCHIVES, which several workspaces can share."""
+    return Path(os.environ.get("ARCHIVES") or settings.DATASETS / "archives").joinpath(*parts)
 
 
 def fetch(choice: Choice, *, sample_images: int) -> list[ClassFiles]:

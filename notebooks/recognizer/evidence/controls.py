@@ -52,9 +52,11 @@ def trained_on_shuffled_labels(
 ) -> nn.Module:
     """A network like `model` that learned the same images with their labels dealt anew, so that there was nothing to learn.
 
-    Kept in the file `path`, as it is after the last epoch; where the file is there already, it is loaded.
+    Kept in the file `path`, as it is after the last epoch; where the file is there already, it is loaded, if it is newer
+    than the `model.pt` beside it: it would else be compared with a network that other code or other images made.
     """
-    if not path.exists():
+    beside = path.with_name("model.pt")
+    if not path.exists() or (beside.exists() and beside.stat().st_mtime > path.stat().st_mtime):
         shuffled = copy.copy(train)
         order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
         shuffled.labels = train.labels[order]
