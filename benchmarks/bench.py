@@ -332,7 +332,7 @@ def draw(plain: dict, ours: dict, title: str, path: Path) -> None:
             color=BLUE,
             alpha=0.8,
             linewidth=1,
-            label=None if number else "this project, each seed",
+            label=None if number else "this project, each seed another split",
         )
     best = max(accuracy for _, accuracy in plain["curve"])
     left.axhline(best, color=GREY, linestyle=":", linewidth=1)
