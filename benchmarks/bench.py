@@ -395,7 +395,7 @@ def main() -> None:
         from recognizer.data import prepare
         from recognizer.settings import parameter
 
-        record = prepare(dataset, sample_images=parameter("SAMPLE_IMAGES", 300), **SHARES, seed=0)
+        record = prepare(dataset, sample_images=parameter("SAMPLE_IMAGES", 400), **SHARES, seed=0)
         plain, ours = (in_a_process(side, args, workspace, dataset) for side in ("plain", "ours"))
     title = (
         f"{record.dataset}, {len(record.files):,} images, {sum(row.split == 'Train' for row in record.files):,} of them to "
