@@ -24,6 +24,7 @@ from recognizer.evidence.receptive_field import ReceptiveField, receptive_fields
 from recognizer.evidence.responses import pooled, spatial_means, strongest
 from recognizer.evidence.selectivity import auroc, class_selectivity, linear_probe, permutation_p_values
 from recognizer.evidence.verdict import Estimate, Observation, bootstrap, observe, share, verdict_rows
+from recognizer.maps.grids import font
 from recognizer.settings import Problem
 from scipy import ndimage, optimize, stats
 from sklearn.metrics import roc_auc_score
@@ -786,9 +787,10 @@ def test_cards(workspace, network, pixels):
     assert page.height == 2 * card.height and page.width == card.width
     for name, field in receptive_fields(network, 64).items():
         if name in layers:
-            first, second = facts(layers[name], 0, network.classes, field, 64, {"wheel": 24})
+            first, second, third = lines = facts(layers[name], 0, network.classes, field, 64, {"wheel": 24})
+            assert all(font(13).getlength(line) < card.width - 28 for line in lines)  # nothing is cut off
             assert "marks wheel best" in first and ("cannot see one" in first) == (field.size < 24)
-            assert "AUROC" in second and "without it" in second
+            assert "AUROC" in second and "without it" in third
 
 
 def test_a_lit_image_is_the_image_where_the_map_is_highest():

@@ -18,7 +18,7 @@ from .measures import LayerEvidence
 from .receptive_field import ReceptiveField, receptive_fields
 from .responses import Strongest, all_maps, strongest
 
-PANEL, GAP, MARGIN, HEADER = 172, 12, 14, 84  # pixels
+PANEL, GAP, MARGIN, HEADER = 172, 12, 14, 103  # pixels
 PATCH = 56  # a patch is drawn in so many pixels, nine of them in a panel
 
 
@@ -97,7 +97,7 @@ def facts(
     image_size: int,
     part_size: Mapping[str, float],
 ) -> list[str]:
-    """What was measured of one filter, in two lines of text."""
+    """What was measured of one filter, in three lines of text: what it sees, what it prefers, what happens without it."""
     side = min(field.size, image_size)
     sees = f"sees {side}×{side} of {image_size}×{image_size} pixels"
     if (dissection := evidence.dissection) is not None:
@@ -111,17 +111,17 @@ def facts(
             first += f"; a {part} has {part_size[part]:.0f}: it cannot see one"
     else:
         first = sees
-    if not np.isnan(angle := evidence.tuning.preferred[number]):
-        first += f" · likes bars at {angle:.0f}°, orientation selectivity {evidence.tuning.selectivity[number]:.2f}"
     area = evidence.auroc[number]
     prefers = "no class" if area == 0.5 else classes[int(area > 0.5)]
     second = f"prefers {prefers}: AUROC {max(area, 1 - area):.2f} ({_p_value(evidence.p_values[number])})"
     second += f", selectivity {evidence.class_selectivity[number]:.2f}"
+    if not np.isnan(angle := evidence.tuning.preferred[number]):
+        second += f" · likes bars at {angle:.0f}°, orientation selectivity {evidence.tuning.selectivity[number]:.2f}"
     ablation = evidence.ablation
-    second += f" · without it: accuracy {100 * ablation.accuracy_change()[number]:+.1f} points"
+    third = f"without it: accuracy {100 * ablation.accuracy_change()[number]:+.1f} points"
     by_class = [f"{name} {ablation.loss_change(k)[number]:+.3f}" for k, name in enumerate(classes)]
-    second += f", loss {', '.join(by_class)}"
-    return [first, second]
+    third += f", loss {', '.join(by_class)}"
+    return [first, second, third]
 
 
 def _p_value(p: float) -> str:
