@@ -189,12 +189,8 @@ def bitmap(number: int) -> bytes:
     return content.getvalue()
 
 
-def test_stopped_while_another_data_set_comes_and_gone_on_with_in_a_later_notebook(
-    workspace, own_zips, tmp_path, monkeypatch
-):
-    prepare_from(own_zips)
-    for name in ("Bike", "Car"):
-        write_zip(tmp_path / "other" / f"{name}.zip", {f"new_{i}.png": picture(i) for i in range(10)})
+def stopped_after_seven_moves(monkeypatch, folder) -> None:
+    """Take in what is in `folder`, until Ctrl-C after the seventh image."""
     moves = iter(range(7))
     real_move = extraction._move
 
@@ -203,11 +199,19 @@ def test_stopped_while_another_data_set_comes_and_gone_on_with_in_a_later_notebo
             raise KeyboardInterrupt
         real_move(*arguments)
 
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(extraction, "_move", move_seven)
+        prepare_from(folder)
+
+
+def test_stopped_while_another_data_set_comes_and_gone_on_with_in_a_later_notebook(
+    workspace, own_zips, tmp_path, monkeypatch
+):
+    prepare_from(own_zips)
+    for name in ("Bike", "Car"):
+        write_zip(tmp_path / "other" / f"{name}.zip", {f"new_{i}.png": picture(i) for i in range(10)})
     monkeypatch.delenv("DATASET", raising=False)
-    monkeypatch.setattr(extraction, "_move", move_seven)
-    with pytest.raises(KeyboardInterrupt):
-        prepare_from(tmp_path / "other")
-    monkeypatch.setattr(extraction, "_move", real_move)
+    stopped_after_seven_moves(monkeypatch, tmp_path / "other")
     record = prepared()
     assert (record.dataset, len(record.files), record.is_split) == ("other", 20, True)
     assert not any(row.is_own for row in record.files)
@@ -217,18 +221,7 @@ def test_stopped_between_extraction_and_its_end(workspace, own_zips, monkeypatch
     prepare_from(own_zips)
     expected = images_in(workspace)
     (own_zips / "Car.zip").rename(own_zips / "Lorry.zip")
-    moves = iter(range(7))
-    real_move = extraction._move
-
-    def move_seven(*arguments):
-        if next(moves, None) is None:
-            raise KeyboardInterrupt
-        real_move(*arguments)
-
-    monkeypatch.setattr(extraction, "_move", move_seven)
-    with pytest.raises(KeyboardInterrupt):
-        prepare_from(own_zips)
-    monkeypatch.setattr(extraction, "_move", real_move)
+    stopped_after_seven_moves(monkeypatch, own_zips)
     (own_zips / "Lorry.zip").rename(own_zips / "Car.zip")
     prepare_from(own_zips)
     assert images_in(workspace) == expected

@@ -44,7 +44,7 @@ def keep_freed_memory() -> None:
     """Have this process keep the memory that it frees, for the next batch; KEEP_FREED_MEMORY=0 switches it off.
 
     The C library of Linux gives large blocks back to the system at once, and what is asked for again comes as new pages, each
-    to be emptied first: some 10,000 in a step of training, a quarter of its time. With musl, on macOS and on Windows
+    to be emptied first: some 10,000 in a step of training, a fifth of its time. With musl, on macOS and on Windows
     nothing is changed.
     """
     if platform.libc_ver()[0] != "glibc" or not parameter("KEEP_FREED_MEMORY", True):
