@@ -6,11 +6,12 @@ import numpy as np
 from .backdrop import noise
 from .solids import PARTS, Colour, Shape
 
+DARKEST = 0.14  # black fur, too, shows a face
 FURS = (
-    ((0.15, 0.145, 0.14), 2.0),
+    ((0.22, 0.21, 0.20), 2.0),
     ((0.95, 0.93, 0.89), 2.2),
     ((0.50, 0.50, 0.51), 1.6),
-    ((0.30, 0.19, 0.12), 1.5),
+    ((0.36, 0.24, 0.16), 1.5),
     ((0.52, 0.38, 0.25), 1.2),
     ((0.80, 0.47, 0.20), 1.8),
     ((0.88, 0.75, 0.55), 1.6),
@@ -27,7 +28,7 @@ def any_fur(random: np.random.Generator) -> Colour:
     """One of the furs, a little lighter or darker each time."""
     chances = np.array([often for _, often in FURS])
     colour = np.array(FURS[random.choice(len(FURS), p=chances / chances.sum())][0])
-    return tuple(np.clip(colour * random.uniform(0.8, 1.2) * np.exp(random.normal(0, 0.03, 3)), 0.03, 0.97))
+    return tuple(np.clip(colour * random.uniform(0.8, 1.2) * np.exp(random.normal(0, 0.03, 3)), DARKEST, 0.97))
 
 
 class Coat:
@@ -39,7 +40,7 @@ class Coat:
         if self.pattern == "patched" and random.random() < 0.7:
             self.second = tuple(random.uniform(0.85, 0.97) * np.array((1.0, 0.98, 0.94)))
         elif self.pattern in ("striped", "pointed"):
-            self.second = tuple(np.array(self.main) * random.uniform(0.3, 0.6))
+            self.second = tuple(np.maximum(np.array(self.main) * random.uniform(0.3, 0.6), DARKEST))
         self.waves = random.normal(0, 1, (3, 3)) * (14 if random.random() < 0.7 else 30)
         self.starts, self.share = random.uniform(0, 6, 3), random.normal(0.1, 0.5)
         self.pace = 2 * np.pi / random.uniform(0.08, 0.14)  # of stripes, radians a metre

@@ -8,8 +8,10 @@ from .furs import Coat
 from .pet_kinds import Pet
 from .solids import Colour, Shape, ball, both_sides, cross, limb, unit
 
-PINK, DARK = (0.82, 0.50, 0.48), (0.06, 0.05, 0.05)
-IRISES = ((0.78, 0.66, 0.20), (0.55, 0.68, 0.30), (0.72, 0.45, 0.15), (0.40, 0.58, 0.78), (0.24, 0.13, 0.06))
+PINK, DARK, PALE = (0.82, 0.50, 0.48), (0.06, 0.05, 0.05), (0.45, 0.40, 0.38)
+# Irises and tongues come from the same lots for both classes: only shapes are to tell them apart.
+IRISES = ((0.78, 0.66, 0.20), (0.55, 0.68, 0.30), (0.72, 0.45, 0.15), (0.40, 0.58, 0.78), (0.42, 0.25, 0.13))
+TONGUES = 0.3  # share of animals that show theirs
 Random = np.random.Generator
 
 
@@ -27,7 +29,7 @@ def any_eyes(pet: Pet, random: Random) -> Eyes:
         pupil = (random.uniform(0.12, 0.35), 0.9)
     else:
         pupil = (random.uniform(0.5, 0.8),) * 2
-    iris = np.array(IRISES[random.choice(5, p=pet.irises)]) * random.uniform(0.7, 1.1)
+    iris = np.array(IRISES[random.choice(len(IRISES))]) * random.uniform(0.7, 1.1)
     return Eyes(tuple(iris), pupil, random.random() < 0.07)
 
 
@@ -37,8 +39,9 @@ def add_head(shape: Shape, pet: Pet, coat: Coat, centre: np.ndarray, random: Ran
     coat.cover(shape, r * ball(pet.skull, 14, 7) + centre, "head", "head")
     if coat.pattern == "striped":
         add_forehead_stripes(shape, pet, coat, centre)
-    dark = DARK if random.random() < 0.75 else tuple(random.uniform(0.7, 1.05) * np.array(PINK))
-    tip = add_muzzle(shape, pet, coat, centre, dark)
+    pink, dark = tuple(random.uniform(0.7, 1.05) * np.array(PINK)), random.random() < 0.75
+    on_black = max(coat.colour("muzzle")) < 0.35  # a black nose and mouth would not be seen there
+    tip = add_muzzle(shape, pet, coat, centre, DARK if dark and not on_black else pink, PALE if on_black else DARK)
     long_whiskers = random.random() < 0.5 and pet.whiskers > 0
     eyes = any_eyes(pet, random)
     add_ears(shape, pet, coat, centre)
@@ -46,15 +49,15 @@ def add_head(shape: Shape, pet: Pet, coat: Coat, centre: np.ndarray, random: Ran
         add_eye(shape, pet, eyes, centre, side)
         if long_whiskers:
             add_whiskers(shape, pet, coat, tip, side)
-    if random.random() < pet.tongue:
+    if random.random() < TONGUES:
         length = random.uniform(0.35, 0.7) * r
         root = tip + (-0.10 * r, 0, -1.1 * pet.muzzle[2] * r)
         path = [root, root + (0.10 * r, 0, -0.25 * length), root + (0.08 * r, 0, -length)]
         shape.add(limb(path, np.array([(0.2, 0.05), (0.2, 0.06), (0.15, 0.04)]) * r), (0.88, 0.45, 0.48), "tongue")
 
 
-def add_muzzle(shape: Shape, pet: Pet, coat: Coat, centre: np.ndarray, dark: Colour) -> np.ndarray:
-    """Add muzzle, nose and mouth; returns the muzzle's front end (3)."""
+def add_muzzle(shape: Shape, pet: Pet, coat: Coat, centre: np.ndarray, nose_colour: Colour, ink: Colour) -> np.ndarray:
+    """Add muzzle, nose and mouth, a line in `ink`; returns the muzzle's front end (3)."""
     r, (long, wide, high) = pet.head, pet.muzzle
     low = -0.72 * pet.skull[2] + 0.72 * high
     front = pet.skull[0] + long
@@ -65,15 +68,15 @@ def add_muzzle(shape: Shape, pet: Pet, coat: Coat, centre: np.ndarray, dark: Col
     tip = path[0]
     nose = ball((0.6 * pet.nose, pet.nose, 0.72 * pet.nose), 8, 4)
     place = tip + (0.06 * r, 0, (0.62 * high - 0.1 * pet.nose) * r)
-    shape.add(r * nose + place, dark, "nose", gloss=0.35)
+    shape.add(r * nose + place, nose_colour, "nose", gloss=0.35)
     lip = tip + (0.14 * r * min(1, 0.3 + high), 0, -0.25 * high * r)
-    shape.add([place + (0.05 * r, 0, 0), lip], DARK, "mouth", width=0.035 * r, anchor=lip + (0.3 * r, 0, 0))
+    shape.add([place + (0.05 * r, 0, 0), lip], ink, "mouth", width=0.035 * r, anchor=lip + (0.3 * r, 0, 0))
     for side in (-1, 1):
         corner = tip + np.array((-0.12, side * 0.68 * wide, -0.62 * high)) * r
         back = tip + np.array((-0.25 - 0.6 * long, side * 0.98 * wide, -0.5 * high)) * r
-        shape.add([lip, (lip + corner) / 2 + (0.04 * r, 0, -0.08 * r), corner], DARK, "mouth", width=0.03 * r,
+        shape.add([lip, (lip + corner) / 2 + (0.04 * r, 0, -0.08 * r), corner], ink, "mouth", width=0.03 * r,
                   anchor=(lip + corner) / 2 + (0.25 * r, side * 0.1 * r, 0))  # fmt: skip
-        shape.add([corner, back], DARK, "mouth", width=0.03 * r, anchor=corner + (0, side * 0.4 * wide * r, 0))
+        shape.add([corner, back], ink, "mouth", width=0.03 * r, anchor=corner + (0, side * 0.4 * wide * r, 0))
     return tip
 
 
@@ -122,7 +125,7 @@ def add_ears(shape: Shape, pet: Pet, coat: Coat, centre: np.ndarray) -> None:
     if pet.ear == "pricked":
         middle, wide = root + 0.02 * upwards + 0.17 * front, 0.68 * half * unit(cross(front, upwards))
         inner = np.array([[middle + wide, middle - wide, root + 0.85 * length * upwards + 0.08 * front]])
-        colour = tuple(0.45 * np.array(coat.colour("ear")) + 0.5 * np.array(PINK))
+        colour = tuple(0.65 * np.array(coat.colour("ear")) + 0.12)  # no pink, which other ears do not show
         anchor = middle + 0.35 * length * upwards + 0.3 * front
         for face, side in zip(both_sides(inner), (1, -1)):
             shape.add(r * face + centre, colour, "ear", anchor=r * anchor * (1, side, 1) + centre)
