@@ -35,7 +35,7 @@ def main() -> None:
     fastest = seconds_of_a_run(model.to(memory_format=torch.channels_last), pixels, torch.channels_last)
     started, filters = time.perf_counter(), 0
     for number in range(1, 8):
-        filters += len(ablate(model, f"relu{number}", pixels, labels).losses)
+        filters += len(ablate(model, f"relu{number}", pixels, labels).log_odds)
     seconds = time.perf_counter() - started
     print(f"{filters} filters, {args.images} images: {seconds:.0f} s when only what follows is run")
     for name, whole in (("as it is loaded", as_loaded), ("in channels_last, as `ablate` has it", fastest)):

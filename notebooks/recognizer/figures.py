@@ -158,39 +158,71 @@ def confusion_figure(confusion: np.ndarray, classes: Sequence[str], title: str) 
     return figure
 
 
-def by_step(
+Estimates = dict[str, Sequence[tuple[float, float, float]]]  # name → (value, low, high) at each step
+
+
+def by_step(steps: Sequence[object], estimates: Estimates, title: str, ylabel: str, chance: float | None = None) -> Figure:
+    """A line for each name, over layers or epochs, the interval as a band; `chance`, what it would be by luck, dotted."""
+    return panels(steps, {title: estimates}, ylabel=ylabel, chances={title: chance}, columns=1)
+
+
+def panels(
     steps: Sequence[object],
-    estimates: dict[str, Sequence[tuple[float, float, float]]],
-    title: str,
-    ylabel: str,
+    estimates: dict[str, Estimates],
+    *,
+    title: str = "",
+    ylabel: str = "",
+    xlabel: str = "",
+    chances: dict[str, float | None] | None = None,
+    columns: int = 2,
 ) -> Figure:
-    """A line for each name, over layers or epochs: (value, low, high) at each step, the interval as a band."""
-    figure, axis = plt.subplots(figsize=(WIDTH, 3.2), layout="constrained")
+    """`by_step` for several quantities (title → its lines), side by side, with one legend."""
+    rows = -(-len(estimates) // columns)
+    size = (WIDTH, 0.3 * bool(title) + (3.2 if columns == 1 else 2.7) * rows)
+    figure, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
+    for axis in axes.flat[len(estimates) :]:
+        axis.set_visible(False)
     places = np.arange(len(steps))
-    for name, values in estimates.items():
-        value, low, high = np.array(values).T
-        (line,) = axis.plot(places, value, marker="o", markersize=4, label=name)
-        axis.fill_between(places, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
-    axis.set_xticks(places, steps)
-    axis.set(title=title, ylabel=ylabel)
-    figure.legend(loc="outside lower left", ncols=min(len(estimates), 4))
+    for axis, (name, lines) in zip(axes.flat, estimates.items()):
+        for label, values in lines.items():
+            value, low, high = np.array(values).T
+            (line,) = axis.plot(places, value, marker="o", markersize=4, label=label)
+            axis.fill_between(places, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
+        if (chance := (chances or {}).get(name)) is not None:
+            axis.axhline(chance, color="black", linewidth=1, linestyle=":", label="by chance")
+        axis.set_xticks(places, steps, fontsize=10 if columns == 1 else 8)
+        axis.set(title=name, ylabel=ylabel, xlabel=xlabel)
+    if title:
+        figure.suptitle(title, fontsize=11, fontweight="bold", x=0.005, ha="left")
+    handles = {label: handle for axis in axes.flat for handle, label in zip(*axis.get_legend_handles_labels())}
+    figure.legend(handles.values(), handles, loc="outside lower left", ncols=min(len(handles), 5))
     return figure
 
 
 def heatmap(
-    values: np.ndarray, rows: Sequence[str], columns: Sequence[str], title: str, number_format: str = ".0f"
+    values: np.ndarray,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    title: str,
+    number_format: str = ".0f",
+    starred: np.ndarray | None = None,
 ) -> Figure:
-    """A table of numbers, rows×columns, each on a square that is the darker the larger it is; NaN stay empty."""
+    """A table of numbers, rows×columns, each on a square that is the darker the larger it is; NaN stay empty.
+
+    Where `starred` (bool rows×columns) is True, the number is in brackets with a star.
+    """
     height = 0.9 + 0.34 * len(rows)
     figure, axis = plt.subplots(figsize=(min(WIDTH, 2 + 0.75 * len(columns)), height), layout="constrained")
     axis.imshow(values, cmap="Blues", aspect="auto", vmin=0)
     highest = np.nanmax(values)
     for (row, column), value in np.ndenumerate(values):
+        if np.isnan(value):
+            continue
+        text = f"{value:{number_format}}"
+        if starred is not None and starred[row, column] and value:
+            text = f"({text})*"
         ink = "white" if value > 0.6 * highest else "black"
-        if not np.isnan(value):
-            axis.text(
-                column, row, f"{value:{number_format}}", ha="center", va="center", color=ink, fontsize=9
-            )
+        axis.text(column, row, text, ha="center", va="center", color=ink, fontsize=9)
     axis.set_xticks(range(len(columns)), columns)
     axis.set_yticks(range(len(rows)), rows)
     axis.xaxis.tick_top()

@@ -1,18 +1,19 @@
 """Notebooks 04 and 05: what filters respond to, and what layers keep, in numbers. A file a measure."""
 
 from .ablation import ablate
-from .cards import lit, save_cards
-from .controls import randomised_from_the_top, trained_on_shuffled_labels, untrained
-from .dissection import DETECTOR_IOU, dissect
+from .cards import painted, save_cards
+from .controls import like_any_other, randomised_from_the_top, trained_on_shuffled_labels, untrained
+from .dissection import DETECTOR_IOU, TOP, dissect, enlarged
 from .measures import LayerEvidence, measure
 from .orientation import gratings, orientation_tuning
 from .receptive_field import receptive_fields
 from .responses import all_maps, pooled, spatial_means
 from .selectivity import auroc, linear_probe
-from .verdict import Observation, bootstrap, observe, share, verdict_rows
+from .verdict import Observation, bootstrap, mean, observe, share, verdict_rows
 
 __all__ = [
     "DETECTOR_IOU",
+    "TOP",
     "LayerEvidence",
     "Observation",
     "ablate",
@@ -20,12 +21,15 @@ __all__ = [
     "auroc",
     "bootstrap",
     "dissect",
+    "enlarged",
     "gratings",
+    "like_any_other",
     "linear_probe",
-    "lit",
+    "mean",
     "measure",
     "observe",
     "orientation_tuning",
+    "painted",
     "pooled",
     "randomised_from_the_top",
     "receptive_fields",

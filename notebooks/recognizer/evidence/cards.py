@@ -8,18 +8,19 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 
 from ..figures import mosaic
 from ..maps.grids import INK, QUIET, font
 from ..maps.pictures import save_png
 from ..settings import results_folder
+from .dissection import DETECTOR_IOU, enlarged
 from .measures import LayerEvidence
 from .receptive_field import ReceptiveField, receptive_fields
 from .responses import Strongest, all_maps, strongest
 
-PANEL, GAP, MARGIN, HEADER = 172, 12, 14, 103  # pixels
+PANEL, GAP, MARGIN, HEADER = 172, 12, 14, 122  # pixels
 PATCH = 56  # a patch is drawn in so many pixels, nine of them in a panel
+PAINT = np.array([240, 90, 0])  # an orange that no grey looks like
 
 
 def save_cards(
@@ -27,16 +28,18 @@ def save_cards(
     twin: nn.Module,
     chosen: Mapping[str, Mapping[str, Sequence[int]]],
     evidence: Mapping[str, LayerEvidence],
+    of_twin: Mapping[str, LayerEvidence],
     pixels: Tensor,
     examples: Sequence[int],
     part_size: Mapping[str, float],
 ) -> dict[str, dict[str, Path]]:
     """Draw a card for each of the filters `chosen` (layer → class → numbers), and a page of them a layer and class.
 
-    `twin` is the network to compare with, `pixels` uint8 N×3×S×S the images to look for strong patches in, `examples`
-    the index of one image a class, `part_size` how many pixels a part measures across. Written are
-    `results_<Class>/filter_cards/<layer_name>/filter_<NNN>.png` and the page, `…/filter_cards/<layer_name>.png`, in
-    place of those of an earlier run. Returns the paths of the pages: layer → class → path.
+    `twin` is the network to compare with, `evidence` and `of_twin` what was measured of both (layer → `LayerEvidence`),
+    `pixels` uint8 N×3×S×S the images to look for strong patches in, `examples` the index of one image a class, `part_size`
+    how many pixels a part measures across. Written are `results_<Class>/filter_cards/<layer_name>/filter_<NNN>.png` and
+    the page, `…/filter_cards/<layer_name>.png`, with the facts of the whole layer above, in place of those of an earlier
+    run. Returns the paths of the pages: layer → class → path.
     """
     layers = list(chosen)
     fields = receptive_fields(model, pixels.shape[-1])
@@ -45,6 +48,7 @@ def save_cards(
     pages: dict[str, dict[str, Path]] = {}
     for name in layers:
         sources = (model, [found[name] for found in patches], fields[name], pixels, examples, maps[name])
+        about = _sheet(name, layer_facts(evidence[name], of_twin[name], fields[name], pixels.shape[-1]), {}, 5)
         pages[name] = {}
         for class_name, numbers in chosen[name].items():
             folder = results_folder(class_name) / "filter_cards" / name
@@ -55,12 +59,13 @@ def save_cards(
                 lines = facts(
                     evidence[name], number, model.classes, fields[name], pixels.shape[-1], part_size
                 )
-                cards.append(_card(f"{name} · filter {number}", lines, _panels(name, number, *sources)))
+                lines.append(twin_facts(of_twin[name], number))
+                cards.append(_sheet(f"{name} · filter {number}", lines, _panels(name, number, *sources)))
                 save_png(folder / f"filter_{number:03d}.png", cards[-1])
             page = folder.with_name(f"{name}.png")
             page.unlink(missing_ok=True)
             if cards:
-                save_png(page, np.concatenate(cards))
+                save_png(page, np.concatenate([about, *cards]))
                 pages[name][class_name] = page
     return pages
 
@@ -83,10 +88,35 @@ def _panels(
         if kernel is None
         else {"its kernel": _kernel_picture(kernel[number])}
     )
-    highest = max(float(maps[:, number].max()), 1e-9)
+    highest = max(float(patches[0].values[number, 0]), 1e-9)  # in all the images
     for class_name, image, image_maps in zip(model.classes, pixels[list(examples)], maps):
-        panels[f"in a {class_name}"] = lit(image, image_maps[number] / highest)
+        response = image_maps[number] / highest
+        panels[f"in a {class_name}, up to {response.max():.0%} of that"] = painted(image, response)
     return panels | {"its strongest patches": mosaic(own), "those of its untrained twin": mosaic(of_twin)}
+
+
+def layer_facts(
+    evidence: LayerEvidence, of_twin: LayerEvidence, field: ReceptiveField, image_size: int
+) -> list[str]:
+    """What was measured of a whole layer, in a few lines of text, beside the same of its untrained twin."""
+    side = min(field.size, image_size)
+    dead = f"{evidence.dead.sum()} of them dead" if evidence.dead.any() else "none of them dead"
+    lines = [f"{len(evidence.auroc)} filters, {dead} · a position sees {side}×{side} of {image_size}×{image_size} pixels"]
+    if (dissection := evidence.dissection) is not None:
+        found = (dissection.iou > DETECTOR_IOU).sum(axis=0)[1:]
+        detect = ", ".join(
+            f"{part} {found[i]}" for i in np.argsort(-found) if found[i] and (part := dissection.parts[i + 1])
+        )
+        lines.append(f"detect, IoU above {DETECTOR_IOU}: {detect or 'nothing'}")
+        shares = [f"{each.dissection.is_detector.mean():.0%}" for each in (evidence, of_twin)]
+        lines.append(f"filters that detect a part: {shares[0]} (untrained {shares[1]})")
+    knows = [f"{each.probe.mean():.0%}" for each in (evidence, of_twin)]
+    prefers = [f"{(each.p_values < 0.05).mean():.0%}" for each in (evidence, of_twin)]
+    lines.append(
+        f"a linear probe knows the class of {knows[0]} of the images (untrained {knows[1]})"
+        f" · filters that prefer a class: {prefers[0]} (untrained {prefers[1]})"
+    )
+    return lines
 
 
 def facts(
@@ -104,8 +134,10 @@ def facts(
         best = dissection.best_part[number]
         part = dissection.parts[best]
         low, high = (ends[number, best] for ends in dissection.iou_interval)
-        first = f"marks {part} best: IoU {dissection.best_iou[number]:.2f} ({low:.2f} to {high:.2f})"
-        first += ", a detector" if dissection.is_detector[number] else ", no detector"
+        first = f"{dissection.precision[number, best]:.0%} of what it marks is {part}"
+        first += f": IoU {dissection.best_iou[number]:.3f} ({low:.3f} to {high:.3f})"
+        surely = "" if low > DETECTOR_IOU else "perhaps "
+        first += f", {surely}a detector" if dissection.is_detector[number] else ", no detector"
         first += f" · {sees}"
         if side < part_size.get(part, 0):
             first += f"; a {part} has {part_size[part]:.0f}: it cannot see one"
@@ -116,25 +148,36 @@ def facts(
     second = f"prefers {prefers}: AUROC {max(area, 1 - area):.2f} ({_p_value(evidence.p_values[number])})"
     second += f", selectivity {evidence.class_selectivity[number]:.2f}"
     if not np.isnan(angle := evidence.tuning.preferred[number]):
-        second += f" · likes bars at {angle:.0f}°, orientation selectivity {evidence.tuning.selectivity[number]:.2f}"
+        second += f" · likes bars at {angle:.0f}°, tuning {evidence.tuning.strength[number]:.2f}"
     ablation = evidence.ablation
-    third = f"without it: accuracy {100 * ablation.accuracy_change()[number]:+.1f} points"
+    third = f"without it: log-odds of the truth {-ablation.need[number]:+.3f}, accuracy "
+    third += f"{100 * ablation.accuracy_change()[number]:+.1f} points"
     by_class = [f"{name} {ablation.loss_change(k)[number]:+.3f}" for k, name in enumerate(classes)]
     third += f", loss {', '.join(by_class)}"
     return [first, second, third]
+
+
+def twin_facts(evidence: LayerEvidence, number: int) -> str:
+    """The same of its untrained twin, in a line."""
+    area = evidence.auroc[number]
+    line = f"its untrained twin: AUROC {max(area, 1 - area):.2f}, tuning {evidence.tuning.strength[number]:.2f}"
+    if (dissection := evidence.dissection) is not None:
+        part = dissection.parts[dissection.best_part[number]]
+        line += f", {part} best with IoU {dissection.best_iou[number]:.3f}"
+    return line
 
 
 def _p_value(p: float) -> str:
     return "corrected p < 0.001" if p < 0.001 else f"corrected p = {p:.3f}"
 
 
-def lit(image: Tensor, response: np.ndarray) -> np.ndarray:
-    """An image, uint8 3×S×S, dark where a map h×w of [0, 1] is 0 and as it is where that is 1: uint8 S×S×3."""
-    enlarged = interpolate(
-        torch.from_numpy(response)[None, None].float(), image.shape[1:], mode="bilinear", align_corners=False
-    )
-    light = 0.2 + 0.8 * enlarged[0, 0].clamp(0, 1).numpy()
-    return (image.permute(1, 2, 0).numpy() * light[..., None]).astype(np.uint8)
+def painted(image: Tensor, response: np.ndarray) -> np.ndarray:
+    """An image, uint8 3×S×S, in grey, painted over in orange where a map h×w is 1, less where it is less: uint8 S×S×3."""
+    strength = enlarged(torch.from_numpy(response)[None, None].float(), image.shape[1:])[0, 0]
+    paint = 0.85 * strength.clamp(0, 1).numpy()[..., None]
+    # Grey of medium contrast, so that paint is seen on black and on white.
+    grey = 60 + 0.6 * image.float().mean(dim=0).numpy()[..., None]
+    return (grey * (1 - paint) + PAINT * paint).astype(np.uint8)
 
 
 def _kernel_behind(model: nn.Module, layer_name: str) -> Tensor | None:
@@ -179,10 +222,11 @@ def _enlarged(picture: np.ndarray, side: int) -> np.ndarray:
     return np.asarray(Image.fromarray(picture).resize((side, side), way))
 
 
-def _card(title: str, lines: Sequence[str], panels: dict[str, np.ndarray]) -> np.ndarray:
-    """Title, lines of text, and pictures side by side, each with its caption: uint8 H×W×3."""
-    width = 2 * MARGIN + len(panels) * (PANEL + GAP) - GAP
-    sheet = Image.new("RGB", (width, HEADER + 18 + PANEL + MARGIN), "white")
+def _sheet(title: str, lines: Sequence[str], panels: dict[str, np.ndarray], num_panels: int = 0) -> np.ndarray:
+    """Title, lines of text, and pictures side by side, each with its caption, as wide as `num_panels` at least: uint8 H×W×3."""
+    width = 2 * MARGIN + max(len(panels), num_panels) * (PANEL + GAP) - GAP
+    height = HEADER + 18 + PANEL + MARGIN if panels else 48 + 19 * len(lines)
+    sheet = Image.new("RGB", (width, height), "white" if panels else "#f2f2f2")
     draw = ImageDraw.Draw(sheet)
     draw.line((0, 0, width, 0), "#dddddd")
     draw.text((MARGIN, 10), title, INK, font(18, bold=True))

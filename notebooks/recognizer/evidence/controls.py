@@ -43,7 +43,8 @@ def _calibrate(model: nn.Module, norms: Sequence[nn.BatchNorm2d], pixels: Tensor
         norm.train()
     with torch.no_grad():
         for batch in pixels.split(BATCH_SIZE):
-            model(batch.to(next(model.parameters()).device).float() / 255)
+            if len(batch) == min(BATCH_SIZE, len(pixels)):  # a rest of one image has no variance, and any rest too much weight
+                model(batch.to(next(model.parameters()).device).float() / 255)
     model.eval()
 
 
@@ -83,20 +84,20 @@ def trained_on_shuffled_labels(
 
 def randomised_from_the_top(
     model: nn.Module, layer_names: Sequence[str], pixels: Tensor, seed: int = 0
-) -> tuple[list[str], np.ndarray, list[dict[str, np.ndarray]]]:
+) -> tuple[list[str], list[dict[str, np.ndarray]], list[dict[str, np.ndarray]]]:
     """Forget one layer after the other, the last first, and see how much of the maps stays (Adebayo et al. 2018).
 
-    `pixels` is uint8 N×3×S×S. Returns the names of the layers with weights, from the last to the first; a row for each: how
-    like the maps of each of `layer_names` are to those of the whole network, once that layer and all behind it have random
-    weights (and its batch norms the statistics of what they then get); and the maps of the first image, name → float32
-    C×h×w, of the whole network and after each step. Alike is the mean over filters of the absolute rank correlation
-    (Spearman): float, steps×layers, in [0, 1]. Filters that are constant count as 0.
+    `pixels` is uint8 N×3×S×S. Returns the names of the layers with weights, from the last to the first; for each, how like
+    the maps of each of `layer_names` are to those of the whole network, once that layer and all behind it have random
+    weights (and its batch norms the statistics of what they then get): name → float C in [0, 1], the absolute rank
+    correlation (Spearman) of each filter, 0 where it is constant; and the maps of the first image, name → float32 C×h×w, of
+    the whole network and after each step. "Behind" is the order in which the layers are defined.
     """
     torch.manual_seed(seed)
     model = copy.deepcopy(model).eval()
     maps = all_maps(model, layer_names, pixels)
     whole = {name: _ranks(each) for name, each in maps.items()}
-    steps, rows, norms = [], [], []
+    steps, alike, norms = [], [], []
     of_first = [{name: each[0] for name, each in maps.items()}]
     for name, layer in reversed(list(model.named_modules())):
         if hasattr(layer, "reset_parameters"):
@@ -107,9 +108,23 @@ def randomised_from_the_top(
             _calibrate(model, norms, pixels)
             maps = all_maps(model, layer_names, pixels)
             steps.append(name)
-            rows.append([np.abs((whole[n] * _ranks(maps[n])).sum(axis=1)).mean() for n in layer_names])
-            of_first.append({name: each[0] for name, each in maps.items()})
-    return steps, np.array(rows), of_first
+            alike.append({n: np.abs((whole[n] * _ranks(maps[n])).sum(axis=1)) for n in layer_names})
+            of_first.append({n: each[0] for n, each in maps.items()})
+    return steps, alike, of_first
+
+
+def like_any_other(model: nn.Module, layer_names: Sequence[str], pixels: Tensor) -> dict[str, np.ndarray]:
+    """How like the maps of each filter are to those of the other filters of its layer: name → float C in [0, 1].
+
+    The mean absolute rank correlation, as in `randomised_from_the_top`: what two filters share because they look at the same
+    pictures. Arguments and errors as in `map_batches`.
+    """
+    found = {}
+    for name, maps in all_maps(model, layer_names, pixels).items():
+        ranks = _ranks(maps)
+        alike = np.abs(ranks @ ranks.T)
+        found[name] = (alike.sum(axis=1) - alike.diagonal()) / max(1, len(alike) - 1)
+    return found
 
 
 def _ranks(maps: np.ndarray) -> np.ndarray:

@@ -36,6 +36,12 @@ class Dissection:
         """Intersection over union, both summed over all images: float C×P in [0, 1], 0 where there is no union."""
         return _ratio(self.intersections.sum(axis=0), self.unions.sum(axis=0))
 
+    @property
+    def precision(self) -> np.ndarray:
+        """The share of the pixels that a filter marks which show a part: float C×P in [0, 1], 0 where it marks none."""
+        hits = self.intersections.sum(axis=0)
+        return _ratio(hits, hits.sum(axis=1, keepdims=True))
+
     @cached_property
     def iou_interval(self) -> tuple[np.ndarray, np.ndarray]:
         """The 95 % interval of `iou`, (low, high), each C×P: a bootstrap over images, with the thresholds as they are."""
@@ -103,7 +109,7 @@ def _dissect_layer(maps: np.ndarray, masks: Tensor, parts: list[str], top: float
     intersections, unions = [], []
     # One image after the other: what an image takes stays in the processor's cache.
     for image_maps, mask in zip(maps.split(1), masks):
-        excess = _enlarged(image_maps, mask.shape)[0] - thresholds[:, None, None]
+        excess = enlarged(image_maps, mask.shape)[0] - thresholds[:, None, None]
         marked = excess.gt_(0).flatten(1)
         shown = one_hot(mask.flatten(), len(parts)).float()
         # Counts of pixels, which float32 holds exactly up to 2^24, an image of 4096×4096.
@@ -122,14 +128,15 @@ def _thresholds(maps: Tensor, size: Sequence[int], top: float) -> Tensor:
     """What a share `top` of the pixels of each filter's enlarged maps exceed: float32 C."""
     # Filter by filter, because enlarged maps of all of them take gigabytes.
     by_filter = [
-        np.quantile(_enlarged(maps[:, [k]], size).numpy(), 1 - top, overwrite_input=True)
+        np.quantile(enlarged(maps[:, [k]], size).numpy(), 1 - top, overwrite_input=True)
         for k in range(maps.shape[1])
     ]
     # Enlarging rounds: without this margin a constant map would exceed its own value here and there.
     return torch.tensor(by_filter, dtype=torch.float32) + 1e-6 * maps.abs().amax(dim=(0, 2, 3))
 
 
-def _enlarged(maps: Tensor, size: Sequence[int]) -> Tensor:
+def enlarged(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """Maps N×C×h×w, float, as large as an image of `size`, (H, W): N×C×H×W, bilinear."""
     return interpolate(maps, tuple(size), mode="bilinear", align_corners=False)
 
 

@@ -37,6 +37,11 @@ class OrientationTuning:
         return 1 - _ratio(np.abs(turned), self.responses.sum(axis=1))
 
     @property
+    def strength(self) -> np.ndarray:
+        """1 − circular variance, float C in [0, 1]: 0 where all orientations are answered alike, 1 where one alone is."""
+        return 1 - self.circular_variance
+
+    @property
     def preferred(self) -> np.ndarray:
         """The orientation with the strongest response, in degrees, float C in [0, 180)."""
         return np.where(self.responses.max(axis=1) > 0, self.angles[self.responses.argmax(axis=1)], np.nan)

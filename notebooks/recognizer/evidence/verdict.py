@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from ..network.evaluation import wilson_interval
-from .measures import LayerEvidence
+
+Measured = TypeVar("Measured")
 
 
 class Estimate(NamedTuple):
@@ -18,7 +19,8 @@ class Estimate(NamedTuple):
     high: float
 
     def __format__(self, spec: str) -> str:
-        return f"{self.value:{spec}} ({self.low:{spec}} to {self.high:{spec}})"
+        value, low, high = (_written(each, spec) for each in self)
+        return f"{value} ({low} to {high})"
 
 
 def share(hits: np.ndarray) -> Estimate:
@@ -26,80 +28,125 @@ def share(hits: np.ndarray) -> Estimate:
     return Estimate(float(hits.mean()), *wilson_interval(int(hits.sum()), len(hits)))
 
 
+def mean(values: np.ndarray) -> float:
+    """The mean of those of N values that are numbers; NaN where none is."""
+    known = ~np.isnan(values)
+    return float(values[known].mean()) if known.any() else np.nan
+
+
 def bootstrap(
     *samples: np.ndarray,
-    statistic: Callable[..., float] = np.mean,
+    statistic: Callable[..., float] = mean,
     num_resamples: int = 1000,
     seed: int = 0,
 ) -> Estimate:
     """`statistic` of `samples`, and where 95 % of it lie when each sample is drawn anew with replacement (Efron 1979).
 
-    Each of `samples` is an array whose first axis is drawn from, on its own; NaN are left out before.
+    Each of `samples` is an array whose first axis is drawn from, on its own.
     """
-    samples = [
-        each[~np.isnan(each)] if each.dtype.kind == "f" and each.ndim == 1 else each for each in samples
-    ]
-    random = np.random.default_rng(seed)
-    found = [
-        statistic(*(each[random.integers(len(each), size=len(each))] for each in samples))
-        for _ in range(num_resamples)
-    ]
-    return Estimate(float(statistic(*samples)), *map(float, np.nanpercentile(found, (2.5, 97.5))))
+    found = _resampled([samples], statistic, num_resamples, seed)
+    return _estimate(statistic(*samples), found[0])
 
 
 @dataclass(frozen=True)
 class Observation:
     """What people say of feature maps, what was measured of it, and with what it is compared.
 
-    `trained` is of the network in question; it is compared with each of `controls`, other networks or other images, and
-    with `at_least`, a number, where the claim names one.
+    `trained` is of the network in question, `controls` of other networks or other images, `excess` by how much the first is
+    above each of those; where the claim names a number, it must be above that, `at_least`, as well.
     """
 
     claim: str
     measure: str
     trained: Estimate
     controls: dict[str, Estimate]
+    excess: dict[str, Estimate]
     at_least: float | None = None
 
     @property
     def verdict(self) -> str:
-        """'holds' where the whole interval lies above everything it is compared with, 'does not hold' where it lies
-        below any of that, else 'cannot tell'."""
-        lows = [control.low for control in self.controls.values()]
-        highs = [control.high for control in self.controls.values()]
+        """'holds' where the network is above everything it is compared with, 'does not hold' where it is below any of that,
+        each by a whole interval; else 'cannot tell'."""
+        compared = [*self.excess.values()]
         if self.at_least is not None:
-            lows, highs = [*lows, self.at_least], [*highs, self.at_least]
-        if np.isnan(self.trained).any():
+            compared.append(Estimate(*(end - self.at_least for end in self.trained)))
+        if any(np.isnan(each).any() for each in (self.trained, *compared)):
             return "cannot tell"
-        if all(self.trained.low > high for high in highs):
+        if all(each.low > 0 for each in compared):
             return "holds"
-        if any(self.trained.high < low for low in lows):
+        if any(each.high < 0 for each in compared):
             return "does not hold"
         return "cannot tell"
 
 
 def observe(
-    evidence: Mapping[str, Mapping[str, LayerEvidence]],
+    evidence: Mapping[str, Measured],
     claim: str,
     measure: str,
-    statistic: Callable[[Mapping[str, LayerEvidence]], Estimate],
+    samples: Callable[[Measured], Sequence[np.ndarray]],
+    statistic: Callable[..., float] = mean,
     at_least: float | None = None,
+    num_resamples: int = 1000,
 ) -> Observation:
-    """Apply `statistic` to what was measured of each network; the first is the one in question, the others are controls."""
-    (trained, *controls) = ((name, statistic(layers)) for name, layers in evidence.items())
-    return Observation(claim, measure, trained[1], dict(controls), at_least)
+    """Ask the same of each network in `evidence`; the first is the one in question, the others are controls.
+
+    `samples` picks, from what was measured of a network, arrays whose first axis (images, or filters) is drawn from, and
+    `statistic` makes a number of them. All networks have the same images drawn, or filters of the same numbers, which began
+    as twins: what a draw does to both is no difference between them. So an excess can be certain where the intervals of
+    the two, side by side, overlap.
+    """
+    of_each = {name: samples(measured) for name, measured in evidence.items()}
+    found = dict(zip(of_each, _resampled([*of_each.values()], statistic, num_resamples, seed=0)))
+    values = {name: float(statistic(*arrays)) for name, arrays in of_each.items()}
+    estimates = {name: _estimate(values[name], found[name]) for name in of_each}
+    trained, *controls = of_each
+    excess = {
+        name: _estimate(values[trained] - values[name], found[trained] - found[name]) for name in controls
+    }
+    others = {name: estimates[name] for name in controls}
+    return Observation(claim, measure, estimates[trained], others, excess, at_least)
 
 
 def verdict_rows(observations: Sequence[Observation], controls: Sequence[str]) -> list[list[str]]:
-    """A row an observation: claim, measure, trained, each of `controls` ('–' where there is none), threshold, verdict."""
+    """A row an observation: claim, measure, trained; of each of `controls` its number and by how much the trained network
+    exceeds it ('–' where there is none); the number to exceed; the verdict."""
+
+    def control(observation: Observation, name: str) -> str:
+        if name not in observation.controls:
+            return "–"
+        return f"{_written(observation.controls[name].value, '.2f')}; {observation.excess[name]:+.2f}"
+
     return [
         [
             each.claim,
             each.measure,
             f"{each.trained:.2f}",
-            *(f"{each.controls[name]:.2f}" if name in each.controls else "–" for name in controls),
+            *(control(each, name) for name in controls),
             "–" if each.at_least is None else f"{each.at_least:g}",
             f"**{each.verdict}**",
         ]
         for each in observations
     ]
+
+
+def _resampled(
+    of_each: Sequence[Sequence[np.ndarray]], statistic: Callable[..., float], num_resamples: int, seed: int
+) -> np.ndarray:
+    """`statistic` of the samples of each network, drawn anew `num_resamples` times, alike for all: float networks×resamples."""
+    random = np.random.default_rng(seed)
+    found = np.empty((len(of_each), num_resamples))
+    for number in range(num_resamples):
+        drawn = [random.integers(len(array), size=len(array)) for array in of_each[0]]
+        for network, arrays in enumerate(of_each):
+            found[network, number] = statistic(*(array[some] for array, some in zip(arrays, drawn)))
+    return found
+
+
+def _estimate(value: float, resampled: np.ndarray) -> Estimate:
+    return Estimate(float(value), *map(float, np.nanpercentile(resampled, (2.5, 97.5))))
+
+
+def _written(number: float, spec: str) -> str:
+    """The number as text; what rounds to nothing has no sign."""
+    text = format(number, spec)
+    return text if text.strip("+-0.%") else format(0.0, spec)
