@@ -288,6 +288,21 @@ def test_layers_of_one_value_a_filter_and_of_one_row(workspace, resnet, image_fi
     assert grid.exists()
 
 
+def test_a_single_value_is_written_as_a_number(workspace, image_file):
+    """A colour, or a scale from -2 to -2, would say nothing of it."""
+    model, sheets = nn.Sequential(nn.Conv2d(3, 1, 3), nn.Flatten(), nn.LazyLinear(1)), []
+    model.eval()(torch.zeros(1, 3, 224, 224))
+    nn.init.zeros_(model[2].weight)
+    for value in (-2.0, 3.0):
+        nn.init.constant_(model[2].bias, value)
+        (path,) = display_image_filtered("Bike", model, "2", image_file, show=False)
+        with Image.open(path) as sheet:
+            sheets.append(np.asarray(sheet.convert("RGB"))[:, 130:].astype(int))
+    assert (sheets[0] != sheets[1]).any()
+    for sheet in sheets:
+        assert (np.ptp(sheet, axis=2) < 10).all()  # nothing but greys beside the thumbnail
+
+
 def test_a_layer_that_ran_more_often_before_leaves_nothing(workspace, image_file):
     class Repeated(nn.Module):
         def __init__(self, times):

@@ -61,8 +61,19 @@ def draw_grid(coloured: Coloured, thumbnail: Image.Image, layer_name: str, subti
     return sheet
 
 
-def draw_strip(coloured: Coloured, thumbnail: Image.Image, layer_name: str, subtitle: str) -> Image.Image:
-    """The values of a layer without maps as squares, in rows of at most 64, the number of the first before each row."""
+def draw_strip(
+    numbers: np.ndarray, coloured: Coloured, thumbnail: Image.Image, layer_name: str, subtitle: str
+) -> Image.Image:
+    """The values of a layer without maps as squares, in rows of at most 64, the number of the first before each row.
+
+    `numbers`, float N, are the values; where there is one only, it is written: no colour says anything of it.
+    """
+    if len(numbers) == 1:
+        sheet = Image.new("RGB", (560, MARGIN + THUMBNAIL + MARGIN), "white")
+        draw = ImageDraw.Draw(sheet)
+        _draw_title(sheet, draw, thumbnail, layer_name, "1 value", subtitle)
+        draw.text((MARGIN + THUMBNAIL + MARGIN, MARGIN + 70), f"{numbers[0]:.3g}", INK, font(20))
+        return sheet
     values = coloured.rgb[0, 0]
     per_row = min(64, len(values))
     side = 14 if len(values) > 16 else 40
@@ -86,7 +97,7 @@ def draw_strip(coloured: Coloured, thumbnail: Image.Image, layer_name: str, subt
 def _label(number: int, coloured: Coloured, own_scales: bool, cell_width: int) -> np.ndarray:
     """What stands above a map: its number, and what is to be said of it where there is room."""
     if coloured.dead[number]:
-        return _text(f"{number} dead" if cell_width >= 50 else f"{number}†", ALARM)
+        return _text(f"{number} † dead" if cell_width >= 60 else f"{number}†", ALARM)
     if own_scales and cell_width >= 80:
         return _text(f"{number}  {coloured.low[number]:.2g} … {coloured.high[number]:.2g}", QUIET)
     return _text(f"{number}", QUIET)
@@ -112,14 +123,19 @@ def _layout(count: int, height: int, width: int, own_scales: bool) -> tuple[int,
     return -(-count // rows), factor
 
 
-def _draw_header(sheet, draw, coloured, thumbnail, layer_name, shape, subtitle, own_scales) -> None:
+def _draw_title(sheet, draw, thumbnail, layer_name, shape, subtitle) -> None:
     sheet.paste(thumbnail, (MARGIN, MARGIN))
     x = MARGIN + THUMBNAIL + MARGIN
     draw.text((x, MARGIN - 2), layer_name, INK, font(20, bold=True))
-    dead = int(coloured.dead.sum()) if len(coloured.dead) > 1 else 0
-    draw.text((x, MARGIN + 26), shape + (f", {dead} dead (constant)" if dead else ""), INK, font(13))
+    draw.text((x, MARGIN + 26), shape, INK, font(13))
     draw.text((x, MARGIN + 45), subtitle, QUIET, font(13))
-    y = MARGIN + 76
+
+
+def _draw_header(sheet, draw, coloured, thumbnail, layer_name, shape, subtitle, own_scales) -> None:
+    dead = int(coloured.dead.sum()) if len(coloured.dead) > 1 else 0
+    shape += f", {dead} dead (†, the same value all over)" if dead else ""
+    _draw_title(sheet, draw, thumbnail, layer_name, shape, subtitle)
+    x, y = MARGIN + THUMBNAIL + MARGIN, MARGIN + 76
     bar = np.broadcast_to(
         coloured.palette[np.arange(BAR_WIDTH) * 256 // BAR_WIDTH], (BAR_HEIGHT, BAR_WIDTH, 3)
     )

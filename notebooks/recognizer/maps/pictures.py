@@ -68,7 +68,10 @@ def display_image_filtered(
             coloured = colour(maps, ends, colormap)
             is_strip = maps.shape[:2] == (1, 1)
             path = folder / f"{name}.png"
-            grids[path] = (draw_strip if is_strip else draw_grid)(coloured, thumbnail, name, subtitle)
+            if is_strip:
+                grids[path] = draw_strip(maps[0, 0], coloured, thumbnail, name, subtitle)
+            else:
+                grids[path] = draw_grid(coloured, thumbnail, name, subtitle)
             saving += _save(pool, path, grids[path], coloured.rgb[: 0 if is_strip else len(maps)])
     for saved in saving:
         saved.result()  # raises what went wrong in a thread
