@@ -4,6 +4,7 @@ import glob
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from .. import settings
 from ..data import Record
@@ -32,6 +33,18 @@ def run_folder(
     return settings.LOGS / "-".join([record.name, parameters, *([recipe] if recipe else [])])
 
 
+def new_network(
+    network: type[nn.Module], record: Record, train: Pictures, *, recipe: str = "", **chosen: float
+) -> tuple[nn.Module, Path]:
+    """An untrained `network` for the classes and the size of `train`, on the device to train on, and its `run_folder`.
+
+    `chosen` is what `fit` is told as well: `num_epochs`, `batch_size`, `lr` and `seed`, which gives the weights.
+    """
+    torch.manual_seed(chosen["seed"])
+    model = network(train.classes, train.image_size).to(choose_device())
+    return model, run_folder(record, image_size=train.image_size, recipe=recipe, **chosen)
+
+
 def trained(record: Record) -> Path:
     """The newest `model.pt` of a BikeCarCNN that learned from what is in Train now (`record`).
 
@@ -48,24 +61,15 @@ def trained(record: Record) -> Path:
         except Problem as problem:
             print(problem)
     print("There is no model for these images yet: training one as notebook 02 does, without TensorBoard.")
-    image_size, num_epochs, seed = parameter("IMAGE_SIZE", 128), parameter("EPOCHS", 40), parameter("SEED", 0)
-    batch_size, lr = parameter("BATCH_SIZE", 32), parameter("LR", 2e-3)
-    run = run_folder(
-        record, image_size=image_size, num_epochs=num_epochs, batch_size=batch_size, lr=lr, seed=seed
-    )
+    chosen = {
+        "num_epochs": parameter("EPOCHS", 40),
+        "batch_size": parameter("BATCH_SIZE", 32),
+        "lr": parameter("LR", 2e-3),
+        "seed": parameter("SEED", 0),
+    }
+    image_size = parameter("IMAGE_SIZE", 128)
     train, val = (Pictures(settings.DATASETS / part, image_size) for part in ("Train", "Val"))
-    torch.manual_seed(seed)
-    model = BikeCarCNN(train.classes, image_size).to(choose_device())
+    model, run = new_network(BikeCarCNN, record, train, **chosen)
     path = run / "model.pt"
-    fit(
-        model,
-        train,
-        val,
-        num_epochs=num_epochs,
-        lr=lr,
-        batch_size=batch_size,
-        seed=seed,
-        checkpoint=path,
-        after_epoch=[save_epochs(run / "epochs")],
-    )
+    fit(model, train, val, **chosen, checkpoint=path, after_epoch=[save_epochs(run / "epochs")])
     return path

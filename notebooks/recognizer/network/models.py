@@ -80,14 +80,14 @@ class ReLUConv2d(nn.Conv2d):
     """A convolution that puts out what is left after ReLU, as `Conv2D(..., activation="relu")` of Keras does."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x).relu()
+        return super().forward(x).relu_()  # in place: nobody else sees what it was before
 
 
 class ReLULinear(nn.Linear):
     """A fully connected layer that puts out what is left after ReLU, as `Dense(..., activation="relu")` of Keras does."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x).relu()
+        return super().forward(x).relu_()
 
 
 class LayerByLayerCNN(nn.Module):
@@ -167,14 +167,14 @@ def load_model(path: Path | str) -> nn.Module:
     """
     path = Path(path)
     if not path.exists():
-        raise Problem(f"There is no model at {shown(path)}; run notebook 02 to train one.")
+        raise Problem(f"There is no model at {shown(path)}; run notebook 02 (or 05) to train one.")
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
         model = ARCHITECTURES[saved["architecture"]](saved["classes"], saved["image_size"])
         model.load_state_dict(saved["weights"])
     except Exception as error:
         raise Problem(
-            f"{shown(path)} does not hold a model of this version; run notebook 02 to train one."
+            f"{shown(path)} does not hold a model of this version; run notebook 02 (or 05) to train one."
         ) from error
     return model.eval()
 
