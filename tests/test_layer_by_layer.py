@@ -1,5 +1,7 @@
 """Notebook 05: its network against the tutorial's, and what layers keep against closed forms and networks built by hand."""
 
+from collections import OrderedDict
+
 import numpy as np
 import pytest
 import torch
@@ -262,11 +264,22 @@ def test_layers_that_keep_all_the_mean_and_nothing():
     for each, label in zip((train, test), labels):
         each[label == 1] //= 3  # the second class is darker
     found = retention(model, ["all", "mean", "nothing"], (train, labels[0]), (test, labels[1]))
-    assert list(found) == ["image", "all", "mean", "nothing"]
+    assert list(found) == ["the picture", "all", "mean", "nothing"]
     kept = {name: r_squared(layer.errors) for name, layer in found.items()}
-    assert kept["image"] == kept["all"] > 0.95 > 0.9 > kept["mean"] > 0.1 > kept["nothing"]
+    assert kept["the picture"] == kept["all"] > 0.95 > 0.9 > kept["mean"] > 0.1 > kept["nothing"]
     assert found["all"].found_closer.mean() > 0.9 and not found["nothing"].found_closer.any()
     assert found["mean"].found_mirrored.all() and found["all"].found_mirrored.mean() < 0.7
     assert found["mean"].probe.mean() == 1 and found["nothing"].probe.mean() == 0.5
     assert found["nothing"].dead.all() and (found["nothing"].zeros == 1).all()
     assert found["all"].thumbnails.shape == (40, 49)
+
+
+def test_on_one_square_every_layer_keeps_the_mean_alone():
+    train, test = some_pixels(60, seed=1), some_pixels(20, seed=2)
+    labels = [torch.arange(len(each)) % 2 for each in (train, test)]
+    model = nn.Sequential(OrderedDict(image=nn.Identity(), picture=nn.AdaptiveAvgPool2d(1)))  # names that collide with none
+    found = retention(model, ["image", "picture"], (train, labels[0]), (test, labels[1]), grid=1)
+    assert list(found) == ["the picture", "image", "picture"]
+    kept = [r_squared(layer.errors) for layer in found.values()]
+    assert kept == pytest.approx([kept[0]] * 3, abs=1e-4)
+    assert all(layer.found_mirrored.all() and layer.thumbnails.shape == (20, 49) for layer in found.values())

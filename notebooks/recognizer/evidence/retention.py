@@ -14,16 +14,16 @@ from ..network.evaluation import closer, mirrored
 from .responses import map_batches, on_grid
 from .selectivity import linear_probe
 
-GRID = 7  # squares on each side: what the last pooling of a LayerByLayerCNN leaves
+SIDE = 7  # of thumbnails and of grids: what the last pooling of a LayerByLayerCNN leaves
 PENALTIES = np.logspace(-3, 6, 10)  # from hardly any to one that silences thousands of values of variance 1
-IMAGE = "image"  # the name under which the picture itself is measured
+PICTURE = "the picture"  # what it is itself measured under: a blank, which no layer has in its name
 
 
 @dataclass(frozen=True)
 class Retention:
     """What was found of one layer, of C filters, on N test images.
 
-    `thumbnails` float N×GRID²: their grey thumbnails, as a linear map reads them from the layer; `errors` float N×2: by
+    `thumbnails` float N×SIDE²: their grey thumbnails, as a linear map reads them from the layer; `errors` float N×2: by
     how much these are wrong, squared and summed, and by how much the mean thumbnail of the training images is;
     `found_closer` and `found_mirrored` bool N: whether a copy seen from closer, or mirrored, leads back to its image;
     `probe` bool N: which images a linear classifier gets right; `zeros` float N: the share of values that are exactly
@@ -44,26 +44,28 @@ def retention(
     layer_names: Sequence[str],
     train: tuple[Tensor, Tensor],
     test: tuple[Tensor, Tensor],
+    grid: int = SIDE,
 ) -> dict[str, Retention]:
-    """Measure what layers keep: name → `Retention`, and under 'image', first, that of the picture itself.
+    """Measure what layers keep: name → `Retention`, and under 'the picture', first, that of the picture itself.
 
     `train` and `test` are pixels, uint8 N×3×S×S, and labels, int64 N; linear maps learn from `train` and are asked about
-    `test`. Every layer is averaged over the same GRID×GRID squares before (`on_grid`): what is then missing from a late
-    one is more than the places that pooling has merged. Raises `Problem` as `capture` does.
+    `test`. Every layer is averaged over the same `grid`×`grid` squares before (`on_grid`): what is then missing from a
+    late one is more than the places that pooling has merged. Raises `Problem` as `capture` does.
     """
     (train_pixels, train_labels), (pixels, labels) = train, test
     seen = _Seeing(model).eval()
-    names = [IMAGE, *(f"model.{name}" for name in layer_names)]
-    learned, asked = (on_grid(seen, names, each, GRID) for each in (train_pixels, pixels))
+    inside = {PICTURE: "picture", **{name: f"model.{name}" for name in layer_names}}
+    names = list(inside.values())
+    learned, asked = (on_grid(seen, names, each, grid) for each in (train_pixels, pixels))
     as_floats = to_dtype(pixels, torch.float32, scale=True)
-    nearer, turned = (on_grid(seen, names, look(as_floats), GRID) for look in (closer, mirrored))
+    nearer, turned = (on_grid(seen, names, look(as_floats), grid) for look in (closer, mirrored))
     zeros, dead = silence(seen, names, pixels)
     known, truth = (grey_thumbnails(each) for each in (train_pixels, pixels))
     found = {}
-    for name in names:
+    for layer_name, name in inside.items():
         guess = reconstruct(learned[name], known, asked[name])
         errors = [((against - truth) ** 2).sum(axis=1) for against in (guess, known.mean(axis=0))]
-        found[name.removeprefix("model.")] = Retention(
+        found[layer_name] = Retention(
             guess,
             np.stack(errors, axis=1),
             found_again(asked[name], nearer[name]),
@@ -75,7 +77,7 @@ def retention(
     return found
 
 
-def grey_thumbnails(pixels: Tensor, side: int = GRID) -> np.ndarray:
+def grey_thumbnails(pixels: Tensor, side: int = SIDE) -> np.ndarray:
     """How bright each of `side`×`side` squares of the images is: uint8 or float N×3×S×S → float32 N×side² in [0, 1]."""
     grey = rgb_to_grayscale(to_dtype(pixels, torch.float32, scale=True))
     return adaptive_avg_pool2d(grey, side).flatten(1).numpy()
@@ -140,10 +142,10 @@ class _Seeing(nn.Module):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.image, self.model = nn.Identity(), model
+        self.picture, self.model = nn.Identity(), model
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.model(self.image(images))
+        return self.model(self.picture(images))
 
 
 def _of_length_one(values: np.ndarray) -> np.ndarray:
