@@ -1,11 +1,13 @@
 """Notebook 05: its network against the tutorial's, and what layers keep against closed forms and networks built by hand."""
 
 from collections import OrderedDict
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from recognizer import LayerByLayerCNN, capture
+from recognizer.evidence.controls import untrained
 from recognizer.evidence.graph import node_of, traced
 from recognizer.evidence.receptive_field import ReceptiveField, receptive_fields
 from recognizer.evidence.responses import on_grid, pooled
@@ -18,6 +20,7 @@ from recognizer.evidence.retention import (
     retention,
     silence,
 )
+from recognizer.network import new_network
 from recognizer.network.models import layer_table
 from recognizer.network.training import adamw, new_run, probabilities_of, rmsprop
 from recognizer.settings import Problem
@@ -104,6 +107,16 @@ def test_its_layers_put_out_what_is_left_after_relu():
     assert probabilities_of(found["dense_2"])[0, 1] == pytest.approx(
         1 / (1 + np.exp(-found["dense_2"].item()))
     )
+
+
+def test_it_starts_from_the_weights_that_the_untrained_control_has(workspace):
+    train, record = SimpleNamespace(classes=["Cat", "Dog"], image_size=46), SimpleNamespace(name="pets-1a2b3c")
+    chosen = {"num_epochs": 2, "batch_size": 20, "lr": 1e-3, "seed": 5}
+    model, run = new_network(LayerByLayerCNN, record, train, recipe="plain", **chosen)
+    assert run == workspace / "logs" / "pets-1a2b3c-46px-2epochs-batch20-lr0.001-seed5-plain"
+    control = untrained(model, torch.zeros(2, 3, 46, 46, dtype=torch.uint8), seed=5)
+    weights = zip(model.cpu().state_dict().values(), control.state_dict().values())
+    assert all(torch.equal(one, other) for one, other in weights)
 
 
 def test_a_layer_by_layer_network_that_cannot_be():
