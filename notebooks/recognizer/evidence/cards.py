@@ -88,10 +88,11 @@ def _panels(
         if kernel is None
         else {"its kernel": _kernel_picture(kernel[number])}
     )
-    highest = max(float(patches[0].values[number, 0]), 1e-9)  # in all the images
+    most = max(float(patches[0].values[number, 0]), 1e-9)  # in all the images
+    highest = max(float(maps[:, number].max()), 1e-9)  # in the examples
     for class_name, image, image_maps in zip(model.classes, pixels[list(examples)], maps):
-        response = image_maps[number] / highest
-        panels[f"in a {class_name}, up to {response.max():.0%} of that"] = painted(image, response)
+        response = image_maps[number]
+        panels[f"in a {class_name}: up to {response.max() / most:.0%}"] = painted(image, response / highest)
     return panels | {"its strongest patches": mosaic(own), "those of its untrained twin": mosaic(of_twin)}
 
 

@@ -99,6 +99,8 @@ def observe(
     found = dict(zip(of_each, _resampled([*of_each.values()], statistic, num_resamples, seed=0)))
     values = {name: float(statistic(*arrays)) for name, arrays in of_each.items()}
     estimates = {name: _estimate(values[name], found[name]) for name in of_each}
+    if statistic is mean and all(len(arrays) == 1 and arrays[0].dtype == bool for arrays in of_each.values()):
+        estimates = {name: share(arrays[0]) for name, arrays in of_each.items()}
     trained, *controls = of_each
     excess = {
         name: _estimate(values[trained] - values[name], found[trained] - found[name]) for name in controls
