@@ -720,3 +720,12 @@ def test_images_without_masks(workspace, own_zips, capsys):
     masks, _ = part_masks(test, 16)
     assert (masks[0] == 3).all() and not masks[1:].any()
     assert "7 of 8 images have no mask" in capsys.readouterr().out
+
+
+def test_a_part_cut_by_another_measures_what_it_measured_before():
+    """A wheel of 41 pixels behind a tube of three, and far off a crumb of another wheel."""
+    rows, columns = np.ogrid[:64, :64]
+    mask = ((rows - 30) ** 2 + (columns - 30) ** 2 <= 20**2).astype(np.uint8)
+    mask[29:32] = 2 * (mask[29:32] > 0)
+    mask[60:62, 60:62] = 1
+    assert part_sizes(mask[None], ["background", "wheel", "frame"]) == {"wheel": 41, "frame": 41}

@@ -57,7 +57,7 @@ def test_set_up_and_address_are_the_same_everywhere():
 
 def test_a_parameter_has_one_default():
     """But for those of the recipe of notebook 05, which is another one."""
-    another_recipe = {"SAMPLE_IMAGES", "IMAGE_SIZE", "EPOCHS", "BATCH_SIZE", "LR"}
+    another_recipe = {"SAMPLE_IMAGES", "IMAGE_SIZE", "EPOCHS", "BATCH_SIZE", "LR", "SCALE"}
     defaults: dict[str, set[str]] = {}
     for path in SOURCES:
         text = (

@@ -55,17 +55,21 @@ def _read_mask(file: Path) -> np.ndarray:
 
 
 def part_sizes(masks: np.ndarray, parts: list[str]) -> dict[str, float]:
-    """How many pixels of the masks a part measures across: the median, over its connected pieces, of the longer side.
+    """How many pixels of the masks a part measures across: half of all that is seen of it is in pieces at least so large.
 
-    Pieces of fewer than ten pixels are left out: of those, something in front shows the edge only.
+    `masks` is N×H×W, indices into `parts`. A piece is what hangs together, gaps of four pixels closed, because a wheel is cut
+    by spokes and frame; its size is the longer side of the box around it.
     """
-    sides: dict[str, list[int]] = {}
-    for mask in masks:
-        for index in np.unique(mask[mask > 0]):
-            _, _, boxes, _ = cv2.connectedComponentsWithStats((mask == index).astype(np.uint8))
-            pieces = [max(w, h) for _, _, w, h, area in boxes[1:] if area >= 10]
-            sides.setdefault(parts[index], []).extend(pieces)
-    return {part: float(np.median(found)) for part, found in sides.items() if found}
+    sizes = {}
+    for index in np.unique(masks[masks > 0]):
+        found = []
+        for mask in masks[(masks == index).any(axis=(1, 2))]:
+            whole = cv2.morphologyEx((mask == index).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
+            _, _, boxes, _ = cv2.connectedComponentsWithStats(whole)
+            found += [(max(width, height), area) for _, _, width, height, area in boxes[1:]]
+        sides, areas = np.array(sorted(found)).T
+        sizes[parts[index]] = float(sides[areas.cumsum() >= areas.sum() / 2][0])
+    return sizes
 
 
 def _files(folder: Path, name: str) -> list[Path]:

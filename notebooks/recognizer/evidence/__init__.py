@@ -2,7 +2,13 @@
 
 from .ablation import ablate
 from .cards import painted, save_cards
-from .controls import like_any_other, randomised_from_the_top, trained_on_shuffled_labels, untrained
+from .controls import (
+    like_any_other,
+    randomised_from_the_top,
+    trained_on_shuffled_labels,
+    untrained,
+    with_shuffled_labels,
+)
 from .dissection import DETECTOR_IOU, TOP, dissect, enlarged
 from .measures import LayerEvidence, measure
 from .orientation import gratings, orientation_tuning
@@ -39,4 +45,5 @@ __all__ = [
     "trained_on_shuffled_labels",
     "untrained",
     "verdict_rows",
+    "with_shuffled_labels",
 ]

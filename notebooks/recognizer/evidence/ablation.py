@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,7 +17,16 @@ from .graph import following, node_of, traced
 
 BATCH = 50  # images at once: more, and what the first layers put out comes as new pages from the system each time
 Values = dict[Node, Tensor]
-Step = Callable[[Values, Values, int | None], Tensor]
+
+
+class Change(NamedTuple):
+    """What happens to one filter: which one it is, and what it says now minus what it said, N×1×H×W."""
+
+    number: int
+    new: Tensor
+
+
+Step = Callable[[Values, Values, Change | None], Tensor]
 
 
 @dataclass(frozen=True)
@@ -93,9 +103,11 @@ def ablate(model: nn.Module, layer_name: str, pixels: Tensor, labels: Tensor, to
                 value += maps.transpose(0, 1).flatten(1).mean(dim=1) * len(images) / len(pixels)
         for images, truth in batches:
             whole = _run(graph, images)
+            maps = whole[layer].transpose(0, 1).unsqueeze(2).contiguous()  # filter by filter: each is read in one piece
             answers = [_answer(graph, whole)]
-            for number in range(len(value)):
-                answers.append(_without(graph, steps, whole, layer, number, value[number]))
+            for number, in_its_place in enumerate(value):
+                change = Change(number, in_its_place - maps[number])
+                answers.append(_without(graph, steps, whole, layer, change, in_its_place))
             logits = torch.stack(answers).float()
             if logits.shape[2] == 1:  # one logit: how much the second of two classes is preferred
                 logits = torch.cat([torch.zeros_like(logits), logits], dim=2)
@@ -117,27 +129,26 @@ def _answer(graph: GraphModule, values: Values) -> Tensor:
 
 
 def _without(
-    graph: GraphModule, steps: list[tuple[Node, Step]], whole: Values, layer: Node, number: int, value: Tensor
+    graph: GraphModule, steps: list[tuple[Node, Step]], whole: Values, layer: Node, change: Change, value: Tensor
 ) -> Tensor:
-    """The logits when filter `number` of `layer` says `value` everywhere; `steps` are what follows the layer."""
+    """The logits after a change of one filter of `layer`, which now says `value`; `steps` are what follows the layer."""
     values = dict(whole)
-    values[layer] = whole[layer].clone()
-    values[layer][:, number] = value
+    if not all(_of_one_filter(_linear_layer(graph, user)) for user in layer.users):
+        values[layer] = whole[layer].clone()
+        values[layer][:, change.number] = value
     for node, step in steps:
-        values[node] = step(values, whole, number if layer in node.all_input_nodes else None)
+        values[node] = step(values, whole, change if layer in node.all_input_nodes else None)
     return _answer(graph, values)
 
 
 def _step(graph: GraphModule, node: Node) -> Step:
-    """What happens at `node`, as a function of the values so far, those of the whole network, and which filter changed.
-
-    (The last is None where it may be any.)
-    """
+    """What happens at `node`: from the values so far, those of the whole network, and the change, where the node is the first
+    to meet it, to what it puts out."""
+    if linear := _linear_layer(graph, node):
+        return _add_what_changes(linear, node)
     layer = graph.get_submodule(node.target) if node.op == "call_module" else None
-    if type(layer) in (nn.Conv2d, nn.Linear) and getattr(layer, "padding_mode", "zeros") == "zeros":
-        return _add_what_changes(layer, node)
 
-    def run_again(values: Values, whole: Values, number: int | None) -> Tensor:
+    def run_again(values: Values, whole: Values, change: Change | None) -> Tensor:
         arguments, options = map_arg((node.args, node.kwargs), values.__getitem__)
         if layer is not None:
             return layer(*arguments, **options)
@@ -152,18 +163,31 @@ def _add_what_changes(layer: nn.Conv2d | nn.Linear, node: Node) -> Step:
     """A step that is linear in its input: what it put out, and what it makes of the change."""
     dtype = fastest_dtype(layer.weight.device)
     weight = layer.weight.to(dtype)
-    of_one_filter = isinstance(layer, nn.Conv2d) and layer.groups == 1
     (source,) = node.all_input_nodes
 
-    def add(values: Values, whole: Values, number: int | None) -> Tensor:
-        chosen = slice(number, number + 1) if of_one_filter and number is not None else slice(None)
-        change = (values[source][:, chosen] - whole[source][:, chosen]).to(dtype)
+    def add(values: Values, whole: Values, change: Change | None) -> Tensor:
+        if change is not None and _of_one_filter(layer):
+            new, of_new = change.new, weight[:, change.number : change.number + 1]
+        else:
+            new, of_new = values[source] - whole[source], weight
         if isinstance(layer, nn.Linear):
-            return whole[node] + F.linear(change, weight)
+            return whole[node] + F.linear(new.to(dtype), of_new)
         options = layer.stride, layer.padding, layer.dilation, layer.groups
-        return whole[node] + F.conv2d(change, weight[:, chosen], None, *options)
+        return whole[node] + F.conv2d(new.to(dtype), of_new, None, *options)
 
     return add
+
+
+def _linear_layer(graph: GraphModule, node: Node) -> nn.Conv2d | nn.Linear | None:
+    """The layer that runs at `node`, where all it does is linear in its input, but for a bias."""
+    layer = graph.get_submodule(node.target) if node.op == "call_module" else None
+    is_linear = type(layer) in (nn.Conv2d, nn.Linear) and getattr(layer, "padding_mode", "zeros") == "zeros"
+    return layer if is_linear else None
+
+
+def _of_one_filter(layer: nn.Module | None) -> bool:
+    """Whether what a layer makes of one of the filters before it can be found from that filter alone."""
+    return isinstance(layer, nn.Conv2d) and layer.groups == 1
 
 
 def _log_odds(logits: Tensor, labels: Tensor) -> Tensor:

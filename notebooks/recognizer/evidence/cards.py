@@ -151,7 +151,7 @@ def facts(
     if not np.isnan(angle := evidence.tuning.preferred[number]):
         second += f" · likes bars at {angle:.0f}°, tuning {evidence.tuning.strength[number]:.2f}"
     ablation = evidence.ablation
-    third = f"without it: log-odds of the truth {-ablation.need[number]:+.3f}, accuracy "
+    third = f"without it: log-odds of the truth drop by {ablation.need[number]:.3f}, accuracy "
     third += f"{100 * ablation.accuracy_change()[number]:+.1f} points"
     by_class = [f"{name} {ablation.loss_change(k)[number]:+.3f}" for k, name in enumerate(classes)]
     third += f", loss {', '.join(by_class)}"

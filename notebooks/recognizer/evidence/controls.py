@@ -48,6 +48,14 @@ def _calibrate(model: nn.Module, norms: Sequence[nn.BatchNorm2d], pixels: Tensor
     model.eval()
 
 
+def with_shuffled_labels(pictures: Pictures, seed: int = 0) -> Pictures:
+    """The same images, their labels dealt anew: as many of each class, on other images. `pictures` stay as they are."""
+    shuffled = copy.copy(pictures)
+    order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(seed))
+    shuffled.labels = pictures.labels[order]
+    return shuffled
+
+
 def trained_on_shuffled_labels(
     model: nn.Module, train: Pictures, num_epochs: int, path: Path, seed: int = 0
 ) -> nn.Module:
@@ -58,9 +66,7 @@ def trained_on_shuffled_labels(
     """
     beside = path.with_name("model.pt")
     if not path.exists() or (beside.exists() and beside.stat().st_mtime > path.stat().st_mtime):
-        shuffled = copy.copy(train)
-        order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
-        shuffled.labels = train.labels[order]
+        shuffled = with_shuffled_labels(train, seed)
         best = path.with_suffix(".best.pt")  # the best of epochs that learned nothing is of no interest
         last = path.with_suffix(".last.pt")
         try:

@@ -97,7 +97,7 @@ def draw(class_name: str, index: int, *, seed: int = 0, size: int = 160) -> Draw
     canvas = Canvas(size)
     canvas.colours[:] = cv2.resize(scene, (size * FINE, size * FINE), interpolation=cv2.INTER_LINEAR)
     paint(canvas, shape, camera, light)
-    if shape.subject == slice(None):  # what hides some of a car would hide a face
+    if shape.gaze is None:  # what hides some of a car would hide a face
         add_before(canvas, camera, length / 2, random)
     if random.random() < 0.15:
         add_writing(canvas, random)
