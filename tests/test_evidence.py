@@ -14,11 +14,11 @@ from recognizer import BikeCarCNN, capture
 from recognizer.data import prepare
 from recognizer.data.loading import Pictures
 from recognizer.evidence import controls
-from recognizer.evidence.ablation import ablate
+from recognizer.evidence.ablation import Ablation, ablate
 from recognizer.evidence.cards import facts, layer_facts, painted, save_cards, twin_facts
 from recognizer.evidence.controls import like_any_other, randomised_from_the_top, untrained
 from recognizer.evidence.dissection import Dissection, dissect
-from recognizer.evidence.measures import measure
+from recognizer.evidence.measures import LayerEvidence, measure
 from recognizer.evidence.orientation import OrientationTuning, gratings, orientation_tuning
 from recognizer.evidence.receptive_field import ReceptiveField, receptive_fields
 from recognizer.evidence.responses import pooled, spatial_means, strongest
@@ -826,7 +826,7 @@ def test_the_planted_filter_is_found_by_every_measure_and_only_it(red_or_not):
     assert without_masks.dissection is None
     field = receptive_fields(planted(), 16)["relu"]
     lines = facts(without_masks, 0, ["Bike", "Car"], field, 16, {})
-    assert "IoU" not in " ".join(lines) and "prefers Car: AUROC 1.00" in lines[1]
+    assert "IoU" not in " ".join(lines) and "prefers Car: AUROC 1.00" in lines[1] and len(lines) == 3
 
 
 def test_cards(workspace, network, pixels):
@@ -848,13 +848,13 @@ def test_cards(workspace, network, pixels):
     assert page.width == card.width
     for name, field in receptive_fields(network, 64).items():
         if name in layers:
-            first, second, third = lines = facts(layers[name], 0, network.classes, field, 64, {"wheel": 24})
+            marks, sees, likes, without = lines = facts(layers[name], 0, network.classes, field, 64, {"wheel": 24})
             summary = layer_facts(layers[name], layers[name], field, 64)
             for line in (*lines, *summary, twin_facts(layers[name], 0)):
                 assert font(13).getlength(line) < card.width - 28  # nothing is cut off
-            assert "of what it marks is wheel: IoU" in first and ("cannot see one" in first) == (field.size < 24)
+            assert "of what it marks is wheel: IoU" in marks and ("cannot see one" in sees) == (field.size < 24)
             assert summary[0].startswith(f"{len(layers[name].auroc)} filters")
-            assert "AUROC" in second and "without it" in third
+            assert "AUROC" in likes and "without it" in without
 
 
 def test_paint_is_where_the_map_is_high():
@@ -864,3 +864,16 @@ def test_paint_is_where_the_map_is_high():
     red, green, blue = painted(image, response)[2, 3].tolist()
     assert red > green + 80 > blue + 120  # orange
     assert len(set(painted(image, response)[7, 0].tolist())) == 1  # grey
+
+
+def test_the_longest_facts_fit_on_a_card():
+    """The part with the longest name, perhaps detected, too large to be seen, in a network of thousands of filters."""
+    counts = np.array([[[0, 45]]]), np.array([[[100, 1000]]])
+    dissection = Dissection(["background", "tail light"], np.zeros(1), *counts)
+    one = np.full(1, 0.12345)
+    tuning = OrientationTuning(np.eye(12)[:1] * 0.5, np.full(1, 8.0))
+    ablation = Ablation(np.full((1, 2), -12.345), np.zeros((1, 2), bool), np.full(2, 12.345), np.ones(2, bool), np.arange(2))
+    layer = LayerEvidence(np.ones((2, 1)), one, one, one, np.ones(2, bool), tuning, ablation, dissection)
+    lines = facts(layer, 0, ["Motorcycle", "Automobile"], ReceptiveField(142, 32, 0), 128, {"tail light": 128.5})
+    for line in (*lines, twin_facts(layer, 0), *layer_facts(layer, layer, ReceptiveField(142, 32, 0), 128)):
+        assert font(13).getlength(line) < 5 * 184 - 12 - 28, line

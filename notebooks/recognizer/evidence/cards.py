@@ -18,7 +18,7 @@ from .measures import LayerEvidence
 from .receptive_field import ReceptiveField, receptive_fields
 from .responses import Strongest, all_maps, strongest
 
-PANEL, GAP, MARGIN, HEADER = 172, 12, 14, 122  # pixels
+PANEL, GAP, MARGIN, HEADER = 172, 12, 14, 141  # pixels
 PATCH = 56  # a patch is drawn in so many pixels, nine of them in a panel
 PAINT = np.array([240, 90, 0])  # an orange that no grey looks like
 
@@ -105,10 +105,9 @@ def layer_facts(
     lines = [f"{len(evidence.auroc)} filters, {dead} · a position sees {side}×{side} of {image_size}×{image_size} pixels"]
     if (dissection := evidence.dissection) is not None:
         found = (dissection.iou > DETECTOR_IOU).sum(axis=0)[1:]
-        detect = ", ".join(
-            f"{part} {found[i]}" for i in np.argsort(-found) if found[i] and (part := dissection.parts[i + 1])
-        )
-        lines.append(f"detect, IoU above {DETECTOR_IOU}: {detect or 'nothing'}")
+        parts = [f"{dissection.parts[i + 1]} {found[i]}" for i in np.argsort(-found) if found[i]]
+        more = f" and {len(parts) - 8} other parts" if len(parts) > 8 else ""
+        lines.append(f"detect, IoU above {DETECTOR_IOU}: {', '.join(parts[:8]) or 'nothing'}{more}")
         shares = [f"{each.dissection.is_detector.mean():.0%}" for each in (evidence, of_twin)]
         lines.append(f"filters that detect a part: {shares[0]} (untrained {shares[1]})")
     knows = [f"{each.probe.mean():.0%}" for each in (evidence, of_twin)]
@@ -128,34 +127,34 @@ def facts(
     image_size: int,
     part_size: Mapping[str, float],
 ) -> list[str]:
-    """What was measured of one filter, in three lines of text: what it sees, what it prefers, what happens without it."""
+    """What was measured of one filter, a line each: what it marks, sees, prefers, and what happens without it.
+
+    The first is left out where there are no masks."""
     side = min(field.size, image_size)
     sees = f"sees {side}×{side} of {image_size}×{image_size} pixels"
+    marks = []
     if (dissection := evidence.dissection) is not None:
         best = dissection.best_part[number]
         part = dissection.parts[best]
         low, high = (ends[number, best] for ends in dissection.iou_interval)
-        first = f"{dissection.precision[number, best]:.0%} of what it marks is {part}"
-        first += f": IoU {dissection.best_iou[number]:.3f} ({low:.3f} to {high:.3f})"
+        marks = [f"{dissection.precision[number, best]:.0%} of what it marks is {part}"]
+        marks[0] += f": IoU {dissection.best_iou[number]:.3f} ({low:.3f} to {high:.3f})"
         surely = "" if low > DETECTOR_IOU else "perhaps "
-        first += f", {surely}a detector" if dissection.is_detector[number] else ", no detector"
-        first += f" · {sees}"
+        marks[0] += f", {surely}a detector" if dissection.is_detector[number] else ", no detector"
         if side < part_size.get(part, 0):
-            first += f"; a {part} has {part_size[part]:.0f}: it cannot see one"
-    else:
-        first = sees
+            sees += f"; a {part} has {part_size[part]:.0f}: it cannot see one"
     area = evidence.auroc[number]
     prefers = "no class" if area == 0.5 else classes[int(area > 0.5)]
-    second = f"prefers {prefers}: AUROC {max(area, 1 - area):.2f} ({_p_value(evidence.p_values[number])})"
-    second += f", selectivity {evidence.class_selectivity[number]:.2f}"
+    likes = f"prefers {prefers}: AUROC {max(area, 1 - area):.2f} ({_p_value(evidence.p_values[number])})"
+    likes += f", selectivity {evidence.class_selectivity[number]:.2f}"
     if not np.isnan(angle := evidence.tuning.preferred[number]):
-        second += f" · likes bars at {angle:.0f}°, tuning {evidence.tuning.strength[number]:.2f}"
+        likes += f" · likes bars at {angle:.0f}°, tuning {evidence.tuning.strength[number]:.2f}"
     ablation = evidence.ablation
-    third = f"without it: log-odds of the truth drop by {ablation.need[number]:.3f}, accuracy "
-    third += f"{100 * ablation.accuracy_change()[number]:+.1f} points"
+    without = f"without it: log-odds of the truth drop by {ablation.need[number]:.3f}, accuracy "
+    without += f"{100 * ablation.accuracy_change()[number]:+.1f} points"
     by_class = [f"{name} {ablation.loss_change(k)[number]:+.3f}" for k, name in enumerate(classes)]
-    third += f", loss {', '.join(by_class)}"
-    return [first, second, third]
+    without += f", loss {', '.join(by_class)}"
+    return [*marks, sees, likes, without]
 
 
 def twin_facts(evidence: LayerEvidence, number: int) -> str:
