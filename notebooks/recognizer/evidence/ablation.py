@@ -62,10 +62,14 @@ class Ablation:
         """The cross-entropy of each image without each filter, float32 C×N."""
         return np.logaddexp(0, -self.log_odds)
 
+    @property
+    def loss_rises(self) -> np.ndarray:
+        """By how much the cross-entropy of each image rises without each filter: float32 N×C."""
+        return (self.losses - np.logaddexp(0, -self.whole)).T
+
     def loss_change(self, label: int | None = None) -> np.ndarray:
         """By how much the mean loss rises without each filter, over all images or those of one class: float C."""
-        rises = self.losses - np.logaddexp(0, -self.whole)
-        return rises[:, self._of(label)].mean(axis=1)
+        return self.loss_rises[self._of(label)].mean(axis=0)
 
     def accuracy_change(self, label: int | None = None) -> np.ndarray:
         """By how much the accuracy rises (mostly it falls) without each filter: float C in [-1, 1]."""
