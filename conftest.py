@@ -2,13 +2,11 @@
 
 import os
 import shutil
-import sys
 import tempfile
-from pathlib import Path
 
 FOLDER = tempfile.mkdtemp(prefix="bike-car-cnn-")
 os.environ |= {
-    "WORKSPACE": FOLDER,
+    "RECOGNIZER_WORKSPACE": FOLDER,
     "DATASET": "sample",
     "SAMPLE_IMAGES": "80",
     "EPOCHS": "2",
@@ -21,7 +19,6 @@ os.environ |= {
 OTHERS = "SEED IMAGE_SIZE BATCH_SIZE LR LAYER_NAME SCALE VAL_SHARE TEST_SHARE CARDS_OF"
 for name in OTHERS.split():
     os.environ.pop(name, None)
-sys.path.insert(0, str(Path(__file__).parent / "notebooks"))
 
 
 def pytest_unconfigure() -> None:

@@ -16,15 +16,16 @@ from unittest import mock
 
 import numpy as np
 import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+
 from recognizer import BikeCarCNN, settings
 from recognizer.data import prepare, split_images
-from recognizer.data.loading import Pictures
+from recognizer.data.dataset import Pictures
 from recognizer.network import training
 from recognizer.network.evaluation import predict
 from recognizer.network.hardware import choose_device
 from recognizer.network.training import fit, logits_of
-from torch import nn
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 
 def five_convolutions(model: BikeCarCNN) -> None:
@@ -71,17 +72,13 @@ VARIANTS = {
     "five convolutions": [],
     "pooling after ReLU": [mock.patch.object(BikeCarCNN, "forward", pooling_last)],
     "a constant learning rate": [mock.patch.object(training, "OneCycleLR", constant_rate)],
-    "the highest epoch kept": [
-        mock.patch.object(training, "as_good_as", lambda highest, a, count: a >= highest)
-    ],
+    "the highest epoch kept": [mock.patch.object(training, "as_good_as", lambda highest, a, count: a >= highest)],
 }
 REBUILT = {"five convolutions": five_convolutions, "no batch norm": no_batch_norm}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=40)

@@ -7,23 +7,18 @@ beside `ablate` for every filter of the seven layers after ReLU. Weights and ima
 """
 
 import argparse
-import sys
 import time
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "notebooks"))
+import torch
+from torch import Tensor, nn
 
-import torch  # noqa: E402
-from recognizer import BikeCarCNN  # noqa: E402
-from recognizer.evidence.ablation import BATCH, ablate  # noqa: E402
-from recognizer.network.hardware import keep_freed_memory  # noqa: E402
-from torch import Tensor, nn  # noqa: E402
+from recognizer import BikeCarCNN
+from recognizer.evidence.ablation import BATCH, ablate
+from recognizer.network.hardware import keep_freed_memory
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=200)
     args = parser.parse_args()
     keep_freed_memory()  # both sides profit

@@ -22,7 +22,6 @@ from datetime import date
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "notebooks")]
 SHARES = {"val_share": 0.1, "test_share": 0.2}  # as in notebook 01
 LOGS = Path(os.environ.get("BENCH_LOGS", HERE.parent / "logs" / "bench"))
 
@@ -76,9 +75,10 @@ def run_plain(args: argparse.Namespace) -> dict:
 
 def run_ours(args: argparse.Namespace) -> dict:
     import torch
+
     from recognizer import settings
     from recognizer.data import split_images
-    from recognizer.data.loading import Pictures
+    from recognizer.data.dataset import Pictures
     from recognizer.network.evaluation import evaluate
     from recognizer.network.hardware import choose_device
     from recognizer.network.models import BikeCarCNN
@@ -91,9 +91,7 @@ def run_ours(args: argparse.Namespace) -> dict:
         split_images(**SHARES, seed=seed)
         shutil.rmtree(settings.DATASETS / "cache", ignore_errors=True)  # each seed pays for decoding
         started, curve = time.perf_counter(), []
-        train, val, test = (
-            Pictures(settings.DATASETS / split, image_size) for split in ("Train", "Val", "Test")
-        )
+        train, val, test = (Pictures(settings.DATASETS / split, image_size) for split in ("Train", "Val", "Test"))
         torch.manual_seed(seed)
         model = BikeCarCNN(train.classes, image_size).to(choose_device())
 
@@ -128,11 +126,12 @@ def run_ours(args: argparse.Namespace) -> dict:
 def measure_training(train) -> dict:
     """Training as it is and the same steps on one batch in memory, in turn, seven times; and a large matrix product."""
     import torch
+    from torch.utils.flop_counter import FlopCounterMode
+    from tqdm import tqdm
+
     from recognizer.network.hardware import autocast, choose_device, fastest_dtype
     from recognizer.network.models import BikeCarCNN
     from recognizer.network.training import adamw, loss_of, new_run, train_one_epoch
-    from torch.utils.flop_counter import FlopCounterMode
-    from tqdm import tqdm
 
     device, batch_size = choose_device(), min(32, len(train))
     steps = len(train) // batch_size
@@ -160,9 +159,7 @@ def measure_training(train) -> dict:
     speeds, limits = [], []
     for _ in range(8):  # as other work on the machine comes and goes
         limits.append(compute_only())
-        speeds.append(
-            train_one_epoch(model, average, train, batch_size, optimizer, schedule, generator, silent)[2]
-        )
+        speeds.append(train_one_epoch(model, average, train, batch_size, optimizer, schedule, generator, silent)[2])
     with FlopCounterMode(display=False) as counter:
         loss_of(model(images), labels).backward()
     flops = counter.get_total_flops() / batch_size
@@ -201,11 +198,12 @@ def measure_maps(model) -> dict:
     from concurrent.futures import ThreadPoolExecutor
 
     import numpy as np
+    from torch import nn
+
     from recognizer import capture, display_image_filtered, layer_names, settings, to_input
     from recognizer.maps.colours import as_maps, colour
     from recognizer.maps.grids import draw_grid, thumbnail_of
     from recognizer.maps.pictures import save_png
-    from torch import nn
 
     names, images = layer_names(model, nn.Conv2d), two_images(settings.DATASETS)
     filters, grids = [], []
@@ -246,7 +244,7 @@ def in_a_process(side: str, args: argparse.Namespace, workspace: str, dataset: s
     command += ["--seeds", args.seeds, "--epochs", args.epochs, "--plain-epochs", args.plain_epochs]
     subprocess.run(
         [str(part) for part in command],
-        env=os.environ | {"WORKSPACE": workspace, "DATASET": dataset},
+        env=os.environ | {"RECOGNIZER_WORKSPACE": workspace, "DATASET": dataset},
         check=True,
     )
     return json.loads(report.read_text())
@@ -319,6 +317,7 @@ def table_of(plain: dict, ours: dict, title: str) -> str:
 
 def draw(plain: dict, ours: dict, title: str, path: Path) -> None:
     import matplotlib.pyplot as plt
+
     from recognizer.figures import BLUE, GREY, ORANGE
 
     figure, (left, middle, right) = plt.subplots(
@@ -336,9 +335,7 @@ def draw(plain: dict, ours: dict, title: str, path: Path) -> None:
         )
     best = max(accuracy for _, accuracy in plain["curve"])
     left.axhline(best, color=GREY, linestyle=":", linewidth=1)
-    left.set(
-        xscale="log", xlabel="seconds since the start (log scale)", ylabel="accuracy on Val", ylim=(0.5, 1)
-    )
+    left.set(xscale="log", xlabel="seconds since the start (log scale)", ylabel="accuracy on Val", ylim=(0.5, 1))
     left.set_title("Accuracy over time", loc="left")
     left.legend(frameon=False, loc="lower right")
     for axis, key, name in (
@@ -367,17 +364,13 @@ def machine() -> str:
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        names = [
-            line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line
-        ]
+        names = [line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
         model = names[0] if names else model
     return f"{os.cpu_count()} cores of {model}{gpu}, PyTorch {torch.__version__.split('+')[0]}"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3, help="runs of this project's side")
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--plain-epochs", type=int, default=10)
@@ -390,8 +383,8 @@ def main() -> None:
 
     dataset = os.environ.get("DATASET") or "sample"
     with tempfile.TemporaryDirectory() as workspace:
-        os.environ["WORKSPACE"] = workspace  # read when the package is imported
-        os.environ.setdefault("ARCHIVES", str(HERE.parent / "datasets" / "archives"))  # no download twice
+        os.environ["RECOGNIZER_WORKSPACE"] = workspace  # read when the package is imported
+        os.environ.setdefault("RECOGNIZER_ARCHIVES", str(HERE.parent / "datasets" / "archives"))  # no download twice
         from recognizer.data import prepare
         from recognizer.settings import parameter
 

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import cv2
 import torch
+
 from recognizer import BikeCarCNN
-from recognizer.data.drawings import VEHICLES, draw
-from recognizer.data.loading import Pictures
+from recognizer.data.dataset import Pictures
+from recognizer.drawings import VEHICLES, draw
 from recognizer.network.evaluation import evaluate
 from recognizer.network.hardware import choose_device
 from recognizer.network.training import fit

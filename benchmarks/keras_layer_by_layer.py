@@ -22,17 +22,18 @@ import time
 from pathlib import Path
 
 import numpy as np
-import plain
 import torch
+from torch import nn
+
+import plain
 from recognizer import LayerByLayerCNN, display_image_filtered, settings
 from recognizer.data import prepare
-from recognizer.data.drawings import PETS
-from recognizer.data.loading import Pictures
+from recognizer.data.dataset import Pictures
+from recognizer.drawings import PETS
 from recognizer.network.evaluation import evaluate
 from recognizer.network.hardware import choose_device, fastest_dtype, fastest_memory_format
 from recognizer.network.models import layer_table
 from recognizer.network.training import fit, logits_of, probabilities_of, rmsprop
-from torch import nn
 
 IMAGE_SIZE, BATCH_SIZE, DRAWN_LAYERS = 150, 20, 8
 
@@ -175,9 +176,7 @@ def convolutions_alone(num_images: int) -> float:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset")
     parser.add_argument("--epochs", type=int, default=3, help="to be timed")
     parser.add_argument("--images", type=int, default=450, help="drawings a class, where drawings are used")
@@ -185,9 +184,7 @@ def main() -> int:
     parser.add_argument("--our-epochs", type=int, default=130, help="of ours, as in notebook 05 for 1,050 photographs")
     args = parser.parse_args()
     if not importlib.util.find_spec("keras"):
-        print(
-            "Keras is not installed, and the project does not need it: python -m pip install keras, then run again."
-        )
+        print("Keras is not installed, and the project does not need it: python -m pip install keras, then run again.")
         return 1
     shares = {"val_share": 0.1, "test_share": 0.2, "seed": 0}
     prepare(args.dataset, sample_images=args.images, classes=PETS, **shares)

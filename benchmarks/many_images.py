@@ -22,12 +22,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
-
 
 def write_drawings(folder: Path, count: int) -> None:
-    sys.path.insert(0, str(NOTEBOOKS))
-    from recognizer.data.drawings import write_zips
+    from recognizer.drawings import write_zips
 
     write_zips(folder, images_per_class=count // 2, workers=os.cpu_count() or 1)
 
@@ -52,9 +49,10 @@ def own_megabytes() -> float:
 def child(train: bool) -> None:
     """Prepare, train if asked to, and print seconds and memory as JSON."""
     import torch
+
     from recognizer import BikeCarCNN, settings
     from recognizer.data import prepared
-    from recognizer.data.loading import Pictures
+    from recognizer.data.dataset import Pictures
     from recognizer.network.hardware import choose_device
     from recognizer.network.training import fit
 
@@ -78,9 +76,7 @@ def child(train: bool) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("counts", nargs="*", type=int, default=[5000, 10000, 20000])
     parser.add_argument("--train", action="store_true", help="train for an epoch, instead of a second run")
     args = parser.parse_args()
@@ -91,9 +87,8 @@ def main() -> None:
             (Path(temporary) / "own").mkdir()
             (write_drawings if args.train else write_noise)(Path(temporary) / "own", count)
             environment = os.environ | {
-                "WORKSPACE": temporary,
+                "RECOGNIZER_WORKSPACE": temporary,
                 "DATASET": str(Path(temporary) / "own"),
-                "PYTHONPATH": str(NOTEBOOKS),
                 "MANY_IMAGES_CHILD": "train" if args.train else "prepare",
             }
             for run in ("first",) if args.train else ("first", "second"):

@@ -14,9 +14,10 @@ import os
 from unittest import mock
 
 import numpy as np
+
 from recognizer import load_model, settings
 from recognizer.data import Record, prepare, split_images
-from recognizer.data.loading import Pictures
+from recognizer.data.dataset import Pictures
 from recognizer.network import trained
 from recognizer.network.evaluation import evaluate
 
@@ -32,9 +33,7 @@ def correct_answers(record: Record, seed: int) -> dict[str, bool]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset")
     parser.add_argument("--seeds", type=int, default=3)
     args = parser.parse_args()

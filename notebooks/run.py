@@ -23,9 +23,10 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from PIL import Image
 
+from recognizer import settings
+
 HERE = Path(__file__).resolve().parent
 PROGRESS_BAR = re.compile(r"\[\d+:\d\d[<,]")
-LOGS = Path(os.environ.get("WORKSPACE", HERE.parent)).expanduser().resolve() / "logs"
 
 
 class TalkativeClient(NotebookClient):
@@ -66,7 +67,7 @@ def run(path: Path, store: bool) -> None:
     if store:
         write_pictures(notebook)
         shrink_pictures(notebook)
-    target = path if store else LOGS / "notebooks" / path.name
+    target = path if store else settings.LOGS / "notebooks" / path.name
     target.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(cleaned(notebook), target)
     print(f"=== {path.stem}: {time.perf_counter() - started:.0f} s ===", flush=True)
@@ -85,9 +86,7 @@ def cleaned(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         for output in cell.outputs:
             if output.output_type == "stream":
                 lines = re.split(r"[\r\n]", output.text)
-                output.text = (
-                    "\n".join(line for line in lines if line.strip() and not PROGRESS_BAR.search(line)) + "\n"
-                )
+                output.text = "\n".join(line for line in lines if line.strip() and not PROGRESS_BAR.search(line)) + "\n"
         cell.outputs = [o for o in cell.outputs if o.output_type != "stream" or o.text.strip()]
     return notebook
 
@@ -111,25 +110,21 @@ def shrink_pictures(notebook: nbformat.NotebookNode) -> None:
                 stored = base64.b64decode(data["image/png"])
                 smaller = io.BytesIO()
                 with Image.open(io.BytesIO(stored)) as picture:
-                    picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(
-                        smaller, "PNG", optimize=True
-                    )
+                    picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(smaller, "PNG", optimize=True)
                 if smaller.tell() < len(stored):
                     data["image/png"] = base64.b64encode(smaller.getvalue()).decode()
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "numbers", nargs="*", default=["01", "02", "03"], help="which notebooks, for example: 01 02 03"
-    )
+    parser.add_argument("numbers", nargs="*", default=["01", "02", "03"], help="which notebooks, for example: 01 02 03")
     parser.add_argument("--store", action="store_true", help="keep the outputs in the notebooks themselves")
     arguments = parser.parse_args()
     os.environ.setdefault("TENSORBOARD", "0")  # there is no browser here to show it in
     if not arguments.store:
         return run_all(arguments.numbers, store=False)
     with tempfile.TemporaryDirectory() as workspace:
-        os.environ["WORKSPACE"] = workspace
+        os.environ["RECOGNIZER_WORKSPACE"] = workspace
         return run_all(arguments.numbers, store=True)
 
 
@@ -147,9 +142,7 @@ def run_all(numbers: list[str], store: bool) -> int:
             return 1
         except KeyboardInterrupt:
             print(f"\n{found[0].name} was stopped.", file=sys.stderr, flush=True)
-            os._exit(
-                130
-            )  # the kernel ends with this process; nbclient's own clean-up would stumble over that
+            os._exit(130)  # the kernel ends with this process; nbclient's own clean-up would stumble over that
     return 0
 
 

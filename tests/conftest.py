@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
 from recognizer import settings
 
 from .server import Server, running
@@ -20,6 +21,7 @@ def workspace(tmp_path, monkeypatch) -> Path:
     monkeypatch.setattr(settings, "WORKSPACE", folder)
     monkeypatch.setattr(settings, "DATASETS", folder / "datasets")
     monkeypatch.setattr(settings, "LOGS", folder / "logs")
+    monkeypatch.setattr(settings, "ARCHIVES", folder / "datasets" / "archives")
     return folder
 
 
@@ -50,9 +52,7 @@ def own_zips(tmp_path) -> Path:
     }
     clutter = {"__MACOSX/Bike/._bike_1.png": b"x", "Bike/Thumbs.db": b"x", "Bike/.DS_Store": b"x"}
     write_zip(tmp_path / "own" / "Bike.zip", bikes | broken | clutter)
-    write_zip(
-        tmp_path / "own" / "Car.zip", {f"Car/car_{i}.png": picture(100 + i, bright=True) for i in range(20)}
-    )
+    write_zip(tmp_path / "own" / "Car.zip", {f"Car/car_{i}.png": picture(100 + i, bright=True) for i in range(20)})
     return tmp_path / "own"
 
 

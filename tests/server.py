@@ -102,9 +102,7 @@ def announces(share: float) -> Answer:
 
 
 def wrong_range(handler: Handler, content: bytes) -> None:
-    handler.send_head(
-        206, {"Content-Range": f"bytes 7-{len(content) - 1}/{len(content)}", "ETag": etag(content)}
-    )
+    handler.send_head(206, {"Content-Range": f"bytes 7-{len(content) - 1}/{len(content)}", "ETag": etag(content)})
     handler.wfile.write(content[7:])
 
 

@@ -19,15 +19,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
+from torchvision.datasets.folder import IMG_EXTENSIONS
+
 from recognizer.data import archives, downloads, prepare, read_record, split_images
 from recognizer.data.downloads import Download, download
 from recognizer.settings import Problem
-from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from . import server as web
 from .conftest import picture, write_zip
 
-NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 GOOD = 10  # images of each class beside the bad one
 
 
@@ -132,8 +132,7 @@ def read(tmp_path_factory):
     write_zip(folder / "own" / "Car.zip", good(50))
     done = subprocess.run(
         [sys.executable, "-c", "from recognizer.data import prepared; prepared()"],
-        env=os.environ
-        | {"WORKSPACE": str(folder), "DATASET": str(folder / "own"), "PYTHONPATH": str(NOTEBOOKS)},
+        env=os.environ | {"RECOGNIZER_WORKSPACE": str(folder), "DATASET": str(folder / "own")},
         capture_output=True,
         text=True,
     )
@@ -516,9 +515,7 @@ def test_checksums(workspace, server, tmp_path, quick, capsys):
 def test_no_room_for_a_download(workspace, server, tmp_path, quick, monkeypatch):
     address = server.serve("Bike.zip", BIKES)
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("usage", (), {"free": 100})())
-    with pytest.raises(
-        Problem, match="There is no room for downloading Bike.zip: it takes 0 MB, and 0 MB are free"
-    ):
+    with pytest.raises(Problem, match="There is no room for downloading Bike.zip: it takes 0 MB, and 0 MB are free"):
         download(Download(address, None, "Bike.zip"), tmp_path / "Bike.zip")
 
 

@@ -12,8 +12,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 def test_bench_compares_both_sides(tmp_path):
     done = subprocess.run(
         [sys.executable, PROJECT / "benchmarks" / "bench.py", "--seeds=1", "--epochs=1", "--plain-epochs=1"],
-        env=os.environ
-        | {"SAMPLE_IMAGES": "40", "DATASET": "sample", "BENCH_LOGS": str(tmp_path), "EPOCHS": ""},
+        env=os.environ | {"SAMPLE_IMAGES": "40", "DATASET": "sample", "BENCH_LOGS": str(tmp_path), "EPOCHS": ""},
         capture_output=True,
         text=True,
     )

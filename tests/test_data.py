@@ -16,18 +16,20 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.transforms import v2
+
 from recognizer.data import choose, drawings, extraction, fetch, prepare, prepared, read_record, sources
+from recognizer.data.augmentation import augment
+from recognizer.data.batches import batches
+from recognizer.data.dataset import Pictures
 from recognizer.data.downloads import Download
-from recognizer.data.drawings import PETS, VEHICLES
-from recognizer.data.loading import Pictures, augment, batches
 from recognizer.data.masks import part_masks, part_sizes
+from recognizer.drawings import PETS, VEHICLES
 from recognizer.inputs import open_rgb, to_input
 from recognizer.settings import DATASETS, Problem, parameter
-from torchvision.transforms import v2
 
 from .conftest import picture, write_zip
 
-NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 PARTS = ("Train", "Val", "Test")
 
 
@@ -89,9 +91,7 @@ def test_second_run_changes_nothing(workspace, own_zips):
     before = {p: p.stat().st_mtime_ns for p in workspace.rglob("*") if p.is_file() and p.name != "split.json"}
     record = (workspace / "datasets" / "split.json").read_bytes()
     prepare_from(own_zips)
-    assert {
-        p: p.stat().st_mtime_ns for p in workspace.rglob("*") if p.is_file() and p.name != "split.json"
-    } == before
+    assert {p: p.stat().st_mtime_ns for p in workspace.rglob("*") if p.is_file() and p.name != "split.json"} == before
     assert (workspace / "datasets" / "split.json").read_bytes() == record
 
 
@@ -276,9 +276,7 @@ def test_every_image_that_decodes_reaches_the_network(workspace, tmp_path):
         Image.open(io.BytesIO(picture(number))).save(buffer, file_format)
         return buffer.getvalue()
 
-    odd = {f"{i}.jfif": encoded(i, "JPEG") for i in range(4)} | {
-        f"{i}.gif": encoded(10 + i, "GIF") for i in range(4)
-    }
+    odd = {f"{i}.jfif": encoded(i, "JPEG") for i in range(4)} | {f"{i}.gif": encoded(10 + i, "GIF") for i in range(4)}
     odd |= {f"noending{i}": encoded(20 + i, "PNG") for i in range(4)}
     write_zip(tmp_path / "own" / "Bike.zip", odd)
     write_zip(tmp_path / "own" / "Car.zip", {f"car_{i}.png": picture(50 + i) for i in range(12)})
@@ -293,9 +291,7 @@ def test_every_image_that_decodes_reaches_the_network(workspace, tmp_path):
 
 
 def test_the_same_file_under_the_same_name_three_times(workspace, tmp_path):
-    write_zip(
-        tmp_path / "own" / "Bike.zip", many("{}.png") | {f"{where}/x.png": picture(99) for where in "abc"}
-    )
+    write_zip(tmp_path / "own" / "Bike.zip", many("{}.png") | {f"{where}/x.png": picture(99) for where in "abc"})
     write_zip(tmp_path / "own" / "Car.zip", many("{}.png", 50))
     record = prepare_from(tmp_path / "own")
     assert sum(key.split("/")[1] == "Bike" for key in images_in(workspace)) == 9
@@ -385,9 +381,7 @@ def test_a_file_that_the_reader_changed_is_the_readers(workspace, own_zips, tmp_
     changed = next((workspace / "datasets" / "Train" / "Bike").iterdir())
     changed.write_bytes(picture(4711))
     for name in ("Bike", "Car"):
-        write_zip(
-            tmp_path / "other" / f"{name}.zip", {f"new_{name}_{i}.png": picture(i + 300) for i in range(10)}
-        )
+        write_zip(tmp_path / "other" / f"{name}.zip", {f"new_{name}_{i}.png": picture(i + 300) for i in range(10)})
     prepare_from(tmp_path / "other")
     assert picture(4711) in images_in(workspace).values()
     assert len(images_in(workspace)) == 21
@@ -403,13 +397,10 @@ def test_a_lost_record_doubles_nothing(workspace, own_zips):
 
 LAYOUTS = {  # what the downloads of each source hold, in small
     "motorbikes": {
-        "car-vs-bike.zip": many("Car-Bike-Dataset/Bike/Bike ({}).png")
-        | many("Car-Bike-Dataset/Car/Car ({}).jpeg", 50)
+        "car-vs-bike.zip": many("Car-Bike-Dataset/Bike/Bike ({}).png") | many("Car-Bike-Dataset/Car/Car ({}).jpeg", 50)
     },
     "street": {
-        "ig02-bikes.zip": many("bikes/bike_{}.image.png")
-        | many("bikes/bike_{}.mask.0.png", 20)
-        | {"readme.txt": b"-"},
+        "ig02-bikes.zip": many("bikes/bike_{}.image.png") | many("bikes/bike_{}.mask.0.png", 20) | {"readme.txt": b"-"},
         "ig02-cars.zip": many("cars/carsgraz_{}.image.png", 50) | many("cars/carsgraz_{}.mask.0.png", 70),
     },
     "caltech": {
@@ -419,9 +410,7 @@ LAYOUTS = {  # what the downloads of each source hold, in small
                 | many("101_ObjectCategories/car_side/image_{}.jpg", 50)
                 | many("101_ObjectCategories/airplanes/image_{}.jpg", 80)
             ),
-            "caltech-101/Annotations.tar": packed_tar(
-                {"Annotations/car_side/annotation_1.mat": b"not an image"}
-            ),
+            "caltech-101/Annotations.tar": packed_tar({"Annotations/car_side/annotation_1.mat": b"not an image"}),
         }
     },
     "pets": {
@@ -496,14 +485,10 @@ def test_archives_over_http_become_a_data_set(workspace, server, own_zips):
 
 def test_auto_moves_on_only_where_nothing_answers(workspace, server, monkeypatch):
     def source_at(url):
-        return sources.Source(
-            "motorbikes", "", "", (Download(url, None, "x.zip"),), {"Bike": "*", "Car": "*"}
-        )
+        return sources.Source("motorbikes", "", "", (Download(url, None, "x.zip"),), {"Bike": "*", "Car": "*"})
 
     monkeypatch.setattr(sources, "AUTOMATIC", {VEHICLES: ("motorbikes",), PETS: ("motorbikes",)})
-    monkeypatch.setitem(
-        sources.SOURCES, "motorbikes", source_at("http://127.0.0.1:9/x.zip")
-    )  # nobody listens there
+    monkeypatch.setitem(sources.SOURCES, "motorbikes", source_at("http://127.0.0.1:9/x.zip"))  # nobody listens there
     assert choose("auto").name == "sample"
     assert "drawn sample, because no source" in choose("auto").reason
     assert choose("auto", PETS).name == "drawn-pets"
@@ -515,9 +500,7 @@ def test_auto_moves_on_only_where_nothing_answers(workspace, server, monkeypatch
 
 def test_drawn_pets_take_the_place_of_drawn_vehicles_and_make_room_again(workspace):
     def prepare_sample(dataset, classes=VEHICLES):
-        return prepare(
-            dataset, sample_images=6, val_share=0.2, test_share=0.2, seed=0, classes=classes
-        ).classes
+        return prepare(dataset, sample_images=6, val_share=0.2, test_share=0.2, seed=0, classes=classes).classes
 
     assert prepare_sample("sample") == ["Bike", "Car"]
     before = images_in(workspace)
@@ -597,13 +580,11 @@ def test_pixels_are_decoded_once_and_follow_the_files(workspace, own_zips):
 
 def test_two_notebooks_decode_at_the_same_time(workspace, own_zips):
     prepare_from(own_zips)
-    code = "import sys; from recognizer.data.loading import Pictures; print(Pictures(sys.argv[1], 128).pixels.sum().item())"
+    code = "import sys; from recognizer.data.dataset import Pictures; print(Pictures(sys.argv[1], 128).pixels.sum().item())"
     folder = workspace / "datasets" / "Train"
-    environment = os.environ | {"WORKSPACE": str(workspace), "PYTHONPATH": str(NOTEBOOKS)}
+    environment = os.environ | {"RECOGNIZER_WORKSPACE": str(workspace)}
     both = [
-        subprocess.Popen(
-            [sys.executable, "-c", code, folder], env=environment, stdout=subprocess.PIPE, text=True
-        )
+        subprocess.Popen([sys.executable, "-c", code, folder], env=environment, stdout=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
     sums = [process.communicate()[0].split()[-1] for process in both]
@@ -699,9 +680,7 @@ def test_masks_of_objects_show_the_class(workspace):
         for index, columns in enumerate((slice(0, 10), slice(30, 40))):
             mask = np.zeros((40, 40, 3), np.uint8)
             mask[:, columns, 1] = 255
-            Image.fromarray(mask).save(
-                workspace / "datasets" / "Masks" / class_name / f"x_{number}.mask.{index}.png"
-            )
+            Image.fromarray(mask).save(workspace / "datasets" / "Masks" / class_name / f"x_{number}.mask.{index}.png")
     pictures = Pictures(workspace / "datasets" / "Train", 32)
     masks, parts = part_masks(pictures, 40)
     assert parts == ["background", "Bike", "Car"]

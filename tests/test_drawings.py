@@ -9,14 +9,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import recognizer.data.drawings as drawings
-from recognizer.data.drawings import CLASSES, PARTS, PETS, VEHICLES, draw, draw_many, write_zips
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-NOTEBOOKS = Path(drawings.__file__).parents[3]
+import recognizer.drawings as drawings
+from recognizer.drawings import CLASSES, PARTS, PETS, VEHICLES, draw, draw_many, write_zips
 
 
 def fingerprint(drawing: drawings.Drawing) -> str:
@@ -26,12 +25,12 @@ def fingerprint(drawing: drawings.Drawing) -> str:
 def test_same_arguments_give_the_same_bytes_in_another_process_and_order():
     wanted = [("Bike", 0), ("Car", 3), ("Bike", 7), ("Car", 0), ("Cat", 2), ("Dog", 1)]
     code = (
-        "import hashlib; from recognizer.data.drawings import draw\n"
+        "import hashlib; from recognizer.drawings import draw\n"
         f"for name, index in {wanted[::-1]}:\n"
         "    d = draw(name, index, seed=5, size=96)\n"
         "    print(hashlib.sha256(d.image.tobytes() + d.parts.tobytes() + d.jpeg).hexdigest())"
     )
-    found = subprocess.run([sys.executable, "-c", code], cwd=NOTEBOOKS, capture_output=True, text=True, check=True)
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.split()[::-1] == [fingerprint(draw(name, i, seed=5, size=96)) for name, i in wanted]
 
 

@@ -10,9 +10,14 @@ import torch
 import torchvision
 from captum.attr import LayerFeatureAblation
 from PIL import Image
+from scipy import ndimage, optimize, stats
+from sklearn.metrics import roc_auc_score
+from torch import nn
+from torch.nn import functional
+
 from recognizer import BikeCarCNN, capture
 from recognizer.data import prepare
-from recognizer.data.loading import Pictures
+from recognizer.data.dataset import Pictures
 from recognizer.evidence import controls
 from recognizer.evidence.ablation import Ablation, ablate
 from recognizer.evidence.cards import facts, layer_facts, painted, save_cards, twin_facts
@@ -26,10 +31,6 @@ from recognizer.evidence.selectivity import auroc, class_selectivity, linear_pro
 from recognizer.evidence.verdict import Estimate, Observation, bootstrap, observe, share, verdict_rows
 from recognizer.maps.grids import font
 from recognizer.settings import Problem
-from scipy import ndimage, optimize, stats
-from sklearn.metrics import roc_auc_score
-from torch import nn
-from torch.nn import functional
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +42,7 @@ def network():
 @pytest.fixture(scope="module")
 def pixels():
     """More images than fit in a batch."""
-    return torch.randint(
-        0, 256, (40, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
-    )
+    return torch.randint(0, 256, (40, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
 def conv(weights, bias=0.0, **options) -> nn.Conv2d:
@@ -88,9 +87,7 @@ def test_receptive_fields_are_where_the_gradient_is(kind):
     fields = receptive_fields(model, size)
     assert list(fields) == [name for name, _ in model.named_modules() if name]
     for name, layer in list(model.named_children()):
-        if isinstance(
-            layer, nn.MaxPool2d
-        ):  # the largest value alone has a gradient, the mean has one everywhere
+        if isinstance(layer, nn.MaxPool2d):  # the largest value alone has a gradient, the mean has one everywhere
             setattr(model, name, nn.AvgPool2d(2))
     for name in [name for name in fields if name.startswith(kind) and name != "relu8"]:
         middle = size // fields[name].stride // 2
@@ -151,9 +148,7 @@ def test_receptive_fields_are_the_published_ones(architecture, published):
 
 
 def test_a_field_that_is_not_square_counts_as_the_square_around_it():
-    windows = nn.Sequential(
-        nn.Conv2d(3, 3, (1, 7)), nn.Conv2d(3, 3, (3, 1), padding=(1, 0)), nn.Conv2d(3, 3, 2)
-    )
+    windows = nn.Sequential(nn.Conv2d(3, 3, (1, 7)), nn.Conv2d(3, 3, (3, 1), padding=(1, 0)), nn.Conv2d(3, 3, 2))
     fields = receptive_fields(windows, 32)
     assert fields["0"] == ReceptiveField(7, 1, 0)
     assert fields["1"] == ReceptiveField(8, 1, -1)  # rows from -1 to 1, columns from 0 to 6
@@ -200,7 +195,7 @@ def test_spatial_means_are_means_of_what_the_layer_puts_out(network, pixels):
 def test_pooling_gives_every_layer_as_many_values(network, pixels):
     names = ["relu1", "relu2", "relu3", "relu4", "relu7", "fc1"]
     found = pooled(network, names, pixels)
-    assert {name: each.shape for name, each in found.items()} == {name: (40, 128) for name in names}
+    assert {name: each.shape for name, each in found.items()} == dict.fromkeys(names, (40, 128))
     # 32 filters in 2×2 cells: the mean over each quarter, filter after filter.
     quarters = nn.Sequential(nn.Conv2d(3, 32, 1))
     with torch.no_grad():
@@ -308,9 +303,7 @@ def test_dissection_is_that_of_a_slow_one():
         with torch.no_grad():
             maps = layers(images).double().numpy()
         for k in range(maps.shape[1]):
-            enlarged = np.stack(
-                [ndimage.map_coordinates(each, grid, order=1, mode="nearest") for each in maps[:, k]]
-            )
+            enlarged = np.stack([ndimage.map_coordinates(each, grid, order=1, mode="nearest") for each in maps[:, k]])
             activations = np.sort(enlarged.ravel())
             place = 0.95 * (len(activations) - 1)
             low, high = activations[int(place)], activations[int(place) + 1]
@@ -357,9 +350,7 @@ def test_intervals_of_iou_are_those_of_scipys_bootstrap():
         n_resamples=4000,
     ).confidence_interval
     assert (low[1, 1], high[1, 1]) == pytest.approx((expected.low, expected.high), abs=0.01)
-    alike = Dissection(
-        ["background", "wheel"], np.zeros(3), intersections[:1].repeat(9, 0), unions[:1].repeat(9, 0)
-    )
+    alike = Dissection(["background", "wheel"], np.zeros(3), intersections[:1].repeat(9, 0), unions[:1].repeat(9, 0))
     np.testing.assert_allclose(alike.iou_interval, [alike.iou, alike.iou], rtol=1e-6)
 
 
@@ -422,9 +413,7 @@ def test_planted_orientations_are_found():
 
 
 def test_orientation_of_every_layer(network, recwarn):
-    found = orientation_tuning(
-        network, ["relu1", "relu7"], 64, periods=(8,), num_orientations=4, num_phases=2
-    )
+    found = orientation_tuning(network, ["relu1", "relu7"], 64, periods=(8,), num_orientations=4, num_phases=2)
     assert found["relu1"].responses.shape == (16, 4) and found["relu7"].responses.shape == (128, 4)
     assert not recwarn.list
     with pytest.raises(Problem, match="must be even"):
@@ -509,9 +498,7 @@ def test_linear_probe_is_the_logistic_regression_that_scipy_finds():
     x, sign = (train - mean) / deviation, 2 * labels[:150] - 1
 
     def loss(weights):
-        return (
-            np.logaddexp(0, -sign * (x @ weights[:-1] + weights[-1])).sum() + weights[:-1] @ weights[:-1] / 2
-        )
+        return np.logaddexp(0, -sign * (x @ weights[:-1] + weights[-1])).sum() + weights[:-1] @ weights[:-1] / 2
 
     best = optimize.minimize(loss, np.zeros(7)).x
     answers = (test - mean) / deviation @ best[:-1] + best[-1] > 0
@@ -633,9 +620,13 @@ def test_ablation_of_a_network_with_one_logit(red_or_not):
     """The same network with two logits, of which the first is zero, and with one."""
     pixels, labels = red_or_not
     one = planted()
-    one.last = conv(one.last.weight[1:].detach() - one.last.weight[:1].detach(), (one.last.bias[1:] - one.last.bias[:1]).detach())
+    one.last = conv(
+        one.last.weight[1:].detach() - one.last.weight[:1].detach(), (one.last.bias[1:] - one.last.bias[:1]).detach()
+    )
     single, double = (ablate(model, "relu", pixels, labels) for model in (one, planted()))
-    assert np.allclose(single.log_odds, double.log_odds, rtol=0.01, atol=0.05) and (single.correct == double.correct).all()
+    assert (
+        np.allclose(single.log_odds, double.log_odds, rtol=0.01, atol=0.05) and (single.correct == double.correct).all()
+    )
 
 
 def test_log_odds_are_those_of_the_probabilities():
@@ -871,7 +862,9 @@ def test_the_longest_facts_fit_on_a_card():
     dissection = Dissection(["background", "tail light"], np.zeros(1), *counts)
     one = np.full(1, 0.12345)
     tuning = OrientationTuning(np.eye(12)[:1] * 0.5, np.full(1, 8.0))
-    ablation = Ablation(np.full((1, 2), -12.345), np.zeros((1, 2), bool), np.full(2, 12.345), np.ones(2, bool), np.arange(2))
+    ablation = Ablation(
+        np.full((1, 2), -12.345), np.zeros((1, 2), bool), np.full(2, 12.345), np.ones(2, bool), np.arange(2)
+    )
     layer = LayerEvidence(np.ones((2, 1)), one, one, one, np.ones(2, bool), tuning, ablation, dissection)
     lines = facts(layer, 0, ["Motorcycle", "Automobile"], ReceptiveField(142, 32, 0), 128, {"tail light": 128.5})
     for line in (*lines, twin_facts(layer, 0), *layer_facts(layer, layer, ReceptiveField(142, 32, 0), 128)):

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from recognizer.data import downloads, prepare, sources
 from recognizer.data.downloads import Download
 

@@ -6,6 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from scipy import stats
+from torch import nn
+
 from recognizer import LayerByLayerCNN, capture
 from recognizer.evidence.controls import untrained
 from recognizer.evidence.graph import node_of, traced
@@ -24,17 +27,13 @@ from recognizer.network import new_network
 from recognizer.network.models import layer_table
 from recognizer.network.training import adamw, new_run, probabilities_of, rmsprop
 from recognizer.settings import Problem
-from scipy import stats
-from torch import nn
 
 random = np.random.default_rng(0)
 
 
 def some_pixels(count: int, side: int = 28, seed: int = 0) -> torch.Tensor:
     """Smooth pictures: 7×7 colours each, enlarged."""
-    colours = torch.randint(
-        0, 256, (count, 3, 7, 7), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed)
-    )
+    colours = torch.randint(0, 256, (count, 3, 7, 7), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
     return colours.repeat_interleave(side // 7, dim=2).repeat_interleave(side // 7, dim=3)
 
 
@@ -104,9 +103,7 @@ def test_its_layers_put_out_what_is_left_after_relu():
     torch.testing.assert_close(found["dense_1"], (found["flatten_1"] @ layer.weight.T + layer.bias).relu())
     assert (found["conv2d_2"] == 0).any() and (found["dense_1"] == 0).any()
     torch.testing.assert_close(found["dense_2"], model(image))  # the logit: the sigmoid comes after it
-    assert probabilities_of(found["dense_2"])[0, 1] == pytest.approx(
-        1 / (1 + np.exp(-found["dense_2"].item()))
-    )
+    assert probabilities_of(found["dense_2"])[0, 1] == pytest.approx(1 / (1 + np.exp(-found["dense_2"].item())))
 
 
 def test_it_starts_from_the_weights_that_the_untrained_control_has(workspace):
@@ -192,9 +189,7 @@ def test_on_a_grid_every_layer_is_averaged_over_the_same_squares():
     np.testing.assert_allclose(found["0"], expected, atol=1e-6)
     np.testing.assert_allclose(found["1"], expected, atol=1e-6)
     assert found["2"].shape == (3, 3 * 14 * 14)  # a layer without maps is left as it is
-    np.testing.assert_array_equal(
-        on_grid(model, ["0"], pixels, 2)["0"], pooled(model, ["0"], pixels, 12)["0"]
-    )
+    np.testing.assert_array_equal(on_grid(model, ["0"], pixels, 2)["0"], pooled(model, ["0"], pixels, 12)["0"])
 
 
 def test_thumbnails_are_grey_means():
@@ -290,7 +285,9 @@ def test_layers_that_keep_all_the_mean_and_nothing():
 def test_on_one_square_every_layer_keeps_the_mean_alone():
     train, test = some_pixels(60, seed=1), some_pixels(20, seed=2)
     labels = [torch.arange(len(each)) % 2 for each in (train, test)]
-    model = nn.Sequential(OrderedDict(image=nn.Identity(), picture=nn.AdaptiveAvgPool2d(1)))  # names that collide with none
+    model = nn.Sequential(
+        OrderedDict(image=nn.Identity(), picture=nn.AdaptiveAvgPool2d(1))
+    )  # names that collide with none
     found = retention(model, ["image", "picture"], (train, labels[0]), (test, labels[1]), grid=1)
     assert list(found) == ["the picture", "image", "picture"]
     kept = [r_squared(layer.errors) for layer in found.values()]

@@ -9,14 +9,15 @@ import pytest
 import torch
 import torchvision
 from PIL import Image
+from torch import nn
+from torchvision.models.feature_extraction import create_feature_extractor
+
 from recognizer import BikeCarCNN, LayerByLayerCNN, capture, display_image_filtered, layer_names, to_input
 from recognizer.figures import animation
 from recognizer.maps.activations import hooked
 from recognizer.maps.colours import colour
 from recognizer.maps.pictures import stack_grids
 from recognizer.settings import Problem
-from torch import nn
-from torchvision.models.feature_extraction import create_feature_extractor
 
 from .conftest import picture
 
@@ -148,9 +149,7 @@ def test_colours_are_matplotlibs(scale, colormap):
     maps = np.random.default_rng(0).normal(size=(3, 7, 5)).astype(np.float32)
     found = colour(maps, scale, colormap).rgb
     for channel, shown in zip(maps, found):
-        low, high = {"map": (channel.min(), channel.max()), "layer": (maps.min(), maps.max())}.get(
-            scale, scale
-        )
+        low, high = {"map": (channel.min(), channel.max()), "layer": (maps.min(), maps.max())}.get(scale, scale)
         norm = matplotlib.colors.Normalize(low, high, clip=True)
         expected = matplotlib.colormaps[colormap](norm(channel), bytes=True)[..., :3]
         assert np.abs(expected.astype(int) - shown).max() <= 3  # rounding may fall on the next of 256 colours
@@ -158,9 +157,7 @@ def test_colours_are_matplotlibs(scale, colormap):
 
 
 def test_constant_maps_are_dead_and_draw_without_a_warning(recwarn):
-    maps = np.stack(
-        [np.zeros((4, 4)), np.full((4, 4), 3.0), np.arange(16.0).reshape(4, 4), np.full((4, 4), np.nan)]
-    )
+    maps = np.stack([np.zeros((4, 4)), np.full((4, 4), 3.0), np.arange(16.0).reshape(4, 4), np.full((4, 4), np.nan)])
     for scale in ("map", "layer"):
         assert colour(maps, scale).dead.tolist() == [True, True, False, True]
     assert not recwarn.list
@@ -182,9 +179,7 @@ def test_files_hold_the_maps_pixel_by_pixel(workspace, resnet, image_file):
     assert [f.name for f in files] == [f"filter_{i:03d}.png" for i in range(128)]
     assert grid.parent.parent == workspace / "results_Car" and grid.name == "layer2.0.conv1.png"
     with torch.no_grad():
-        expected = create_feature_extractor(resnet.eval(), ["layer2.0.conv1"])(
-            to_input(image_file, 224)[None]
-        )
+        expected = create_feature_extractor(resnet.eval(), ["layer2.0.conv1"])(to_input(image_file, 224)[None])
     expected = colour(expected["layer2.0.conv1"][0].numpy(), "layer").rgb
     for file, pixels in zip(files, expected):
         with Image.open(file) as image:
@@ -197,9 +192,7 @@ def test_rendering_again_leaves_nothing_stale(workspace, image_file):
     (grid,) = display_image_filtered("Bike", wide, "0", image_file)
     (grid.parent / "0" / "notes.txt").write_text("mine")
     display_image_filtered("Bike", narrow, "0", image_file)
-    assert {p.name for p in (grid.parent / "0").iterdir()} == {f"filter_{i:03d}.png" for i in range(5)} | {
-        "notes.txt"
-    }
+    assert {p.name for p in (grid.parent / "0").iterdir()} == {f"filter_{i:03d}.png" for i in range(5)} | {"notes.txt"}
 
 
 def test_two_images_never_share_a_folder(workspace, tmp_path):
@@ -222,9 +215,7 @@ def test_images_that_differ_in_shape_alone_never_share_a_folder(workspace):
     zeros = [torch.zeros(3, 8, 8), torch.zeros(3, 4, 16)]
     one, other = (display_image_filtered("Bike", model, "0", image) for image in zeros)
     assert one != other
-    assert display_image_filtered("Bike", model, "0", red[0]) == display_image_filtered(
-        "Bike", model, "0", red[1]
-    )
+    assert display_image_filtered("Bike", model, "0", red[0]) == display_image_filtered("Bike", model, "0", red[1])
     assert to_input(red[0], 16).equal(to_input(red[1], 16))  # for the network these two are the same image
 
 
@@ -260,7 +251,10 @@ def test_every_layer_can_be_shown(workspace, image_file):
 def test_every_layer_in_one_tall_picture(workspace, image_file):
     model = LayerByLayerCNN(image_size=62)
     layers = layer_names(model, (nn.Conv2d, nn.MaxPool2d, nn.Linear))
-    assert layers == [f"{kind}_{i}" for i in range(1, 5) for kind in ("conv2d", "max_pooling2d")] + ["dense_1", "dense_2"]
+    assert layers == [f"{kind}_{i}" for i in range(1, 5) for kind in ("conv2d", "max_pooling2d")] + [
+        "dense_1",
+        "dense_2",
+    ]
     grids = display_image_filtered("Cat", model, layers, image_file)
     tall = stack_grids(grids)
     assert tall == grids[0].parent / "all_layers.png"
@@ -343,14 +337,20 @@ def test_global_scale_spans_all_layers_of_the_type(workspace, image_file):
 def test_several_layers_at_once_are_the_same_files(workspace, resnet, image_file):
     names = ["conv1", "layer1.0.relu", "fc"]
     together = display_image_filtered("Car", resnet, names, image_file, scale="global", show=False)
-    alone = [p for n in names for p in display_image_filtered("Alone", resnet, n, image_file, scale="global", show=False)]
+    alone = [
+        p for n in names for p in display_image_filtered("Alone", resnet, n, image_file, scale="global", show=False)
+    ]
     assert [path.name for path in together] == [path.name for path in alone]
     files = sorted(path.relative_to(workspace / "results_Car") for path in (workspace / "results_Car").rglob("*.png"))
     assert len(files) == 4 + 64 + 2 * 64
     for file in files:
         one, other = (Image.open(workspace / folder / file) for folder in ("results_Car", "results_Alone"))
         # The header of a grid says where it belongs.
-        same = np.asarray(one)[130:] == np.asarray(other)[130:] if len(file.parts) == 2 else np.asarray(one) == np.asarray(other)
+        same = (
+            np.asarray(one)[130:] == np.asarray(other)[130:]
+            if len(file.parts) == 2
+            else np.asarray(one) == np.asarray(other)
+        )
         assert same.all(), file
 
 

@@ -12,9 +12,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
+
 from recognizer import BikeCarCNN, LayerByLayerCNN, load_model, settings
 from recognizer.data import prepare, prepared
-from recognizer.data.loading import Pictures
+from recognizer.data.dataset import Pictures
 from recognizer.network import board, run_folder, trained
 from recognizer.network.evaluation import (
     Evaluation,
@@ -35,8 +38,6 @@ from recognizer.network.training import (
     save_epochs,
 )
 from recognizer.settings import Problem
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from torch import nn
 
 PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
@@ -51,9 +52,7 @@ def parts(workspace, own_zips):
 def train(parts, checkpoint, seed=0, num_epochs=3, **options):
     torch.manual_seed(seed)
     model = BikeCarCNN(parts[0].classes, 32)
-    history = fit(
-        model, *parts[:2], num_epochs=num_epochs, batch_size=8, seed=seed, checkpoint=checkpoint, **options
-    )
+    history = fit(model, *parts[:2], num_epochs=num_epochs, batch_size=8, seed=seed, checkpoint=checkpoint, **options)
     return model, history
 
 
@@ -71,11 +70,7 @@ def test_layers_parameters_and_shapes_by_hand():
             assert rows[f"pool{i}"] == ((after, side // 2, side // 2), 0)
     assert rows["fc1"] == ((128,), 128 * 4 * 4 * 128 + 128)
     assert rows["fc2"] == ((2,), 128 * 2 + 2)
-    assert (
-        sum(count for _, count in rows.values())
-        == sum(p.numel() for p in BikeCarCNN().parameters())
-        < 2_000_000
-    )
+    assert sum(count for _, count in rows.values()) == sum(p.numel() for p in BikeCarCNN().parameters()) < 2_000_000
 
 
 def test_model_on_disk_gives_the_same_logits(tmp_path):
@@ -217,9 +212,7 @@ def test_a_model_is_trained_where_there_is_none(workspace, own_zips, monkeypatch
     assert trained(prepared()) == path and "no model" not in capsys.readouterr().out
     (path.parent / "model.pt").write_bytes(b"broken")
     assert trained(prepared()) == path and load_model(path).classes == ["Bike", "Car"]
-    other = run_folder(
-        prepared(), image_size=46, num_epochs=1, batch_size=20, lr=1e-3, seed=0, recipe="layer-by-layer"
-    )
+    other = run_folder(prepared(), image_size=46, num_epochs=1, batch_size=20, lr=1e-3, seed=0, recipe="layer-by-layer")
     other.mkdir()
     save_model(LayerByLayerCNN(["Bike", "Car"], 46), other / "model.pt")  # newer, but not of notebook 02
     assert trained(prepared()) == path
@@ -269,9 +262,7 @@ def test_wilson_interval_by_its_formula():
 
 def test_confusion_precision_recall_and_mistakes_by_hand(parts):
     labels = np.array([0, 0, 0, 1, 1])
-    probabilities = np.array(
-        [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.45, 0.55], [0.99, 0.01]], dtype=np.float32
-    )
+    probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.45, 0.55], [0.99, 0.01]], dtype=np.float32)
 
     class Fixed(nn.Module):
         classes = ["Bike", "Car"]
@@ -330,9 +321,7 @@ def test_what_the_board_shows(parts, tmp_path):
     for part in ("train", "val"):
         logged = events.Scalars(f"loss/{part}")
         assert [e.step for e in logged] == [1, 2, 3]
-        assert [e.value for e in logged] == pytest.approx(
-            [getattr(e, f"{part}_loss") for e in history.epochs]
-        )
+        assert [e.value for e in logged] == pytest.approx([getattr(e, f"{part}_loss") for e in history.epochs])
     assert {"accuracy/train", "accuracy/val", "training/learning rate"} <= set(tags["scalars"])
     assert {"weights/conv1", "weights/fc2"} <= set(tags["histograms"])
     assert {"batch/augmented", "test/confusion matrix"} <= set(tags["images"]) and tags["graph"]
@@ -359,7 +348,5 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
     # The threshold that glibc starts with, said aloud: it is then not raised by what happens to be freed first.
     environment = os.environ | {"KEEP_FREED_MEMORY": str(int(kept)), "MALLOC_MMAP_THRESHOLD_": "131072"}
     notebooks = Path(__file__).parents[1] / "notebooks"
-    found = subprocess.run(
-        [sys.executable, "-c", code], cwd=notebooks, env=environment, capture_output=True, text=True
-    )
+    found = subprocess.run([sys.executable, "-c", code], cwd=notebooks, env=environment, capture_output=True, text=True)
     assert (int(found.stdout) < 100) == kept, found.stderr

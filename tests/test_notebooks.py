@@ -60,11 +60,7 @@ def test_a_parameter_has_one_default():
     another_recipe = {"SAMPLE_IMAGES", "IMAGE_SIZE", "EPOCHS", "BATCH_SIZE", "LR", "SCALE"}
     defaults: dict[str, set[str]] = {}
     for path in SOURCES:
-        text = (
-            "\n".join(c.source for c in code_cells(path))
-            if path.suffix == ".ipynb"
-            else path.read_text("utf-8")
-        )
+        text = "\n".join(c.source for c in code_cells(path)) if path.suffix == ".ipynb" else path.read_text("utf-8")
         for name, default in re.findall(r'parameter\("([A-Z_]+)", ([^)]+)\)', text):
             if path.stem.startswith("05") and name in another_recipe:
                 continue
@@ -86,9 +82,7 @@ def test_alone_on_colab(tmp_path):
     remote = tmp_path / "remote"
     kept = ["ls-files", "--cached", "--others", "--exclude-standard", "-z", "notebooks"]
     for name in (
-        subprocess.run(["git", *kept], cwd=PROJECT, capture_output=True, check=True)
-        .stdout.decode()
-        .split("\0")
+        subprocess.run(["git", *kept], cwd=PROJECT, capture_output=True, check=True).stdout.decode().split("\0")
     ):
         if name and (PROJECT / name).exists():
             (remote / name).parent.mkdir(parents=True, exist_ok=True)
@@ -105,7 +99,7 @@ def test_alone_on_colab(tmp_path):
     notebook = nbformat.read(PROJECT / "notebooks" / "03_feature_maps.ipynb", as_version=4)
     notebook.cells.insert(0, nbformat.v4.new_code_cell("import colab"))
     environment = os.environ | {"REPOSITORY": remote.as_uri(), "SAMPLE_IMAGES": "30", "EPOCHS": "1"}
-    del environment["WORKSPACE"]
+    del environment["RECOGNIZER_WORKSPACE"]
     client = NotebookClient(
         notebook, timeout=240, kernel_name="python3", resources={"metadata": {"path": str(machine)}}
     )

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
+
 from recognizer.data import prepare, split_images
-from recognizer.data.drawings import draw_many
 from recognizer.data.duplicates import ALIKE, fingerprint, near_copies
 from recognizer.data.images import ImageFile
 from recognizer.data.split import deal
+from recognizer.drawings import draw_many
 from recognizer.settings import Problem
 
 from .conftest import picture, write_zip
@@ -44,9 +45,7 @@ CHANGES = {
     "brighter": lambda image: ImageEnhance.Brightness(image).enhance(1.15),
     "paler": lambda image: ImageEnhance.Contrast(image).enhance(0.6),
     "grey": ImageOps.grayscale,
-    "a pale watermark": lambda image: Image.composite(
-        Image.new("RGB", image.size, "white"), image, stripe(image)
-    ),
+    "a pale watermark": lambda image: Image.composite(Image.new("RGB", image.size, "white"), image, stripe(image)),
     "a pixel cut off on each side": lambda image: ImageOps.crop(image, 1),
 }
 
@@ -126,14 +125,10 @@ def test_shares_are_exact_where_most_images_are_alone():
 @pytest.mark.parametrize("seed", range(20))
 def test_whatever_the_groups_none_is_divided_and_shares_are_near(seed):
     chance = random.Random(seed)
-    sizes = {
-        name: [chance.choice([1, 1, 1, 2, 3, 8]) for _ in range(60)] for name in ("Bike", "Car", "Lorry")
-    }
+    sizes = {name: [chance.choice([1, 1, 1, 2, 3, 8]) for _ in range(60)] for name in ("Bike", "Car", "Lorry")}
     rows = rows_in_groups(sizes)
     for i in range(0, len(rows), 17):  # some pictures lie in two classes
-        rows[i] = ImageFile(
-            "Car" if rows[i].class_name == "Bike" else "Bike", f"x{i}.png", "", "", group=rows[i].group
-        )
+        rows[i] = ImageFile("Car" if rows[i].class_name == "Bike" else "Bike", f"x{i}.png", "", "", group=rows[i].group)
     dealt = deal(rows, 0.2, 0.2, seed)
     places = defaultdict(set)
     for row in dealt:
@@ -148,13 +143,9 @@ def test_whatever_the_groups_none_is_divided_and_shares_are_near(seed):
 
 def test_every_image_has_the_same_chance():
     rows = rows_in_groups({"Bike": [1] * 30 + [2] * 5, "Car": [1] * 40})
-    counts = Counter(
-        row.key for seed in range(500) for row in deal(rows, 0.2, 0.2, seed) if row.split == "Test"
-    )
+    counts = Counter(row.key for seed in range(500) for row in deal(rows, 0.2, 0.2, seed) if row.split == "Test")
     assert len(counts) == 80
-    assert all(
-        0.2 * 500 - 45 < count < 0.2 * 500 + 45 for count in counts.values()
-    )  # five standard deviations
+    assert all(0.2 * 500 - 45 < count < 0.2 * 500 + 45 for count in counts.values())  # five standard deviations
 
 
 def test_the_order_of_the_files_makes_no_difference():

@@ -2,7 +2,7 @@
 
 import inspect
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,34 +12,35 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageOps
 
 from .maps.grids import font
-from .network.training import History
 
 WIDTH = 9.6  # inches, at 100 dots each: as wide as a notebook's column
 BLUE, ORANGE, GREY, PURPLE, GREEN = "#1f6fb4", "#e07b00", "#888888", "#7b3fa0", "#2a9d5c"
 
-plt.rcParams.update(
-    {
-        "figure.dpi": 100,
-        "savefig.dpi": 100,
-        "font.size": 10,
-        "axes.titlesize": 11,
-        "axes.titleweight": "bold",
-        "axes.titlelocation": "left",
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.prop_cycle": plt.cycler(color=[BLUE, ORANGE, GREY, PURPLE, GREEN]),
-        "legend.frameon": False,
-        "image.interpolation": "nearest",
-    }
-)
+STYLE = {
+    "figure.dpi": 100,
+    "savefig.dpi": 100,
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.prop_cycle": plt.cycler(color=[BLUE, ORANGE, GREY, PURPLE, GREEN]),
+    "legend.frameon": False,
+    "image.interpolation": "nearest",
+}
+
+
+def use_style() -> None:
+    """Give every matplotlib figure that follows the look of this project: fonts, colours and sizes."""
+    plt.rcParams.update(STYLE)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Markdown:
     """A table as notebooks show it: words to the left, numbers (also those that are text already) to the right."""
     rows = [[f"{value:,}" if isinstance(value, int) else str(value) for value in row] for row in rows]
     is_number = [
-        all(row[i].replace(",", "").rstrip("%").replace(".", "").isdigit() for row in rows)
-        for i in range(len(header))
+        all(row[i].replace(",", "").rstrip("%").replace(".", "").isdigit() for row in rows) for i in range(len(header))
     ]
     lines = [header, ["---:" if number else ":---" for number in is_number], *rows]
     return Markdown("\n".join("| " + " | ".join(line) + " |" for line in lines))
@@ -64,21 +65,6 @@ def contact_sheet(images: Sequence[Image.Image], columns: int = 10, side: int = 
     return Picture(jpeg.getvalue())
 
 
-def mosaic(images: np.ndarray, columns: int = 3, width: int = 0) -> np.ndarray:
-    """uint8 N×H×W×3 as one picture, thin white lines between; pixels repeated until it is about `width` wide."""
-    repeat = max(1, width // (columns * images.shape[2]))
-    images = images.repeat(repeat, axis=1).repeat(repeat, axis=2)
-    count, cell_height, cell_width = images.shape[:3]
-    gap = max(1, cell_width // 24)
-    rows = -(-count // columns)
-    shape = (rows * (cell_height + gap) - gap, columns * (cell_width + gap) - gap, 3)
-    picture = np.full(shape, 255, np.uint8)
-    for number, image in enumerate(images):
-        y, x = number // columns * (cell_height + gap), number % columns * (cell_width + gap)
-        picture[y : y + cell_height, x : x + cell_width] = image
-    return picture
-
-
 def animation(frames: Sequence[np.ndarray], captions: Sequence[str], side: int = 240) -> Picture:
     """An endless GIF of uint8 H×W×3 pictures of the same thing, each enlarged to `side` pixels, with a line of text below."""
     drawn = []
@@ -92,14 +78,10 @@ def animation(frames: Sequence[np.ndarray], captions: Sequence[str], side: int =
     return Picture(gif.getvalue(), format="gif")
 
 
-def captioned_sheet(
-    images: Sequence[np.ndarray], captions: Sequence[str], title: str = "", columns: int = 6
-) -> Figure:
+def captioned_sheet(images: Sequence[np.ndarray], captions: Sequence[str], title: str = "", columns: int = 6) -> Figure:
     """Images (H×W×3, float in [0, 1] or uint8) with a caption above each."""
     rows = -(-len(images) // columns)
-    lines = sum(
-        max(len(c.splitlines()) for c in captions[i * columns : (i + 1) * columns]) for i in range(rows)
-    )
+    lines = sum(max(len(c.splitlines()) for c in captions[i * columns : (i + 1) * columns]) for i in range(rows))
     size = (WIDTH, rows * WIDTH / columns + 0.19 * lines + 0.35 * bool(title))
     figure, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.01, hspace=0, wspace=0)
@@ -113,27 +95,17 @@ def captioned_sheet(
     return figure
 
 
-def curves(history: History) -> Figure:
-    """Loss and accuracy for train and val, an epoch a point, the best epoch marked."""
-    epochs = [epoch.number for epoch in history.epochs]
-    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.1), layout="constrained")
-    for axis, kind, unit in zip(axes, ("loss", "accuracy"), ("cross-entropy", "share of images")):
-        for part, colour in (("train", BLUE), ("val", ORANGE)):
-            axis.plot(
-                epochs,
-                [getattr(e, f"{part}_{kind}") for e in history.epochs],
-                color=colour,
-                label=part,
-                marker=".",
-            )
-        axis.axvline(
-            history.best.number,
-            color=GREY,
-            linewidth=1,
-            linestyle=":",
-            label=f"kept: epoch {history.best.number}",
-        )
-        axis.set(title=kind.capitalize(), xlabel="epoch", ylabel=unit)
+def curves(curves: Mapping[str, Mapping[str, Sequence[float]]], kept: int) -> Figure:
+    """One panel per quantity, one line per part ('train', 'val') over the epochs 1, 2, …; epoch `kept` is marked.
+
+    `curves` maps a quantity, such as 'loss in nats', to part → one value per epoch.
+    """
+    figure, axes = plt.subplots(1, len(curves), figsize=(WIDTH, 3.1), layout="constrained")
+    for axis, (quantity, parts) in zip(axes, curves.items()):
+        for (part, values), colour in zip(parts.items(), (BLUE, ORANGE)):
+            axis.plot(range(1, len(values) + 1), values, color=colour, label=part, marker=".")
+        axis.axvline(kept, color=GREY, linewidth=1, linestyle=":", label=f"kept: epoch {kept}")
+        axis.set(title=quantity.capitalize(), xlabel="epoch")
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.legend()
     return figure
@@ -161,7 +133,9 @@ def confusion_figure(confusion: np.ndarray, classes: Sequence[str], title: str) 
 Estimates = dict[str, Sequence[tuple[float, float, float]]]  # name → (value, low, high) at each step
 
 
-def by_step(steps: Sequence[object], estimates: Estimates, title: str, ylabel: str, chance: float | None = None) -> Figure:
+def by_step(
+    steps: Sequence[object], estimates: Estimates, title: str, ylabel: str, chance: float | None = None
+) -> Figure:
     """A line for each name, over layers or epochs, the interval as a band; `chance`, what it would be by luck, dotted."""
     return panels(steps, {title: estimates}, ylabel=ylabel, chances={title: chance}, columns=1)
 

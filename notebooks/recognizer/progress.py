@@ -11,6 +11,4 @@ def progress_bar(description: str, total: int | None, unit: str, *, leave: bool 
     The text bar, not the widget: saved widget state makes GitHub refuse to show a notebook.
     """
     unit = unit if unit == "B" else f" {unit}"
-    return tqdm(
-        desc=description, total=total, unit=unit, leave=leave, file=sys.stdout, mininterval=0.5, **options
-    )
+    return tqdm(desc=description, total=total, unit=unit, leave=leave, file=sys.stdout, mininterval=0.5, **options)

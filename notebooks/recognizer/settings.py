@@ -10,13 +10,27 @@ from typing import TypeVar
 
 Value = TypeVar("Value", int, float, str, bool)
 
-PROJECT = Path(__file__).resolve().parents[2]
+SOURCE = Path(__file__).resolve().parents[2]
+# In a clone, everything that a run makes goes below the clone. Where the package was installed instead, on Colab for
+# example, it goes below the folder that the process started in.
+PROJECT = SOURCE if (SOURCE / "notebooks" / "recognizer" / "settings.py").exists() else Path.cwd()
 
-# Everything that a run makes goes below one folder. Tests point it elsewhere, so that they never touch a
-# reader's own pictures and models.
-WORKSPACE = Path(os.environ.get("WORKSPACE", PROJECT)).expanduser().resolve()
+
+def folder_from(name: str, default: Path) -> Path:
+    """The folder that the environment variable `name` gives, or `default` where it is not set or empty.
+
+    A relative path starts at the project, whatever the current folder is, so that a notebook's kernel and `run.py` agree.
+    """
+    text = os.environ.get(name, "").strip()
+    return (PROJECT / Path(text).expanduser()).resolve() if text else default
+
+
+# Tests and benchmarks point these elsewhere, so that they never touch a reader's own pictures and models.
+WORKSPACE = folder_from("RECOGNIZER_WORKSPACE", PROJECT)
 DATASETS = WORKSPACE / "datasets"
 LOGS = WORKSPACE / "logs"
+# Downloads and drawn samples; several workspaces can share them.
+ARCHIVES = folder_from("RECOGNIZER_ARCHIVES", DATASETS / "archives")
 
 
 class Problem(ValueError):
@@ -39,9 +53,7 @@ def parameter(name: str, default: Value) -> Value:
         return default
     try:
         if isinstance(default, bool):
-            return {"0": False, "false": False, "no": False, "1": True, "true": True, "yes": True}[
-                text.lower()
-            ]
+            return {"0": False, "false": False, "no": False, "1": True, "true": True, "yes": True}[text.lower()]
         return type(default)(text)
     except (ValueError, KeyError):
         raise Problem(f"{name}={text!r} is not a {type(default).__name__}; try {name}={default}.") from None
@@ -50,9 +62,7 @@ def parameter(name: str, default: Value) -> Value:
 def results_folder(name_image: str) -> Path:
     """`results_<name_image>`, the folder for pictures of what filters see in images of that name."""
     if not name_image or any(character in name_image for character in '/\\:*?"<>|'):
-        raise Problem(
-            f"name_image={name_image!r} cannot be part of a folder's name; use a word such as 'Bike'."
-        )
+        raise Problem(f"name_image={name_image!r} cannot be part of a folder's name; use a word such as 'Bike'.")
     return WORKSPACE / f"results_{name_image}"
 
 
@@ -80,6 +90,4 @@ def room_on_disk(doing: str, needed: int = 0) -> Iterator[None]:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
             raise
-        raise Problem(
-            f"The disk filled up while {doing}; make room and run again. Nothing is lost."
-        ) from error
+        raise Problem(f"The disk filled up while {doing}; make room and run again. Nothing is lost.") from error

@@ -1,51 +1,18 @@
 """Notebook 01: where the pictures come from, and what becomes of them on disk."""
 
-import os
-
-from ..settings import parameter
-from .drawings import VEHICLES
-from .extraction import extract_into_train, finish_taking_in
+from .extraction import extract_into_train
+from .preparation import prepare, prepared
 from .record import Record, read_record
 from .sources import choose, fetch
 from .split import split_images
 
-
-def prepare(
-    dataset: str,
-    *,
-    sample_images: int,
-    val_share: float,
-    test_share: float,
-    seed: int,
-    classes: tuple[str, ...] = VEHICLES,
-) -> Record:
-    """All of notebook 01 in one call. Nothing is done twice: a second call with the same arguments changes nothing.
-
-    `classes` are those that 'auto' and 'sample' are to be pictures of, as in `choose`.
-    """
-    choice = choose(dataset, classes)
-    print(choice.reason)
-    extract_into_train(choice.name, fetch(choice, sample_images=sample_images))
-    return split_images(val_share, test_share, seed)
-
-
-def prepared() -> Record:
-    """What notebook 01 left behind; where it was not run on this machine, what it makes with its parameters.
-
-    DATASET, VAL_SHARE, TEST_SHARE and SEED count here too where they are set as environment variables.
-    """
-    finish_taking_in()
-    record = read_record()
-    if record is None or os.environ.get("DATASET"):
-        return prepare(
-            parameter("DATASET", "auto"),
-            sample_images=parameter("SAMPLE_IMAGES", 400),
-            val_share=parameter("VAL_SHARE", 0.1),
-            test_share=parameter("TEST_SHARE", 0.2),
-            seed=parameter("SEED", 0),
-        )
-    return split_images(
-        parameter("VAL_SHARE", record.val_share or 0.1),
-        parameter("TEST_SHARE", record.test_share or 0.2),
-        parameter("SEED", record.seed),
-    )
+__all__ = [
+    "Record",
+    "choose",
+    "extract_into_train",
+    "fetch",
+    "prepare",
+    "prepared",
+    "read_record",
+    "split_images",
+]

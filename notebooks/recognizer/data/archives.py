@@ -100,9 +100,7 @@ def members(path: Path, wanted: Callable[[str], bool]) -> Iterator[Member]:
         raise
     except DAMAGE as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
-        raise Problem(
-            f"The archive {path.name} is damaged or locked ({reason}); replace it and run again."
-        ) from error
+        raise Problem(f"The archive {path.name} is damaged or locked ({reason}); replace it and run again.") from error
 
 
 def count(path: Path, wanted: Callable[[str], bool]) -> int | None:
@@ -143,9 +141,7 @@ def _in_folder(folder: Path, wanted: Callable[[str], bool]) -> Iterator[Member]:
         yield Member(inner, content)
 
 
-def _unpacked(
-    file: BinaryIO, wanted: Callable[[str], bool], allowance: _Allowance, depth: int
-) -> Iterator[Member]:
+def _unpacked(file: BinaryIO, wanted: Callable[[str], bool], allowance: _Allowance, depth: int) -> Iterator[Member]:
     if _is_zip(file):
         with zipfile.ZipFile(file) as archive:
             yield from _read(_zip_entries(archive), wanted, allowance, depth)
@@ -199,9 +195,7 @@ def _read(
                 yield Member(inner, file.read(LARGEST_FILE))
 
 
-def _nested(
-    entry: _Entry, wanted: Callable[[str], bool], allowance: _Allowance, depth: int
-) -> Iterator[Member]:
+def _nested(entry: _Entry, wanted: Callable[[str], bool], allowance: _Allowance, depth: int) -> Iterator[Member]:
     if depth == DEEPEST:
         raise Problem(
             f"{allowance.name} holds archives in archives more than {DEEPEST} deep; unpack them first and give the folder."
@@ -224,6 +218,5 @@ def _inner(name: str) -> str:
 
 def _is_clutter(inner: str) -> bool:
     return any(
-        part in CLUTTER or (part.startswith(".") and part not in (".", ".."))
-        for part in PurePosixPath(inner).parts
+        part in CLUTTER or (part.startswith(".") and part not in (".", "..")) for part in PurePosixPath(inner).parts
     )

@@ -69,9 +69,7 @@ def download(wanted: Download, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     _receive(wanted, part)
     try:
-        digest = _verified(
-            wanted, part, "Run again; if it happens again, it was changed there: do not trust it."
-        )
+        digest = _verified(wanted, part, "Run again; if it happens again, it was changed there: do not trust it.")
     except Problem:
         _forget(part)
         raise
@@ -215,9 +213,7 @@ def _verified(wanted: Download, path: Path, remedy: str) -> str:
                 f"used. {remedy}"
             )
     if not is_archive(path):
-        raise Problem(
-            f"What {_host(wanted)} sent as {wanted.file_name} is no zip or tar archive. Check the address."
-        )
+        raise Problem(f"What {_host(wanted)} sent as {wanted.file_name} is no zip or tar archive. Check the address.")
     check_whole(path)
     return file_digest(path)
 

@@ -8,9 +8,7 @@ from PIL import Image
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-SIDE = (
-    16  # pixels; small enough to forget noise and compression, large enough to tell two cars on white apart
-)
+SIDE = 16  # pixels; small enough to forget noise and compression, large enough to tell two cars on white apart
 ALIKE = 0.95  # correlation of two such thumbnails from which on they count as one picture
 BLOCK = 1024  # images compared with as many others at once: 8 MB for their correlations
 

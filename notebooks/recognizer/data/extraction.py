@@ -43,9 +43,7 @@ def extract_into_train(dataset: str, files: list[ClassFiles]) -> Record:
     }
     record, present = read_record(), images_on_disk()
     if record and (record.dataset, record.archives) == (dataset, archives) and _is_complete(record, present):
-        record.files = [
-            row for row in record.files if row.key in present
-        ]  # the reader may have removed own ones
+        record.files = [row for row in record.files if row.key in present]  # the reader may have removed own ones
         return record
     ours = {row.key for row in record.files if _is_ours(row, present)} if record else set()
     own = {key: path for key, path in present.items() if key not in ours}
@@ -62,9 +60,7 @@ def extract_into_train(dataset: str, files: list[ClassFiles]) -> Record:
     return read_record()
 
 
-def _extract(
-    files: list[ClassFiles], own: Mapping[str, Path], rejected: list[ImageFile], is_recovery: bool
-) -> Record:
+def _extract(files: list[ClassFiles], own: Mapping[str, Path], rejected: list[ImageFile], is_recovery: bool) -> Record:
     """Put what `files` name into `incoming/images/<Class>/`, `…/masks/…`, `…/rejected/…`, and return the record of it.
 
     Folders inside an archive are flattened. A file whose name is taken, be it by one of the reader's `own` ('<Class>/
@@ -107,11 +103,7 @@ def _check(class_name: str, archive: str, member: Member) -> tuple[ImageFile, by
 def _nothing_of(class_name: str, files: list[ClassFiles], record: Record) -> str:
     where = sorted({source.path.name for source in files if source.class_name == class_name})
     left_out = [row for row in record.rejected if row.class_name == class_name]
-    why = (
-        f" ({len(left_out)} file(s) were left out: {left_out[0].name}: {left_out[0].reason})"
-        if left_out
-        else ""
-    )
+    why = f" ({len(left_out)} file(s) were left out: {left_out[0].name}: {left_out[0].reason})" if left_out else ""
     return f"No image of {class_name} was found in {', '.join(where)}{why}; put images of {class_name} there and run again."
 
 

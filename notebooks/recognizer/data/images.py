@@ -71,13 +71,9 @@ def check(class_name: str, origin: str, content: bytes, reason: str = "") -> tup
         return replace(row, reason=reason or "empty file"), content
     try:
         with Image.open(io.BytesIO(content)) as image:
-            row = replace(
-                row, width=image.width, height=image.height, mode=image.mode, format=image.format or ""
-            )
+            row = replace(row, width=image.width, height=image.height, mode=image.mode, format=image.format or "")
             if image.width * image.height > MOST_PIXELS:
-                return replace(
-                    row, reason=f"{image.width}×{image.height} pixels, more than decode safely"
-                ), content
+                return replace(row, reason=f"{image.width}×{image.height} pixels, more than decode safely"), content
             if min(image.size) < FEWEST_PIXELS:
                 return replace(row, reason=f"only {image.width}×{image.height} pixels"), content
             with ONE_AT_A_TIME if image.width * image.height > LARGE else contextlib.nullcontext():

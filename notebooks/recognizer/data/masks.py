@@ -7,13 +7,11 @@ import cv2
 import numpy as np
 
 from .. import settings
+from ..drawings import PARTS
 from ..settings import Problem, shown
-from .drawings import PARTS
-from .loading import Pictures
+from .dataset import Pictures
 
-OBJECT = (
-    ".mask."  # in the names of masks that show one object each: bike_001.mask.0.png of bike_001.image.png
-)
+OBJECT = ".mask."  # in the names of masks that show one object each: bike_001.mask.0.png of bike_001.image.png
 
 
 def part_masks(pictures: Pictures, size: int) -> tuple[np.ndarray, list[str]] | None:

@@ -132,9 +132,7 @@ def images_on_disk() -> dict[str, Path]:
             key = f"{path.relative_to(settings.DATASETS / split).parts[0]}/{path.name}"
             if key.casefold() in names:
                 other = names[key.casefold()]
-                raise Problem(
-                    f"{shown(path)} and {shown(other)} share a name; rename one of them and run again."
-                )
+                raise Problem(f"{shown(path)} and {shown(other)} share a name; rename one of them and run again.")
             found[key] = names[key.casefold()] = path
     return found
 

@@ -9,13 +9,12 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from .. import settings
+from .. import drawings, settings
+from ..drawings import PETS, VEHICLES
 from ..progress import progress_bar
 from ..settings import PROJECT, Problem
-from . import drawings
 from .archives import ENDINGS
 from .downloads import Download, download, reachable
-from .drawings import PETS, VEHICLES
 
 
 @dataclass(frozen=True)
@@ -47,11 +46,7 @@ SOURCES = {
             "motorbikes",
             "4,000 photographs from the web, mostly motorbikes and cars in shop pictures (Kaggle, 103 MB)",
             "see the data set's page on Kaggle",
-            (
-                Download(
-                    f"{KAGGLE}/utkarshsaxenadn/car-vs-bike-classification-dataset", None, "car-vs-bike.zip"
-                ),
-            ),
+            (Download(f"{KAGGLE}/utkarshsaxenadn/car-vs-bike-classification-dataset", None, "car-vs-bike.zip"),),
             {"Bike": "*/Bike/*", "Car": "*/Car/*"},
         ),
         Source(
@@ -59,12 +54,8 @@ SOURCES = {
             "785 photographs of bicycles and cars in streets, with object masks (IG02, 413 MB)",
             "free for research",
             (
-                Download(
-                    f"{LEAR}/ig02-v1.0-bikes.zip", "md5:13266fdf968176fa3aebdd439184254f", "ig02-bikes.zip"
-                ),
-                Download(
-                    f"{LEAR}/ig02-v1.0-cars.zip", "md5:34de933832755ee009c6f0e9d9c6426e", "ig02-cars.zip"
-                ),
+                Download(f"{LEAR}/ig02-v1.0-bikes.zip", "md5:13266fdf968176fa3aebdd439184254f", "ig02-bikes.zip"),
+                Download(f"{LEAR}/ig02-v1.0-cars.zip", "md5:34de933832755ee009c6f0e9d9c6426e", "ig02-cars.zip"),
             ),
             {"Bike": "bikes/*.image.png", "Car": "cars/*.image.png"},
             {"Bike": "bikes/*.mask.*.png", "Car": "cars/*.mask.*.png"},
@@ -161,9 +152,7 @@ def choose(dataset: str = "auto", classes: tuple[str, ...] = VEHICLES) -> Choice
     if dataset in ("sample", DRAWN[PETS]):
         return _drawings(PETS if dataset == DRAWN[PETS] else classes, "as asked")
     if dataset in SOURCES:
-        return Choice(
-            dataset, f"Using {dataset}, as asked: {SOURCES[dataset].description}.", source=SOURCES[dataset]
-        )
+        return Choice(dataset, f"Using {dataset}, as asked: {SOURCES[dataset].description}.", source=SOURCES[dataset])
     if dataset.startswith(("http://", "https://")):
         addresses = tuple(dataset.split())
         digest = hashlib.sha256(dataset.encode()).hexdigest()[:8]
@@ -189,23 +178,18 @@ def _automatic(classes: tuple[str, ...]) -> Choice:
         if all(_archive_path(name, wanted.file_name).exists() for wanted in source.downloads):
             return Choice(name, f"Using {name}, downloaded before: {source.description}.", source=source)
         if reachable(source.downloads[0].url):
-            return Choice(
-                name, f"Using {name}, because it can be reached: {source.description}.", source=source
-            )
+            return Choice(name, f"Using {name}, because it can be reached: {source.description}.", source=source)
     tried = ", ".join(AUTOMATIC[classes])
     return _drawings(classes, f"because no source of photographs ({tried}) can be reached from here")
 
 
 def _drawings(classes: tuple[str, ...], why: str) -> Choice:
     what = " and ".join(f"{name.lower()}s" for name in classes)
-    return Choice(
-        DRAWN[classes], f"Using the drawn sample, {why}: {what} drawn by this project.", drawn=classes
-    )
+    return Choice(DRAWN[classes], f"Using the drawn sample, {why}: {what} drawn by this project.", drawn=classes)
 
 
 def _archive_path(*parts: str) -> Path:
-    """In `datasets/archives`, or in the folder ARCHIVES, which several workspaces can share."""
-    return Path(os.environ.get("ARCHIVES") or settings.DATASETS / "archives").joinpath(*parts)
+    return settings.ARCHIVES.joinpath(*parts)
 
 
 def fetch(choice: Choice, *, sample_images: int) -> list[ClassFiles]:
@@ -235,9 +219,7 @@ def fetch(choice: Choice, *, sample_images: int) -> list[ClassFiles]:
             )
         downloads = [Download(url, None, name) for url, name in zip(choice.addresses, names)]
         paths = _download_all(choice.name, downloads)
-        files = [
-            ClassFiles(_class_name(path), path, address=url) for path, url in zip(paths, choice.addresses)
-        ]
+        files = [ClassFiles(_class_name(path), path, address=url) for path, url in zip(paths, choice.addresses)]
     else:
         files = _in_folder(_drawn(choice, sample_images))
     _check_classes(choice, sorted({source.class_name for source in files}))
@@ -285,9 +267,7 @@ def _in_folder(folder: Path) -> list[ClassFiles]:
         if entry != masks and (entry.is_dir() or entry.name.lower().endswith(ENDINGS))
     ]
     if masks.is_dir():
-        found += [
-            ClassFiles(entry.name, entry, is_mask=True) for entry in sorted(masks.iterdir()) if entry.is_dir()
-        ]
+        found += [ClassFiles(entry.name, entry, is_mask=True) for entry in sorted(masks.iterdir()) if entry.is_dir()]
     return found
 
 

@@ -68,9 +68,7 @@ def _tell_of_own(record: Record, unreadable: Iterable[ImageFile]) -> None:
         print(f"{len(own)} image(s) of your own stay and take part in the split: {names}.")
     if others := other_files():
         names = ", ".join(others[:5]) + " …" * (len(others) > 5)
-        print(
-            f"{len(others)} file(s) in datasets/ are not called like images that can be read; left alone: {names}."
-        )
+        print(f"{len(others)} file(s) in datasets/ are not called like images that can be read; left alone: {names}.")
     for row in unreadable:
         print(f"Your own {row.key} was moved to datasets/Rejected/: {row.reason}.")
 
@@ -89,10 +87,8 @@ def deal(rows: Sequence[ImageFile], val_share: float, test_share: float, seed: i
     The groups are shuffled with `seed`, larger ones then go first, each to the part that is emptiest in proportion
     and has room for it. Raises `Problem` when a part would be left without a class.
     """
-    if not (0 < val_share and 0 < test_share and val_share + test_share < 1):
-        raise Problem(
-            f"Shares of {val_share} for Val and {test_share} for Test leave a part empty; try 0.2 and 0.2."
-        )
+    if not (val_share > 0 and test_share > 0 and val_share + test_share < 1):
+        raise Problem(f"Shares of {val_share} for Val and {test_share} for Test leave a part empty; try 0.2 and 0.2.")
     sizes = Counter(row.class_name for row in rows)
     if len(sizes) < 2:
         raise Problem(

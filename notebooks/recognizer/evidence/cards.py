@@ -9,8 +9,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
-from ..figures import mosaic
-from ..maps.grids import INK, QUIET, font
+from ..maps.grids import INK, QUIET, font, mosaic
 from ..maps.pictures import save_png
 from ..settings import results_folder
 from .dissection import DETECTOR_IOU, enlarged
@@ -56,9 +55,7 @@ def save_cards(
             folder.mkdir(parents=True)
             cards = []
             for number in numbers:
-                lines = facts(
-                    evidence[name], number, model.classes, fields[name], pixels.shape[-1], part_size
-                )
+                lines = facts(evidence[name], number, model.classes, fields[name], pixels.shape[-1], part_size)
                 lines.append(twin_facts(of_twin[name], number))
                 cards.append(_sheet(f"{name} · filter {number}", lines, _panels(name, number, *sources)))
                 save_png(folder / f"filter_{number:03d}.png", cards[-1])
@@ -83,11 +80,7 @@ def _panels(
     """The pictures of a card, each with its caption: what it looks for, what it does in each example, its patches."""
     own, of_twin = (_patches(found, number, pixels, field) for found in patches)
     kernel = _kernel_behind(model, name)
-    panels = (
-        {"what excites it most": own[0]}
-        if kernel is None
-        else {"its kernel": _kernel_picture(kernel[number])}
-    )
+    panels = {"what excites it most": own[0]} if kernel is None else {"its kernel": _kernel_picture(kernel[number])}
     most = max(float(patches[0].values[number, 0]), 1e-9)  # in all the images
     highest = max(float(maps[:, number].max()), 1e-9)  # in the examples
     for class_name, image, image_maps in zip(model.classes, pixels[list(examples)], maps):
@@ -96,13 +89,13 @@ def _panels(
     return panels | {"its strongest patches": mosaic(own), "those of its untrained twin": mosaic(of_twin)}
 
 
-def layer_facts(
-    evidence: LayerEvidence, of_twin: LayerEvidence, field: ReceptiveField, image_size: int
-) -> list[str]:
+def layer_facts(evidence: LayerEvidence, of_twin: LayerEvidence, field: ReceptiveField, image_size: int) -> list[str]:
     """What was measured of a whole layer, in a few lines of text, beside the same of its untrained twin."""
     side = min(field.size, image_size)
     dead = f"{evidence.dead.sum()} of them dead" if evidence.dead.any() else "none of them dead"
-    lines = [f"{len(evidence.auroc)} filters, {dead} · a position sees {side}×{side} of {image_size}×{image_size} pixels"]
+    lines = [
+        f"{len(evidence.auroc)} filters, {dead} · a position sees {side}×{side} of {image_size}×{image_size} pixels"
+    ]
     if (dissection := evidence.dissection) is not None:
         found = (dissection.iou > DETECTOR_IOU).sum(axis=0)[1:]
         parts = [f"{dissection.parts[i + 1]} {found[i]}" for i in np.argsort(-found) if found[i]]

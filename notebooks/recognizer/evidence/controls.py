@@ -9,7 +9,7 @@ import torch
 from scipy.stats import rankdata
 from torch import Tensor, nn
 
-from ..data.loading import Pictures
+from ..data.dataset import Pictures
 from ..network.hardware import choose_device
 from ..network.models import load_model, save_model
 from ..network.training import fit
@@ -43,7 +43,9 @@ def _calibrate(model: nn.Module, norms: Sequence[nn.BatchNorm2d], pixels: Tensor
         norm.train()
     with torch.no_grad():
         for batch in pixels.split(BATCH_SIZE):
-            if len(batch) == min(BATCH_SIZE, len(pixels)):  # a rest of one image has no variance, and any rest too much weight
+            if len(batch) == min(
+                BATCH_SIZE, len(pixels)
+            ):  # a rest of one image has no variance, and any rest too much weight
                 model(batch.to(next(model.parameters()).device).float() / 255)
     model.eval()
 

@@ -98,8 +98,7 @@ def dissect(
             f"{masks.max()}, with {len(parts)} parts."
         )
     return {
-        name: _dissect_layer(maps, masks, parts, top)
-        for name, maps in all_maps(model, layer_names, pixels).items()
+        name: _dissect_layer(maps, masks, parts, top) for name, maps in all_maps(model, layer_names, pixels).items()
     }
 
 
@@ -119,17 +118,14 @@ def _dissect_layer(maps: np.ndarray, masks: Tensor, parts: list[str], top: float
         union = intersection.sum(dim=1, keepdim=True) + shown.sum(dim=0) - intersection
         intersections.append(intersection.int())
         unions.append(union.int())
-    return Dissection(
-        parts, thresholds.numpy(), torch.stack(intersections).numpy(), torch.stack(unions).numpy()
-    )
+    return Dissection(parts, thresholds.numpy(), torch.stack(intersections).numpy(), torch.stack(unions).numpy())
 
 
 def _thresholds(maps: Tensor, size: Sequence[int], top: float) -> Tensor:
     """What a share `top` of the pixels of each filter's enlarged maps exceed: float32 C."""
     # Filter by filter, because enlarged maps of all of them take gigabytes.
     by_filter = [
-        np.quantile(enlarged(maps[:, [k]], size).numpy(), 1 - top, overwrite_input=True)
-        for k in range(maps.shape[1])
+        np.quantile(enlarged(maps[:, [k]], size).numpy(), 1 - top, overwrite_input=True) for k in range(maps.shape[1])
     ]
     # Enlarging rounds: without this margin a constant map would exceed its own value here and there.
     return torch.tensor(by_filter, dtype=torch.float32) + 1e-6 * maps.abs().amax(dim=(0, 2, 3))

@@ -60,9 +60,7 @@ def node_of(graph: GraphModule, layer_name: str) -> Node:
     if layer_name not in names:
         raise Problem(unknown_layer(layer_name, names))
     if names.count(layer_name) > 1:
-        raise Problem(
-            f"Layer {layer_name!r} runs {names.count(layer_name)} times; choose one that runs once."
-        )
+        raise Problem(f"Layer {layer_name!r} runs {names.count(layer_name)} times; choose one that runs once.")
     return next(node for node in graph.graph.nodes if node.target == layer_name)
 
 

@@ -85,9 +85,7 @@ def orientation_tuning(
     `map_batches` does, and for an odd `num_orientations`, which would leave no orthogonal one.
     """
     if num_orientations % 2:
-        raise Problem(
-            f"num_orientations={num_orientations} must be even, so that each has an orthogonal one."
-        )
+        raise Problem(f"num_orientations={num_orientations} must be even, so that each has an orthogonal one.")
     by_period = []
     for period in periods:
         images = gratings(image_size, period, num_orientations, num_phases)

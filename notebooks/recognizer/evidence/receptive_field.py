@@ -12,7 +12,7 @@ from ..settings import Problem
 
 WINDOWS = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
 WINDOW_FUNCTIONS = (functional.max_pool2d, functional.avg_pool2d)
-CONVOLUTION_ARGUMENTS = "input weight bias stride padding dilation groups".split()
+CONVOLUTION_ARGUMENTS = ["input", "weight", "bias", "stride", "padding", "dilation", "groups"]
 
 # What puts out, at every position, something made of the values at that same position alone.
 POINTWISE = (
@@ -26,7 +26,7 @@ POINTWISE_FUNCTIONS = {
     *(functional.relu, functional.relu6, functional.leaky_relu, functional.elu, functional.gelu),
     *(functional.silu, functional.hardswish, functional.dropout, functional.dropout2d),
 }
-POINTWISE_METHODS = set("add add_ sub mul mul_ div relu relu_ sigmoid tanh contiguous".split())
+POINTWISE_METHODS = set(["add", "add_", "sub", "mul", "mul_", "div", "relu", "relu_", "sigmoid", "tanh", "contiguous"])
 
 
 @dataclass(frozen=True)
@@ -101,9 +101,7 @@ def _window(model: nn.Module, node: fx.Node) -> nn.Module | SimpleNamespace | No
     if node.op == "call_module":
         layer = model.get_submodule(node.target)
         return layer if isinstance(layer, WINDOWS) else None
-    if (
-        node.target is functional.conv2d
-    ):  # also inside a layer of one's own, such as a convolution with its ReLU
+    if node.target is functional.conv2d:  # also inside a layer of one's own, such as a convolution with its ReLU
         return _convolution(model, node)
     if node.op == "call_function" and node.target in WINDOW_FUNCTIONS:
         return SimpleNamespace(**node.normalized_arguments(model, normalize_to_only_use_kwargs=True).kwargs)

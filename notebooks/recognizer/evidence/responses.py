@@ -30,9 +30,7 @@ class Strongest:
     values: np.ndarray
 
 
-def map_batches(
-    model: nn.Module, layer_names: Sequence[str], pixels: Tensor
-) -> Iterator[dict[str, np.ndarray]]:
+def map_batches(model: nn.Module, layer_names: Sequence[str], pixels: Tensor) -> Iterator[dict[str, np.ndarray]]:
     """For each batch of `pixels`, what the layers put out, as maps: name → float32 n×C×h×w.
 
     `pixels` is N×3×S×S, uint8 or float32 in [0, 1]. A linear layer has maps of one position, 1×1. Names of further
@@ -59,9 +57,7 @@ def spatial_means(model: nn.Module, layer_names: Sequence[str], pixels: Tensor) 
     )
 
 
-def pooled(
-    model: nn.Module, layer_names: Sequence[str], pixels: Tensor, dimension: int = 128
-) -> dict[str, np.ndarray]:
+def pooled(model: nn.Module, layer_names: Sequence[str], pixels: Tensor, dimension: int = 128) -> dict[str, np.ndarray]:
     """Maps averaged over a coarse grid, the same number of values for each layer: name → float32 N×D, D ≤ `dimension`.
 
     A layer of C filters gets a grid of `dimension` / C cells, or as many as fit, so that linear probes of different
@@ -77,8 +73,7 @@ def pooled(
         return adaptive_avg_pool2d(torch.from_numpy(maps), grid).flatten(1).numpy()
 
     return _joined(
-        {name: pool(name, maps) for name, maps in batch.items()}
-        for batch in map_batches(model, layer_names, pixels)
+        {name: pool(name, maps) for name, maps in batch.items()} for batch in map_batches(model, layer_names, pixels)
     )
 
 
@@ -94,14 +89,11 @@ def on_grid(model: nn.Module, layer_names: Sequence[str], pixels: Tensor, side: 
         return adaptive_avg_pool2d(torch.from_numpy(maps), grid).flatten(1).numpy()
 
     return _joined(
-        {name: pool(maps) for name, maps in batch.items()}
-        for batch in map_batches(model, layer_names, pixels)
+        {name: pool(maps) for name, maps in batch.items()} for batch in map_batches(model, layer_names, pixels)
     )
 
 
-def strongest(
-    model: nn.Module, layer_names: Sequence[str], pixels: Tensor, count: int = 9
-) -> dict[str, Strongest]:
+def strongest(model: nn.Module, layer_names: Sequence[str], pixels: Tensor, count: int = 9) -> dict[str, Strongest]:
     """For each filter, the `count` images (or all, if fewer) with the strongest single position: name → `Strongest`.
 
     Arguments and errors as in `map_batches`. Of equal values the first image and the first position count.

@@ -102,9 +102,7 @@ def observe(
     if statistic is mean and all(len(arrays) == 1 and arrays[0].dtype == bool for arrays in of_each.values()):
         estimates = {name: share(arrays[0]) for name, arrays in of_each.items()}
     trained, *controls = of_each
-    excess = {
-        name: _estimate(values[trained] - values[name], found[trained] - found[name]) for name in controls
-    }
+    excess = {name: _estimate(values[trained] - values[name], found[trained] - found[name]) for name in controls}
     others = {name: estimates[name] for name in controls}
     return Observation(claim, measure, estimates[trained], others, excess, at_least)
 

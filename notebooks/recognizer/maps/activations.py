@@ -11,9 +11,7 @@ from torch import Tensor, nn
 from ..settings import Problem
 
 
-def layer_names(
-    model: nn.Module, kind: type[nn.Module] | tuple[type[nn.Module], ...] = nn.Module
-) -> list[str]:
+def layer_names(model: nn.Module, kind: type[nn.Module] | tuple[type[nn.Module], ...] = nn.Module) -> list[str]:
     """The names that `model.named_modules()` gives its layers, in order; with `kind`, only layers of that type."""
     return [name for name, layer in model.named_modules() if name and isinstance(layer, kind)]
 
@@ -39,9 +37,7 @@ def hooked(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, list[Te
                 first = output[0] if isinstance(output, tuple | list) else output
                 if not isinstance(first, Tensor):
                     kind = type(output).__name__
-                    raise Problem(
-                        f"Layer {name!r} puts out a {kind}, not a tensor; choose another layer_name."
-                    )
+                    raise Problem(f"Layer {name!r} puts out a {kind}, not a tensor; choose another layer_name.")
                 # A copy, because an in-place ReLU that follows would write over it. Returning nothing,
                 # because what a hook returns takes the place of the layer's output.
                 outputs[name].append(first.detach().clone())

@@ -36,9 +36,7 @@ def as_maps(output: np.ndarray) -> np.ndarray:
         return output
     if output.ndim in (1, 2):
         return output.reshape(1, -1, output.shape[-1])
-    raise Problem(
-        f"An output of {output.ndim} dimensions an image cannot be drawn as maps; choose another layer_name."
-    )
+    raise Problem(f"An output of {output.ndim} dimensions an image cannot be drawn as maps; choose another layer_name.")
 
 
 def colour(maps: np.ndarray, scale: Scale = "layer", colormap: str = "viridis") -> Coloured:

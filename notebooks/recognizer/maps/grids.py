@@ -79,13 +79,9 @@ def draw_strip(
     side = 14 if len(values) > 16 else 40
     rows = -(-len(values) // per_row)
     top, left = MARGIN + THUMBNAIL + MARGIN, MARGIN + 40
-    sheet = Image.new(
-        "RGB", (max(left + per_row * side + MARGIN, 560), top + rows * (side + 2) + MARGIN), "white"
-    )
+    sheet = Image.new("RGB", (max(left + per_row * side + MARGIN, 560), top + rows * (side + 2) + MARGIN), "white")
     draw = ImageDraw.Draw(sheet)
-    _draw_header(
-        sheet, draw, coloured, thumbnail, layer_name, f"{len(values)} values", subtitle, own_scales=False
-    )
+    _draw_header(sheet, draw, coloured, thumbnail, layer_name, f"{len(values)} values", subtitle, own_scales=False)
     for number, value in enumerate(values):
         x, y = left + number % per_row * side, top + number // per_row * (side + 2)
         draw.rectangle((x, y, x + side - 1, y + side - 1), fill=tuple(int(v) for v in value))
@@ -136,17 +132,28 @@ def _draw_header(sheet, draw, coloured, thumbnail, layer_name, shape, subtitle, 
     shape += f", {dead} dead (†, the same value all over)" if dead else ""
     _draw_title(sheet, draw, thumbnail, layer_name, shape, subtitle)
     x, y = MARGIN + THUMBNAIL + MARGIN, MARGIN + 76
-    bar = np.broadcast_to(
-        coloured.palette[np.arange(BAR_WIDTH) * 256 // BAR_WIDTH], (BAR_HEIGHT, BAR_WIDTH, 3)
-    )
-    low, high = (
-        ("min", "max of each map") if own_scales else (f"{coloured.low[0]:.3g}", f"{coloured.high[0]:.3g}")
-    )
+    bar = np.broadcast_to(coloured.palette[np.arange(BAR_WIDTH) * 256 // BAR_WIDTH], (BAR_HEIGHT, BAR_WIDTH, 3))
+    low, high = ("min", "max of each map") if own_scales else (f"{coloured.low[0]:.3g}", f"{coloured.high[0]:.3g}")
     middle = y + BAR_HEIGHT // 2
     draw.text((x, middle), low, INK, font(12), anchor="lm")
     x += round(draw.textlength(low, font(12))) + 6
     sheet.paste(Image.fromarray(np.ascontiguousarray(bar)), (x, y))
     draw.text((x + BAR_WIDTH + 6, middle), high, INK, font(12), anchor="lm")
+
+
+def mosaic(images: np.ndarray, columns: int = 3, width: int = 0) -> np.ndarray:
+    """uint8 N×H×W×3 as one picture, thin white lines between; pixels repeated until it is about `width` wide."""
+    repeat = max(1, width // (columns * images.shape[2]))
+    images = images.repeat(repeat, axis=1).repeat(repeat, axis=2)
+    count, cell_height, cell_width = images.shape[:3]
+    gap = max(1, cell_width // 24)
+    rows = -(-count // columns)
+    shape = (rows * (cell_height + gap) - gap, columns * (cell_width + gap) - gap, 3)
+    picture = np.full(shape, 255, np.uint8)
+    for number, image in enumerate(images):
+        y, x = number // columns * (cell_height + gap), number % columns * (cell_width + gap)
+        picture[y : y + cell_height, x : x + cell_width] = image
+    return picture
 
 
 @cache

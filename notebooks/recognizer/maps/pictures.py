@@ -147,9 +147,7 @@ def _identify(image: Path | str | Image.Image | np.ndarray | Tensor, image_size:
         pixels = image.detach().float().cpu()
     elif isinstance(image, np.ndarray):
         if image.dtype != np.uint8:
-            raise Problem(
-                f"The image is an array of {image.dtype}; pass uint8 H×W×3, or a float tensor 3×S×S."
-            )
+            raise Problem(f"The image is an array of {image.dtype}; pass uint8 H×W×3, or a float tensor 3×S×S.")
         pixels = to_input(Image.fromarray(image), image_size)
     elif isinstance(image, Image.Image):
         pixels = to_input(image, image_size)

@@ -77,9 +77,7 @@ def log_evaluation(board: SummaryWriter, evaluation: Evaluation, confusion_figur
     """At the end: the confusion matrix as a picture and a precision-recall curve for every class."""
     board.add_figure("test/confusion matrix", confusion_figure, epoch, close=False)
     for index, name in enumerate(evaluation.classes):
-        board.add_pr_curve(
-            f"test/{name}", evaluation.labels == index, evaluation.probabilities[:, index], epoch
-        )
+        board.add_pr_curve(f"test/{name}", evaluation.labels == index, evaluation.probabilities[:, index], epoch)
 
 
 def log_hparams(board: SummaryWriter, parameters: dict, metrics: dict[str, float]) -> None:

@@ -11,7 +11,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from torch import Tensor, nn
 from torchvision.transforms.functional import center_crop
 
-from ..data.loading import Pictures
+from ..data.dataset import Pictures
 from .training import History, logits_of, probabilities_of
 
 
@@ -41,10 +41,7 @@ class Evaluation:
         precision, recall, _, count = precision_recall_fscore_support(
             self.labels, self.predicted, labels=range(len(self.classes)), zero_division=0
         )
-        return [
-            (name, float(p), float(r), int(n))
-            for name, p, r, n in zip(self.classes, precision, recall, count)
-        ]
+        return [(name, float(p), float(r), int(n)) for name, p, r, n in zip(self.classes, precision, recall, count)]
 
     def worst_mistakes(self, count: int) -> list[int]:
         """Indices of the wrong answers, the most confident first, at most `count`."""

@@ -21,9 +21,7 @@ class BikeCarCNN(nn.Module):
     def __init__(self, classes: Sequence[str] = ("Bike", "Car"), image_size: int = 128) -> None:
         super().__init__()
         if image_size < 32:
-            raise Problem(
-                f"image_size={image_size} is too small: pooling halves it five times. Use 32 or more."
-            )
+            raise Problem(f"image_size={image_size} is too small: pooling halves it five times. Use 32 or more.")
         self.classes, self.image_size = list(classes), image_size
         self.conv1 = nn.Conv2d(3, 16, 3, padding=1, bias=False)
         self.pool1 = nn.MaxPool2d(2)
@@ -110,9 +108,7 @@ class LayerByLayerCNN(nn.Module):
                 "Take images of the others out of datasets/."
             )
         if image_size < 46:
-            raise Problem(
-                f"image_size={image_size} is too small: nothing would be left of it. Use 46 or more."
-            )
+            raise Problem(f"image_size={image_size} is too small: nothing would be left of it. Use 46 or more.")
         self.classes, self.image_size = list(classes), image_size
         self.conv2d_1 = ReLUConv2d(3, 32, 3)
         self.max_pooling2d_1 = nn.MaxPool2d(2)

@@ -13,7 +13,9 @@ from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from ..data.loading import Pictures, augment, batches
+from ..data.augmentation import augment
+from ..data.batches import batches
+from ..data.dataset import Pictures
 from ..progress import progress_bar
 from ..settings import Problem
 from .hardware import autocast, fastest_memory_format, keep_freed_memory
@@ -52,6 +54,14 @@ class History:
         """The one that is kept."""
         return next(epoch for epoch in reversed(self.epochs) if epoch.is_best)
 
+    def curves(self) -> dict[str, dict[str, list[float]]]:
+        """Loss and accuracy of Train and Val, one value per epoch, as `figures.curves` draws them."""
+        quantities = {"loss (cross-entropy)": "loss", "accuracy (share of images)": "accuracy"}
+        return {
+            title: {part: [getattr(e, f"{part}_{name}") for e in self.epochs] for part in ("train", "val")}
+            for title, name in quantities.items()
+        }
+
 
 def loss_of(logits: Tensor, labels: Tensor) -> Tensor:
     """Mean cross-entropy of N×K logits, or of N×1 logits that say how much the second of two classes is preferred."""
@@ -82,9 +92,7 @@ def logits_of(
     was_training = model.training
     model.eval()
     with torch.no_grad(), autocast(device):
-        found = [
-            model(look(images)).float().cpu() for images, _ in batches(pictures, batch_size, device=device)
-        ]
+        found = [model(look(images)).float().cpu() for images, _ in batches(pictures, batch_size, device=device)]
     model.train(was_training)
     return torch.cat(found)
 

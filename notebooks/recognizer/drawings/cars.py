@@ -4,7 +4,7 @@ import numpy as np
 
 from .car_details import add_face, add_lines, add_reflections, add_tail, add_wheels, add_windows
 from .car_skin import Car, Skin
-from .colours import Paint, grey
+from .paint import Paint, grey
 from .solids import Shape, loft
 
 CARS = {

@@ -26,10 +26,10 @@ from .pets import build_cat, build_dog
 from .scenes import SCENES, Scene, paint_scene
 
 CLASSES = {
-    "Bike": {**{kind: build_bicycle for kind in BICYCLES}, **{kind: build_motorbike for kind in MOTORBIKES}},
-    "Car": {kind: build_car for kind in CARS},
-    "Cat": {kind: build_cat for kind in CATS},
-    "Dog": {kind: build_dog for kind in DOGS},
+    "Bike": {**dict.fromkeys(BICYCLES, build_bicycle), **dict.fromkeys(MOTORBIKES, build_motorbike)},
+    "Car": dict.fromkeys(CARS, build_car),
+    "Cat": dict.fromkeys(CATS, build_cat),
+    "Dog": dict.fromkeys(DOGS, build_dog),
 }
 VEHICLES, PETS = ("Bike", "Car"), ("Cat", "Dog")  # what is told apart
 # How a vehicle fills its own outline, so that both classes cover as much of a picture, and as much of its upper half:

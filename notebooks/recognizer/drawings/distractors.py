@@ -5,7 +5,7 @@ from typing import Protocol
 import numpy as np
 
 from .camera import NEAREST, Camera
-from .colours import any_paint, grey
+from .paint import any_paint, grey
 
 Random = np.random.Generator
 CORNERS = np.array([(0, 0), (0, 1), (0.6, 0), (0.6, 1), (0.3, 0.5)])  # of letters

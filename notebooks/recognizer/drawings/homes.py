@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from .backdrop import EVERYWHERE, Backdrop, Plane, Random, noise
-from .colours import any_paint, grey
+from .paint import any_paint, grey
 from .scenes import Scene, foliage, ground, sky, street, studio, trees, wall
 
 WOODS = ((0.55, 0.36, 0.20), (0.70, 0.52, 0.33), (0.36, 0.22, 0.13), (0.62, 0.58, 0.52))

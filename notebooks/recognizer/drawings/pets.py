@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .colours import any_paint
 from .furs import Coat
+from .paint import any_paint
 from .pet_heads import add_head
 from .pet_kinds import CATS, DOGS, Pet
 from .solids import Shape, ball, both_sides, limb, rotation, unit

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .colours import any_paint, grey
+from .paint import any_paint, grey
 from .solids import Shape, solid
 
 # A ball of radius 1, as stations along x.

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from .colours import Paint, any_paint, grey
 from .motorbike_kinds import MOTORBIKES, Motorbike, Stations
+from .paint import Paint, any_paint, grey
 from .riders import add_rider
 from .solids import Colour, Shape, box, circle, lens, rotation, solid
 from .wheels import WheelStyle, add_mudguard, add_wheel

@@ -7,8 +7,8 @@ import numpy as np
 
 from .backdrop import EVERYWHERE, Backdrop, Plane, Random, noise
 from .camera import NEAREST, Camera
-from .colours import any_paint, grey
 from .distractors import add_behind
+from .paint import any_paint, grey
 from .painting import as_bytes
 
 

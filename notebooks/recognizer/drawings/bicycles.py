@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .colours import Paint
+from .paint import Paint
 from .riders import add_rider
 from .solids import Shape, Wheel, box, circle, lens, ring, rotation, solid
 from .wheels import WheelStyle, add_mudguard, add_wheel

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .car_skin import Skin, across, on_both_sides
-from .colours import Paint, grey
+from .paint import Paint, grey
 from .solids import Colour, Shape, Wheel, arc, box, circle, facing_ahead, facing_left, lens, ring
 
 SIXTHS = np.linspace(0, 1, 6)
