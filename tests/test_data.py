@@ -18,7 +18,8 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from recognizer.data import choose, drawings, extraction, fetch, prepare, prepared, read_record, sources
+from recognizer import drawings
+from recognizer.data import choose, extraction, fetch, prepare, prepared, read_record, sources
 from recognizer.data.augmentation import augment
 from recognizer.data.batches import batches
 from recognizer.data.dataset import Pictures
