@@ -2,13 +2,16 @@
 
 import contextlib
 import errno
+import math
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 Value = TypeVar("Value", int, float, str, bool)
+KINDS = {int: "an integer", float: "a number", bool: "yes or no"}
+YES_OR_NO = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("0", "false", "no", "off"), False)
 
 SOURCE = Path(__file__).resolve().parents[2]
 # In a clone, everything that a run makes goes below the clone. Where the package was installed instead, on Colab for
@@ -43,20 +46,33 @@ class Problem(ValueError):
         return [f"{type(self).__name__}: {self}"]
 
 
-def parameter(name: str, default: Value) -> Value:
+def parameter(
+    name: str,
+    default: Value,
+    *,
+    at_least: float = -math.inf,
+    at_most: float = math.inf,
+    one_of: Sequence[str] = (),
+) -> Value:
     """The environment variable `name` as the type of `default`, or `default` where it is not set or empty.
 
-    Raises `Problem` when the variable cannot be read as that type.
+    Raises `Problem` when it cannot be read as that type, is no finite number from `at_least` to `at_most`, or is not in
+    `one_of` where that is given. A default is checked as well: a reader may have changed it in a notebook.
     """
     text = os.environ.get(name, "").strip()
-    if not text:
-        return default
-    try:
-        if isinstance(default, bool):
-            return {"0": False, "false": False, "no": False, "1": True, "true": True, "yes": True}[text.lower()]
-        return type(default)(text)
-    except (ValueError, KeyError):
-        raise Problem(f"{name}={text!r} is not a {type(default).__name__}; try {name}={default}.") from None
+    kind = type(default)
+    value = default
+    if text:
+        try:
+            value = YES_OR_NO[text.lower()] if kind is bool else kind(text)
+        except (ValueError, KeyError):
+            raise Problem(f"{name}={text!r} is not {KINDS[kind]}; try {name}={default}.") from None
+    if one_of and value not in one_of:
+        raise Problem(f"{name}={value!r} is none of {', '.join(one_of)}.")
+    if isinstance(value, int | float) and not (at_least <= value <= at_most and abs(value) < math.inf):
+        limits = [f"at least {at_least}"] * (at_least > -math.inf) + [f"at most {at_most}"] * (at_most < math.inf)
+        raise Problem(f"{name}={value} is out of range; it must be {' and '.join(limits) or 'a finite number'}.")
+    return value
 
 
 def results_folder(name_image: str) -> Path:
