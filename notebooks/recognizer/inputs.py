@@ -1,49 +1,206 @@
 """An image of any kind as the eye sees it, and as a network takes it."""
 
+import contextlib
+import io
+import re
+import struct
+import threading
 import warnings
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 from torch import Tensor
 from torchvision.transforms import v2
 
-# Odd metadata, and very many pixels, which Pillow warns of; the first does not matter here, the second is checked where
-# files arrive. A filter for good, because changing filters around each image is not safe in threads.
-for category in (UserWarning, Image.DecompressionBombWarning):
-    warnings.filterwarnings("ignore", category=category, module=r"PIL\.")
+from .settings import Problem
+
+# Not all that Pillow knows: PostScript, for example, is a program, which it would have Ghostscript run. HEIF is known
+# where a package such as pillow-heif has registered it.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "HEIF", "JPEG2000", "ICO", "TGA", "PSD", "PCX")
+MOST_PIXELS = 89_478_485  # Pillow's own limit, beyond which it warns of a decompression bomb
+LARGE = 16_000_000  # pixels, from which on only one image is decoded at a time: 20 bytes a pixel add up
+ONE_AT_A_TIME = threading.Lock()
+
+# What Pillow's decoders raise for damaged files. MemoryError is not among them: it says nothing about the file.
+DAMAGE = (
+    OSError,
+    EOFError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+)
+# What people take for an image, by how the file starts.
+KINDS = {
+    rb"(\xef\xbb\xbf)?\s*(<!--.*?-->\s*)*<(!doctype html|html|head)": "a web page, not an image",
+    rb"(\xef\xbb\xbf)?\s*(<[?!].*?>\s*)*<svg": "a drawing in SVG, not an image; save it as PNG",
+    rb"%!PS|\xc5\xd0\xd3\xc6": "a drawing in PostScript, not an image; save it as PNG",
+    rb"%PDF": "a PDF, not an image; save the picture in it as PNG",
+    rb"version https://git-lfs": "a pointer of Git LFS, not an image; run «git lfs pull» in its repository",
+    rb"....ftyp(hei|hev|mif1|msf1)": "a HEIC photograph; save it as JPEG",
+    rb"....ftypavi": "an AVIF image, which this Pillow does not read; save it as JPEG",
+    rb"\xff\x0a|\0\0\0\x0cJXL ": "a JPEG XL image; save it as JPEG",
+    rb"II[*+]\0|MM\0[*+]": "a TIFF that is damaged, or of a kind that Pillow does not read; save it as PNG",
+}
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+WHITES = (255, 1023, 4095, 16383, 65535)  # in grey of 8, 10, 12, 14 and 16 bits
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """`image` upright and in RGB: transparent parts on white, 16-bit grey (and float grey in [0, 1]) scaled, not cut off."""
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith(("I", "F")):
-        values = np.asarray(image).astype(np.float32)
-        whole = 255 if image.mode == "I" and values.max() <= 255 else 1 if image.mode == "F" else 65535
-        return Image.fromarray((values / whole * 255).clip(0, 255).round().astype(np.uint8)).convert("RGB")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("RGB")
+class Unreadable(Problem):
+    """A file or picture that cannot be used as one; `reason` says why in a few words."""
+
+    def __init__(self, reason: str, name: str = "") -> None:
+        advice = "" if ";" in reason else "; give another file"
+        super().__init__(f"{name or 'The image'} cannot be used as a picture: {reason}{advice}.")
+        self.reason = reason
 
 
-def open_rgb(file: Path | str | BinaryIO) -> Image.Image:
-    """Open an image file (of several frames, the first) as `to_rgb` makes it.
+@contextlib.contextmanager
+def without_warnings() -> Iterator[None]:
+    """Silence Pillow's warnings of odd metadata and of many pixels, which do not matter here.
 
-    Raises OSError (or another of Pillow's errors) when the file does not decode completely.
+    Filters belong to the whole process, so a pool of threads that decode is run inside one such block.
     """
-    with Image.open(file) as image:
-        return to_rgb(image)
+    with warnings.catch_warnings():
+        for category in (UserWarning, Image.DecompressionBombWarning):
+            warnings.filterwarnings("ignore", category=category, module=r"PIL\.")
+        yield
 
 
-def as_pixels(image_size: int) -> v2.Transform:
-    """The v2 transform from an RGB PIL image to uint8 3×S×S: squeezed to a square, so that nothing is cut off."""
-    return v2.Compose([v2.Resize((image_size, image_size), antialias=True), v2.ToImage()])
+def identify(content: bytes, name: str = "") -> Image.Image:
+    """The image in the bytes of a file, not decoded yet. Raises `Unreadable` where there is none."""
+    if not content:
+        raise Unreadable("empty file", name)
+    Image.init()
+    formats = [known for known in FORMATS if known in Image.OPEN]
+    with _damage_told(name):
+        try:
+            return Image.open(io.BytesIO(content), formats=formats)
+        except Image.UnidentifiedImageError:
+            known = (
+                what for start, what in KINDS.items() if re.match(start, content[:2000], re.IGNORECASE | re.DOTALL)
+            )
+            raise Unreadable(next(known, "not an image"), name) from None
 
 
-def to_input(image: Path | str | Image.Image, image_size: int) -> Tensor:
-    """A file or PIL image as the network sees it in validation: float32 3×S×S, RGB in [0, 1], S = `image_size`."""
-    image = to_rgb(image) if isinstance(image, Image.Image) else open_rgb(image)
+def to_rgb(image: Image.Image, name: str = "") -> Image.Image:
+    """`image` as the eye sees it: decoded, upright, in RGB; of several frames, the current one.
+
+    Transparent parts become white, and grey of more than 8 bits is scaled, not cut off (see `_as_bytes`).
+    Raises `Unreadable` when it does not decode completely, or has more than `MOST_PIXELS`.
+    """
+    name = name or Path(getattr(image, "filename", "")).name
+    pixels = image.width * image.height
+    if pixels > MOST_PIXELS:
+        raise Unreadable(f"{image.width}×{image.height} pixels, more than decode safely", name)
+    with ONE_AT_A_TIME if pixels > LARGE else contextlib.nullcontext():
+        with _damage_told(name):
+            image.load()
+        if turn := _turn(image):
+            image = image.transpose(turn)
+        if image.mode.startswith(("I", "F")):
+            return _as_bytes(image, name).convert("RGB")
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+        return image.convert("RGB")
+
+
+@contextlib.contextmanager
+def _damage_told(name: str) -> Iterator[None]:
+    """What Pillow raises for a damaged file becomes `Unreadable`; what other things go wrong stays what it is."""
+    try:
+        yield
+    except Unreadable:
+        raise
+    except Image.DecompressionBombError as error:
+        raise Unreadable("more pixels than decode safely", name) from error
+    except DAMAGE as error:
+        if getattr(error, "errno", None):  # the disk's error, not the decoder's
+            raise
+        if "out of memory" in str(error):
+            raise MemoryError(str(error)) from error
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise Unreadable(f"does not decode completely: {reason}", name) from error
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What makes the image upright. Metadata that cannot be read says nothing, and takes no picture away."""
+    with contextlib.suppress(*DAMAGE):
+        return TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+    return None
+
+
+def _as_bytes(image: Image.Image, name: str) -> Image.Image:
+    """A grey picture of more than 8 bits in 8. No format says what is white, so the values have to.
+
+    White is 1 for floats up to there, else the smallest of `WHITES` that no value exceeds. Where this does not fit
+    (negative values, floats between 1 and 16, integers above 65535), the least value becomes black, the greatest white.
+    Pixels that hold no number become black.
+    """
+    values = np.asarray(image)
+    numbers = values[np.isfinite(values)] if image.mode == "F" else values
+    if not numbers.size:
+        raise Unreadable("none of its pixels holds a number", name)
+    black, white = min(float(numbers.min()), 0.0), float(numbers.max())
+    if black == 0 and image.mode == "F" and white <= 16:
+        white = max(white, 1.0)
+    elif black == 0:
+        white = next((level for level in WHITES if level >= white), white)
+    values = np.nan_to_num((values.astype(np.float32) - black) / ((white - black) or 1), nan=0, posinf=1, neginf=0)
+    return Image.fromarray((values * 255).clip(0, 255).round().astype(np.uint8))
+
+
+def open_rgb(file: Path | str) -> Image.Image:
+    """The picture in an image file, as `to_rgb` makes it.
+
+    Raises `Unreadable`, a `Problem`, when the file is no image, is damaged or has too many pixels, and `Problem` when
+    it cannot be read at all. Both name the file without its folder.
+    """
+    with without_warnings():
+        return decode(file)
+
+
+def decode(file: Path | str) -> Image.Image:
+    """The same for one of many threads, which run inside `without_warnings`."""
+    name = Path(file).name
+    try:
+        content = Path(file).read_bytes()
+    except OSError as error:
+        raise Problem(f"{name} cannot be read ({error.strerror}); give the path of an image file.") from error
+    return to_rgb(identify(content, name), name)
+
+
+def as_pixels(image_size: int | tuple[int, int]) -> v2.Transform:
+    """The v2 transform from an RGB PIL image to uint8 3×S×S or 3×H×W: squeezed to that, so that nothing is cut off."""
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    return v2.Compose([v2.Resize((height, width), antialias=True), v2.ToImage()])
+
+
+def to_input(image: Path | str | Image.Image, image_size: int | tuple[int, int]) -> Tensor:
+    """A file or PIL image as the network sees it in validation: float32 3×S×S, RGB in [0, 1], S = `image_size`.
+
+    With a pair (height, width) it is 3×H×W. Raises `Problem` as `open_rgb` does.
+    """
+    if isinstance(image, Image.Image):
+        with without_warnings():
+            image = to_rgb(image)
+    else:
+        image = open_rgb(image)
     return v2.functional.to_dtype(as_pixels(image_size)(image), torch.float32, scale=True).as_subclass(Tensor)

@@ -1,26 +1,19 @@
 """One file that claims to be an image: does it decode, what is it, and under which name is it kept?"""
 
-import contextlib
 import hashlib
 import io
 import re
-import threading
 import unicodedata
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from PIL import Image
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from ..inputs import to_rgb
+from ..inputs import Unreadable, identify, to_rgb
 from .duplicates import fingerprint
 
 ENDINGS = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif", "PPM": ".ppm"}
-MOST_PIXELS = 89_478_485  # Pillow's own limit, beyond which it warns of a decompression bomb
-LARGE = 16_000_000  # pixels, from which on only one image is decoded at a time: 20 bytes a pixel add up
-ONE_AT_A_TIME = threading.Lock()
 FEWEST_PIXELS = 8  # on the shorter side; pages on the web are full of invisible images of one pixel
-HEIC = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc")
 LONGEST_NAME = 120  # bytes; file systems end at 255, and a part of a digest may come behind it
 OWN = "your own"  # the origin of a file that the reader put into datasets/
 
@@ -32,7 +25,8 @@ class ImageFile:
     `origin` is '<archive>/<path inside>', or `OWN`. `width` and `height` are in pixels as stored, `size` is in bytes,
     `mode` and `format` are Pillow's names ('RGB', 'P', …; 'JPEG', …), `fingerprint` is as in `duplicates`.
     `group` is the key of the first among its near-copies, `split` 'Train', 'Val' or 'Test'.
-    `reason` says why the file was left out; it is empty for an image that counts.
+    `reason` says why the file was left out; it is empty for an image that counts. `mtime_ns` is the time of the file's
+    last change in nanoseconds, 0 where it is not known.
     """
 
     class_name: str
@@ -48,6 +42,7 @@ class ImageFile:
     group: str = ""
     split: str = "Train"
     reason: str = ""
+    mtime_ns: int = 0
 
     @property
     def key(self) -> str:
@@ -66,25 +61,17 @@ def check(class_name: str, origin: str, content: bytes, reason: str = "") -> tup
     AVIF, …), a PNG of what the eye sees. The name is the last part of `origin`, made safe, with an ending that
     ImageFolder takes. With a `reason` given, nothing is decoded.
     """
-    row = ImageFile(class_name, safe_name(origin), origin, _sha256(content), len(content))
-    if reason or not content:
-        return replace(row, reason=reason or "empty file"), content
+    row = ImageFile(class_name, safe_name(origin), origin, _sha256(content), len(content), reason=reason)
+    if reason:
+        return row, content
     try:
-        with Image.open(io.BytesIO(content)) as image:
-            row = replace(row, width=image.width, height=image.height, mode=image.mode, format=image.format or "")
-            if image.width * image.height > MOST_PIXELS:
-                return replace(row, reason=f"{image.width}×{image.height} pixels, more than decode safely"), content
-            if min(image.size) < FEWEST_PIXELS:
-                return replace(row, reason=f"only {image.width}×{image.height} pixels"), content
-            with ONE_AT_A_TIME if image.width * image.height > LARGE else contextlib.nullcontext():
-                rgb = to_rgb(image)
-    except Image.UnidentifiedImageError:
-        what = "a HEIC photograph; save it as JPEG" if content[4:12] in HEIC else "not an image"
-        return replace(row, reason=what), content
-    except Image.DecompressionBombError:
-        return replace(row, reason="more pixels than decode safely"), content
-    except Exception as error:  # OSError, SyntaxError, struct.error, …: decoders raise all of them
-        return replace(row, reason=f"does not decode completely: {error}"), content
+        image = identify(content)
+        row = replace(row, width=image.width, height=image.height, mode=image.mode, format=image.format or "")
+        if min(image.size) < FEWEST_PIXELS:
+            return replace(row, reason=f"only {image.width}×{image.height} pixels"), content
+        rgb = to_rgb(image)
+    except Unreadable as error:
+        return replace(row, reason=error.reason), content
     if not is_image_name(row.name):
         row = replace(row, name=row.name + ENDINGS.get(row.format, ".png"))
         if row.format not in ENDINGS:

@@ -15,6 +15,7 @@ from torch import Tensor
 from torchvision.datasets import ImageFolder
 
 from .. import settings
+from ..inputs import Unreadable, without_warnings
 from ..progress import progress_bar
 from ..settings import Problem, room_on_disk, shown
 
@@ -33,7 +34,8 @@ def decoded(pictures: ImageFolder, image_size: int) -> Tensor:
         inner = os.path.relpath(file, pictures.root)
         listing.update(repr((inner, status.st_size, status.st_mtime_ns)).encode())
     key = listing.hexdigest()[:16]
-    name = f"{Path(pictures.root).name}-{image_size}px"
+    place = Path(pictures.root).parent
+    name = f"{'' if place == settings.DATASETS else place.name + '-'}{Path(pictures.root).name}-{image_size}px"
     path = settings.DATASETS / "cache" / f"{name}-{key}.npy"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,6 +57,7 @@ def _decode_to(pictures: ImageFolder, image_size: int, path: Path) -> None:
     with (
         room_on_disk(f"the pixels of {Path(pictures.root).name}", needed=math.prod(shape)),
         path.open("wb") as file,
+        without_warnings(),
         ThreadPoolExecutor() as pool,
         progress_bar(f"decode {Path(pictures.root).name}", len(pictures), "images") as progress,
     ):
@@ -70,7 +73,6 @@ def _decode_to(pictures: ImageFolder, image_size: int, path: Path) -> None:
 def _pixels_of(pictures: ImageFolder, index: int) -> np.ndarray:
     try:
         return pictures[index][0].numpy()
-    except Exception as error:
-        raise Problem(
-            f"{shown(Path(pictures.samples[index][0]))} does not decode ({error}); remove it and run again."
-        ) from error
+    except Unreadable as error:
+        file = shown(Path(pictures.samples[index][0]))
+        raise Problem(f"{file} cannot be used ({error.reason}); remove it and run again.") from error
