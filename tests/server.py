@@ -1,5 +1,6 @@
 """A web server on this machine that behaves, or misbehaves, as servers do."""
 
+import contextlib
 import hashlib
 import http.server
 import threading
@@ -23,10 +24,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.server.requests.append((self.path, dict(self.headers)))
         content, answers = self.server.files.get(self.path, (b"", [status(404)]))
         answer = answers.pop(0) if len(answers) > 1 else answers[0]  # the last one for ever
-        try:
+        with contextlib.suppress(OSError):  # the client has had enough
             answer(self, content)
-        except OSError:  # the client has had enough
-            pass
         self.close_connection = True
 
     def send_head(self, code: int, headers: dict) -> None:

@@ -174,7 +174,7 @@ def add_saddle(
     shape.add([seat, top], paint.metal, "frame", width=0.028, gloss=0.8)
     wide = 0.09 if model.bar == "swept" else 0.07
     stations = [(-0.13, -0.035, 0.045, wide), (-0.05, -0.045, 0.04, wide), (0.05, -0.02, 0.035, 0.032),
-                (0.15, -0.01, 0.025, 0.018)]  # fmt: skip
+                (0.15, -0.01, 0.025, 0.018)]
     shape.add(solid(stations, 8) + top, paint.leather, "saddle", gloss=0.25)
 
 

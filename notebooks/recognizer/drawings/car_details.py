@@ -63,7 +63,7 @@ def add_windows(shape: Shape, skin: Skin, glass: Colour, dark: Colour, random: n
         pane = np.array([
             (x[0], edge[0], top[0]), (x[0], 0, top[0] + 0.01), (x[0], -edge[0], top[0]),
             (x[1], -edge[1], top[1]), (x[1], 0, top[1] + 0.01), (x[1], edge[1], top[1]),
-        ])  # fmt: skip
+        ])
         pane = pane[::-1] if low > high else pane
         shape.add(pane, glass, "window", gloss=shine, layer=2)
         if random.random() < 0.75:
@@ -72,7 +72,7 @@ def add_windows(shape: Shape, skin: Skin, glass: Colour, dark: Colour, random: n
             band = np.array([
                 (x[0], a * edge[0], top[0]), (x[1], (a + 0.2) * edge[1], top[1]),
                 (x[1], (b + 0.2) * edge[1], top[1]), (x[0], b * edge[0], top[0]),
-            ])  # fmt: skip
+            ])
             band = band if low > high else band[::-1]
             shape.add(band, tuple(min(1, 2.2 * c + 0.1) for c in glass), None, gloss=0.8, layer=2)
 
@@ -152,7 +152,7 @@ def add_face(shape: Shape, skin: Skin, paint: Paint, dark: Colour, random: np.ra
     if random.random() < 0.6:  # fog lamps in their housings
         half, rise = float(skin.half(nose)), random.uniform(0.08, 0.2)
         corner = np.array([(nose, share * half, low + z) for share, z in
-                           ((0.66, 0.05), (0.98, 0.03), (0.98, 0.05 + rise), (0.8, 0.02 + rise))])  # fmt: skip
+                           ((0.66, 0.05), (0.98, 0.03), (0.98, 0.05 + rise), (0.8, 0.02 + rise))])
         on_both_sides(shape, corner, dark, None, layer=2)
         disc = lens(np.array((nose, 0.85 * half, low + 0.05 + rise / 2)), 0.05, 10)
         on_both_sides(shape, disc, (0.9, 0.9, 0.86), "headlight", gloss=0.8, layer=2)
@@ -184,7 +184,7 @@ def add_lamps(shape: Shape, skin: Skin, inner: float, thick: float, random: np.r
     lamp = np.array([
         (nose, inner * half, low + 0.02), (nose, half, low), (nose - back, beside, high - 0.04 + rise),
         (nose - 0.8 * back, 0.97 * behind, high + 0.03 + rise), (nose - 0.04, half, high), (nose, inner * half, high),
-    ])  # fmt: skip
+    ])
     housing = grey(random, 0.5, 0.95) if random.random() < 0.5 else grey(random, 0.08, 0.3)
     on_both_sides(shape, lamp, housing, "headlight", gloss=0.8, layer=2)
     bright = (0.97, 0.97, 0.95) if housing[0] < 0.4 else (0.45, 0.46, 0.5)
@@ -212,7 +212,7 @@ def add_tail(shape: Shape, skin: Skin, paint: Paint, dark: Colour, random: np.ra
     lamp = np.array([
         (tail, inner, high - tall), (tail, outer, high - tall), (tail + 0.25, beside, high - 0.7 * tall),
         (tail + 0.22, 0.98 * behind, high), (tail, outer, high), (tail, inner, high),
-    ])[::-1]  # fmt: skip
+    ])[::-1]
     on_both_sides(shape, lamp, red, "tail light", gloss=0.8, layer=2)
     add_plate(shape, skin, tail, low + (0.2 if random.random() < 0.5 else 0.42) * height, random)
     edge = across(skin, tail, ((0.98, low + 0.38 * height), (0.98, low + 0.40 * height)))[::-1]

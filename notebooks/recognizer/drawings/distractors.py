@@ -64,8 +64,8 @@ def person(s: Spot, random: Random) -> None:
         s.stroke([(side * 0.2, 1.4), elbow], 0.1, shirt)
         s.stroke([elbow, (side * random.uniform(0.05, 0.4), random.uniform(0.8, 1.15))], 0.08, tuple(skin))
     s.disc(lean, 1.63, 0.11, tuple(skin))
-    s.fill([(lean - 0.12, 1.62), (lean - 0.1, 1.74), (lean, 1.78), (lean + 0.1, 1.74), (lean + 0.12, 1.66), (lean, 1.7)],
-           grey(random, 0.03, 0.3))  # fmt: skip
+    hair = [(-0.12, 1.62), (-0.1, 1.74), (0, 1.78), (0.1, 1.74), (0.12, 1.66), (0, 1.7)]
+    s.fill([(lean + x, y) for x, y in hair], grey(random, 0.03, 0.3))
 
 
 def pole(s: Spot, random: Random) -> None:

@@ -84,7 +84,7 @@ def sofa(b: Backdrop, random: Random) -> None:
     for _ in range(random.integers(0, 4)):
         t, w, lean = random.uniform(-1, 0.8), random.uniform(0.2, 0.4), random.uniform(-0.06, 0.06)
         corners = [(t, 0), (t + 0.5 * w, 0.03), (t + w, 0), (t + 0.95 * w, 0.5 * w), (t + w + lean, w),
-                   (t + 0.5 * w + lean, 0.95 * w), (t + lean, w), (t + 0.05 * w, 0.5 * w)]  # fmt: skip
+                   (t + 0.5 * w + lean, 0.95 * w), (t + lean, w), (t + 0.05 * w, 0.5 * w)]
         plane.fill(corners, tuple(soft(random)))
 
 

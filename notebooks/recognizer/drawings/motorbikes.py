@@ -86,8 +86,8 @@ def add_chassis(shape: Shape, model: Motorbike, paint: Paint, rear: np.ndarray, 
     for side in (-0.10, 0.10):
         off = np.array([0, side, 0])
         shape.add([pivot + off, rear + off], paint.metal if side < 0 else paint.trim, "frame", width=0.05, gloss=0.5)
-        down = [head - (0.02, 0, 0.12), head + (-0.2, 1.2 * side, -0.5), (0.2, 1.2 * side, 0.26), (-0.15, 1.2 * side, 0.26),
-                pivot + off]  # fmt: skip
+        y = 1.2 * side
+        down = [head - (0.02, 0, 0.12), head + (-0.2, y, -0.5), (0.2, y, 0.26), (-0.15, y, 0.26), pivot + off]
         if model.tank:  # a scooter's are covered
             shape.add(np.array(down), paint.trim, "frame", width=0.032, gloss=0.4)
         shock = [pivot + 0.55 * (rear - pivot) + off, np.array([rear[0] + 0.35, side, 0.72])]
@@ -101,8 +101,9 @@ def add_chassis(shape: Shape, model: Motorbike, paint: Paint, rear: np.ndarray, 
 def add_engine(shape: Shape, model: Motorbike, paint: Paint, random: np.random.Generator) -> None:
     """Crankcase, finned cylinders, a round cover either side, and the air box above."""
     dark = paint.metal if random.random() < 0.55 else paint.trim
-    case = solid([(-0.28, 0.30, 0.50, 0.12), (-0.12, 0.24, 0.54, 0.17), (0.12, 0.23, 0.50, 0.18), (0.26, 0.30, 0.46, 0.13)],
-                 10, 0.55)  # fmt: skip
+    crankcase = [(-0.28, 0.30, 0.50, 0.12), (-0.12, 0.24, 0.54, 0.17), (0.12, 0.23, 0.50, 0.18),
+                 (0.26, 0.30, 0.46, 0.13)]
+    case = solid(crankcase, 10, 0.55)
     shape.add(case, dark, "engine", gloss=0.5)
     for side in (-1, 1):
         for x, radius in ((0.1, 0.105), (-0.14, 0.085)):
@@ -110,7 +111,7 @@ def add_engine(shape: Shape, model: Motorbike, paint: Paint, random: np.random.G
             cover = cover if side < 0 else cover[::-1]
             shape.add(cover, paint.metal, "engine", gloss=0.8, anchor=np.array((x, side * 0.24, 0.37)))
             shape.add((cover - cover.mean(0)) * 0.6 + cover.mean(0), dark, None, gloss=0.6,
-                      anchor=np.array((x, side * 0.24, 0.37)))  # fmt: skip
+                      anchor=np.array((x, side * 0.24, 0.37)))
     tilts = (0.25,) if model.cylinders == 1 else (0.5, -0.4)
     for tilt in tilts:
         up = np.array([np.sin(tilt), 0, np.cos(tilt)])
@@ -170,7 +171,7 @@ def add_band(shape: Shape, stations: Stations, colour: Colour, random: np.random
     shares = level + rise * np.linspace(-0.5, 0.5, len(stations) - 1)
     for side in (-1, 1):
         low, high = ([(x, side * 1.02 * half, bottom + share * (top - bottom)) for share, (x, bottom, top, half) in
-                      zip(shares + up, stations[1:])] for up in (0, wide))  # fmt: skip
+                      zip(shares + up, stations[1:])] for up in (0, wide))
         band = np.array(low + high[::-1])
         anchor = band.mean(axis=0) + (0, side * 0.1, 0)
         shape.add(band if side < 0 else band[::-1], colour, None, gloss=0.8, anchor=anchor)

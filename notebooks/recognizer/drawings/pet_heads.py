@@ -25,10 +25,8 @@ class Eyes(NamedTuple):
 
 def any_eyes(pet: Pet, random: Random) -> Eyes:
     """The eyes of one animal."""
-    if random.random() < pet.slit:
-        pupil = (random.uniform(0.12, 0.35), 0.9)
-    else:
-        pupil = (random.uniform(0.5, 0.8),) * 2
+    slit = random.random() < pet.slit
+    pupil = (random.uniform(0.12, 0.35), 0.9) if slit else (random.uniform(0.5, 0.8),) * 2
     iris = np.array(IRISES[random.choice(len(IRISES))]) * random.uniform(0.7, 1.1)
     return Eyes(tuple(iris), pupil, random.random() < 0.07)
 
@@ -62,7 +60,7 @@ def add_muzzle(shape: Shape, pet: Pet, coat: Coat, centre: np.ndarray, nose_colo
     low = -0.72 * pet.skull[2] + 0.72 * high
     front = pet.skull[0] + long
     stations = np.array([(front - 0.06, low - 0.02, 0.72), (front - 0.2, low - 0.01, 0.95),
-                         (0.55 * front + 0.2, low, 1.0), (0.45, low + 0.08, 1.15)])  # x, z, width  # fmt: skip
+                         (0.55 * front + 0.2, low, 1.0), (0.45, low + 0.08, 1.15)])  # x, z, width
     path = np.stack([stations[:, 0], 0 * stations[:, 0], stations[:, 1]], axis=1) * r + centre
     coat.cover(shape, limb(path, r * stations[:, 2:] * (wide, high), 10), "muzzle", "muzzle")
     tip = path[0]
@@ -75,7 +73,7 @@ def add_muzzle(shape: Shape, pet: Pet, coat: Coat, centre: np.ndarray, nose_colo
         corner = tip + np.array((-0.12, side * 0.68 * wide, -0.62 * high)) * r
         back = tip + np.array((-0.25 - 0.6 * long, side * 0.98 * wide, -0.5 * high)) * r
         shape.add([lip, (lip + corner) / 2 + (0.04 * r, 0, -0.08 * r), corner], ink, "mouth", width=0.03 * r,
-                  anchor=(lip + corner) / 2 + (0.25 * r, side * 0.1 * r, 0))  # fmt: skip
+                  anchor=(lip + corner) / 2 + (0.25 * r, side * 0.1 * r, 0))
         shape.add([corner, back], ink, "mouth", width=0.03 * r, anchor=corner + (0, side * 0.4 * wide * r, 0))
     return tip
 
@@ -116,7 +114,7 @@ def add_ears(shape: Shape, pet: Pet, coat: Coat, centre: np.ndarray) -> None:
         radii, across = [(half, 0.2), (0.66 * half, 0.12), (0.05, 0.03)], cross(front, upwards)
     elif pet.ear == "folded":
         path = root + np.array([(0, 0, 0), (0, 0.2, 0.22 * length), (0.2 * length, 0.36, 0.1 * length),
-                                (0.4 * length, 0.42, -0.75 * length)])  # fmt: skip
+                                (0.4 * length, 0.42, -0.75 * length)])
         radii, across = [(0.7 * half, flat), (half, flat), (0.9 * half, 0.1), (0.12, 0.05)], (0.6, 1.0, 0.0)
     else:
         path = root + np.array([(0, 0, 0), (0, 0.24, -0.02), (0.06, 0.36, -0.5 * length), (0.12, 0.30, -length)])

@@ -72,7 +72,7 @@ def vary(pet: Pet, random: Random) -> Pet:
 
     changed = {"trunk": 0.08, "girth": 0.10, "leg": 0.10, "thickness": 0.12, "neck": 0.25, "head": 0.07, "skull": 0.05,
                "muzzle": 0.12, "nose": 0.12, "ear_size": 0.12, "ear_place": 0.12, "eye": 0.12, "tail": 0.15,
-               "hair": 0.3}  # fmt: skip
+               "hair": 0.3}
     bent = tuple(degrees + random.normal(0, 15) for degrees in pet.tail_bend)
     return pet._replace(tail_bend=bent, **{name: about(getattr(pet, name), by) for name, by in changed.items()})
 
@@ -83,14 +83,14 @@ def standing(pet: Pet, random: Random) -> Pose:
     trunk = [(half + 0.35 * g, high + 0.25 * g, 0.6 * g, 0.7 * g), (half, high + 0.05 * g, 0.92 * g, 1.1 * g),
              (0.3 * half, high, g, 1.05 * g), (-0.4 * half, high + 0.15 * g, pet.waist * g, 0.9 * pet.waist * g),
              (-half, high + 0.15 * g, 0.88 * g, 0.88 * g),
-             (-half - 0.5 * g, high + 0.2 * g, 0.5 * g, 0.55 * g)]  # fmt: skip
+             (-half - 0.5 * g, high + 0.2 * g, 0.5 * g, 0.55 * g)]
     t, side = pet.thickness, 0.55 * g
     stride, other = random.normal(0, 0.07, 2)
     fore = [(half - 0.1 * g, side, high), (half - 0.25 * g, 1.1 * side, 0.6 * high), (half + stride, side, 0.7 * t),
-            (half + stride + 1.1 * t, side, 0.55 * t)]  # fmt: skip
+            (half + stride + 1.1 * t, side, 0.55 * t)]
     hind = [(-half, 0.9 * side, high), (-half + 0.1 * g, 1.15 * side, 0.62 * high),
             (-half - 0.55 * g + other, side, 0.34 * high), (-half - 0.3 * g + other, side, 0.7 * t),
-            (-half - 0.3 * g + other + 1.1 * t, side, 0.55 * t)]  # fmt: skip
+            (-half - 0.3 * g + other + 1.1 * t, side, 0.55 * t)]
     thigh = [(-half + 0.05 * g, 0.62 * g, high - 0.25 * g), (0.62 * g, 0.36 * g, 0.85 * g)]
     neck, tail = (half + 0.1 * g, 0, high + 0.4 * g), (-half - 0.5 * g, 0, high + 0.45 * g)
     return Pose(*map(np.array, (trunk, fore, hind, thigh, neck, tail)), np.radians(random.uniform(35, 65)), True)
@@ -102,13 +102,13 @@ def sitting(pet: Pet, random: Random) -> Pose:
     high = 0.62 * pet.leg + 0.42 * pet.trunk
     trunk = [(0.75 * half, high + 0.5 * g, 0.6 * g, 0.6 * g), (0.62 * half, high, 0.92 * g, 0.85 * g),
              (0.3 * half, 0.6 * high + 0.4 * g, g, g), (-0.25 * half, 0.3 * high + 0.7 * g, 1.05 * g, 1.05 * g),
-             (-0.7 * half, 0.9 * g, 1.05 * g, 0.9 * g), (-half - 0.3 * g, 0.6 * g, 0.6 * g, 0.5 * g)]  # fmt: skip
+             (-0.7 * half, 0.9 * g, 1.05 * g, 0.9 * g), (-half - 0.3 * g, 0.6 * g, 0.6 * g, 0.5 * g)]
     side, front = 0.52 * g, 0.95 * half + random.uniform(0, 0.06)
     fore = [(0.7 * half, side, high - 0.1 * g), (0.75 * half, 1.15 * side, 0.55 * high), (front, 0.95 * side, 0.7 * t),
-            (front + 1.2 * t, 0.95 * side, 0.55 * t)]  # fmt: skip
+            (front + 1.2 * t, 0.95 * side, 0.55 * t)]
     out = random.uniform(0.85, 1.15)
     hind = [(-0.5 * half, 0.9 * g, 0.7 * g), (0.15 * half, 1.05 * g * out, 0.6 * g), (0.0, g * out, 0.8 * t),
-            (0.3 * half + 1.6 * t, 1.05 * g * out, 0.6 * t)]  # fmt: skip
+            (0.3 * half + 1.6 * t, 1.05 * g * out, 0.6 * t)]
     thigh = [(-0.25 * half, 0.85 * g, 0.85 * g), (1.0 * g, 0.42 * g, 0.8 * g)]
     neck, tail = (0.62 * half, 0, high + 0.4 * g), (-half - 0.2 * g, 0, 0.5 * g)
     return Pose(*map(np.array, (trunk, fore, hind, thigh, neck, tail)), np.radians(random.uniform(60, 85)), False)
@@ -119,12 +119,12 @@ def lying(pet: Pet, random: Random) -> Pose:
     half, g, t = 0.48 * pet.trunk, pet.girth, pet.thickness
     trunk = [(half + 0.3 * g, 1.25 * g, 0.6 * g, 0.7 * g), (half, 1.05 * g, 0.95 * g, 1.0 * g),
              (0.2 * half, 0.92 * g, 1.05 * g, 0.9 * g), (-0.5 * half, 0.9 * g, 1.1 * g, 0.88 * g),
-             (-half, 0.8 * g, 0.95 * g, 0.75 * g), (-half - 0.5 * g, 0.6 * g, 0.5 * g, 0.5 * g)]  # fmt: skip
+             (-half, 0.8 * g, 0.95 * g, 0.75 * g), (-half - 0.5 * g, 0.6 * g, 0.5 * g, 0.5 * g)]
     reach = half + 0.4 * g + random.uniform(0.4, 1.0) * 0.6 * pet.leg
     fore = [(half - 0.2 * g, 0.7 * g, 0.9 * g), (half - 0.1 * g, 0.95 * g, 1.1 * t), (reach, 0.6 * g, 0.8 * t),
-            (reach + t, 0.6 * g, 0.6 * t)]  # fmt: skip
+            (reach + t, 0.6 * g, 0.6 * t)]
     hind = [(-0.8 * half, 0.9 * g, 0.6 * g), (-0.35 * half, 1.25 * g, 0.5 * g), (-0.5 * half, 1.3 * g, 0.8 * t),
-            (-0.3 * half + t, 1.3 * g, 0.6 * t)]  # fmt: skip
+            (-0.3 * half + t, 1.3 * g, 0.6 * t)]
     thigh = [(-0.65 * half, 0.85 * g, 0.72 * g), (0.9 * g, 0.45 * g, 0.68 * g)]
     neck, tail = (half + 0.1 * g, 0, 1.5 * g), (-half - 0.4 * g, 0, 0.55 * g)
     return Pose(*map(np.array, (trunk, fore, hind, thigh, neck, tail)), np.radians(random.uniform(45, 75)), False)

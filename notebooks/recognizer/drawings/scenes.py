@@ -32,7 +32,7 @@ def studio(b: Backdrop, random: Random) -> None:
 def sky(b: Backdrop, random: Random) -> None:
     """Blue, overcast or evening sky, with clouds."""
     colours = [((0.30, 0.52, 0.85), (0.75, 0.86, 0.96)), ((0.72, 0.75, 0.79), (0.88, 0.89, 0.90)),
-               ((0.42, 0.45, 0.60), (0.98, 0.72, 0.50)), ((0.97, 0.98, 1.0), (1, 1, 1))]  # fmt: skip
+               ((0.42, 0.45, 0.60), (0.98, 0.72, 0.50)), ((0.97, 0.98, 1.0), (1, 1, 1))]
     top, low = colours[random.choice(4, p=(0.45, 0.3, 0.1, 0.15))]
     horizon = max(b.camera.horizon(b.size)[:, 1].mean() / b.size, 0.2)
     amount = np.linspace(0, 1 / horizon, b.size)[:, None]
@@ -67,7 +67,7 @@ def ground(b: Backdrop, random: Random, where: np.ndarray, kind: str | None = No
 def foliage(b: Backdrop, random: Random, where: np.ndarray) -> None:
     """Leaves: bright and dark greens (or autumn browns), mixed at several scales."""
     dark, bright = [((0.05, 0.12, 0.04), (0.35, 0.52, 0.18)), ((0.10, 0.18, 0.08), (0.60, 0.68, 0.30)),
-                    ((0.16, 0.10, 0.05), (0.70, 0.52, 0.22))][random.choice(3, p=(0.5, 0.3, 0.2))]  # fmt: skip
+                    ((0.16, 0.10, 0.05), (0.70, 0.52, 0.22))][random.choice(3, p=(0.5, 0.3, 0.2))]
     leaf = int(random.integers(b.size // 8, b.size // 2))
     field = noise(random, b.size, (4, 0.25), (10, 0.2), (leaf, 0.35), (b.size, 0.2))
     b.texture(where, dark, bright, 0.42 + field)
@@ -90,7 +90,7 @@ def wall(b: Backdrop, random: Random) -> None:
         high = random.uniform(0.1, 0.25)
         courses = [(left, k * high, right, k * high) for k in range(1, 22)]
         joints = [(t, k * high, t, (k - 1) * high) for k in range(1, 22)
-                  for t in np.arange(*near, 3 * high) + (k % 2) * 1.5 * high]  # fmt: skip
+                  for t in np.arange(*near, 3 * high) + (k % 2) * 1.5 * high]
         plane.lines(courses + joints, seam)
     elif kind == "stone":
         t, z, w = random.uniform((near[0], 0, 0.1), (near[1], 3, 0.35), (70, 3)).T
@@ -151,7 +151,7 @@ def house(b: Backdrop, plane: Plane, start: float, width: float, random: Random)
     plane.rectangles([(start, start + width, 0, height)], [colour])
     step = width / columns
     windows = np.array([(start + (c + 0.28) * step, start + (c + 0.72) * step, z, z + 1.4)
-                        for z in np.arange(0.9, height - 1.6, 2.9) for c in range(columns)]).reshape(-1, 4)  # fmt: skip
+                        for z in np.arange(0.9, height - 1.6, 2.9) for c in range(columns)]).reshape(-1, 4)
     plane.rectangles(windows + (-0.1, 0.1, -0.1, 0.1), [1.25 * colour] * len(windows))
     plane.rectangles(windows, [pane] * len(windows))
 
