@@ -79,8 +79,8 @@ def test_no_hook_is_left_behind(resnet):
     before = hook_count(resnet)
     capture(resnet, ["conv1", "layer3.0.conv2"], torch.rand(1, 3, 64, 64))
     assert hook_count(resnet) == before
-    with pytest.raises(RuntimeError):
-        capture(resnet, ["conv1"], torch.rand(1, 5, 64, 64))  # five colours: the forward pass raises
+    with pytest.raises(Problem, match="RuntimeError: .*to have 3 channels, but got 5"):
+        capture(resnet, ["conv1"], torch.rand(1, 5, 64, 64))
     assert hook_count(resnet) == before
     with pytest.raises(ValueError):
         capture(resnet, ["conv1", "no such layer"], torch.rand(1, 3, 64, 64))
@@ -109,7 +109,7 @@ def test_names(resnet):
 
 
 class Odd(nn.Module):
-    """A layer that puts out a tuple, one that puts out a dictionary, and one that never runs."""
+    """A layer that outputs a tuple, one that outputs a dictionary, and one that never runs."""
 
     def __init__(self):
         super().__init__()
@@ -118,18 +118,19 @@ class Odd(nn.Module):
         self.idle = nn.Linear(4, 4)
 
     def forward(self, images):
-        return self.names(self.lstm(images.flatten(2)[..., :4])[0])["out"]
+        values = self.lstm(images.flatten(2)[..., :4])[0]
+        return self.names({"out": values, "twice": 2 * values})["out"]
 
 
 class Names(nn.Module):
     def forward(self, values):
-        return {"out": values}
+        return values
 
 
-def test_layers_that_put_out_something_else_or_do_not_run():
+def test_layers_that_output_something_else_or_do_not_run():
     model, images = Odd(), torch.rand(1, 3, 8, 8)
     np.testing.assert_allclose(capture(model, "lstm", images)["lstm"], model(images).detach().numpy(), rtol=1e-5)
-    with pytest.raises(Problem, match="puts out a dict"):
+    with pytest.raises(Problem, match="outputs a dict of 2 tensors"):
         capture(model, "names", images)
     with pytest.raises(Problem, match="does not run"):
         capture(model, "idle", images)

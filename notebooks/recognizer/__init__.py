@@ -1,7 +1,8 @@
 """Train a small CNN on bikes and cars, and see what every filter sees. A folder a notebook; start reading there."""
 
 from .inputs import to_input
-from .maps.activations import capture, layer_names
+from .maps.activations import capture
+from .maps.layers import layer_names
 from .maps.pictures import display_image_filtered
 from .network.models import BikeCarCNN, LayerByLayerCNN, load_model
 

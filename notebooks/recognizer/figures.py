@@ -8,10 +8,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import Image as Picture
 from IPython.display import Markdown
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageOps
 
-from .maps.grids import font
+from .maps.fonts import draw_text
 
 WIDTH = 9.6  # inches, at 100 dots each: as wide as a notebook's column
 BLUE, ORANGE, GREY, PURPLE, GREEN = "#1f6fb4", "#e07b00", "#888888", "#7b3fa0", "#2a9d5c"
@@ -66,12 +67,12 @@ def contact_sheet(images: Sequence[Image.Image], columns: int = 10, side: int = 
 
 
 def animation(frames: Sequence[np.ndarray], captions: Sequence[str], side: int = 240) -> Picture:
-    """An endless GIF of uint8 H×W×3 pictures of the same thing, each enlarged to `side` pixels, with a line of text below."""
+    """An endless GIF of uint8 H×W×3 pictures of the same thing, each enlarged to `side` pixels, with a line of text."""
     drawn = []
     for frame, caption in zip(frames, captions):
         picture = Image.new("RGB", (side, side + 24), "white")
         picture.paste(Image.fromarray(frame).resize((side, side), Image.Resampling.NEAREST))
-        ImageDraw.Draw(picture).text((2, side + 12), caption, "black", font(13), anchor="lm")
+        draw_text(ImageDraw.Draw(picture), (2, side + 4), caption, "black", 13, width=side - 4)
         drawn.append(picture.quantize(256, dither=Image.Dither.NONE))
     gif = io.BytesIO()
     drawn[0].save(gif, "GIF", save_all=True, append_images=drawn[1:], duration=1200, loop=0)
@@ -93,6 +94,18 @@ def captioned_sheet(images: Sequence[np.ndarray], captions: Sequence[str], title
         axis.imshow(image)
         axis.set_title(caption, fontsize=9, fontweight="normal", loc="center", pad=3)
     return figure
+
+
+def outline(axis: Axes, mask: np.ndarray) -> None:
+    """Draw a line around the part of the picture on `axis` where `mask`, bool h×w, is True. Their sizes may differ."""
+    if not mask.any():
+        return
+    left, right, bottom, top = axis.images[-1].get_extent()
+    x, y = (  # the middles of the mask's squares, one more at each end, so that lines close at the border
+        start + (end - start) * (np.arange(-1, count + 1) + 0.5) / count
+        for start, end, count in ((left, right, mask.shape[1]), (top, bottom, mask.shape[0]))
+    )
+    axis.contour(x, y, np.pad(mask, 1).astype(float), [0.5], colors=BLUE, linewidths=1)
 
 
 def curves(curves: Mapping[str, Mapping[str, Sequence[float]]], kept: int) -> Figure:
@@ -136,7 +149,7 @@ Estimates = dict[str, Sequence[tuple[float, float, float]]]  # name → (value, 
 def by_step(
     steps: Sequence[object], estimates: Estimates, title: str, ylabel: str, chance: float | None = None
 ) -> Figure:
-    """A line for each name, over layers or epochs, the interval as a band; `chance`, what it would be by luck, dotted."""
+    """A line for each name over layers or epochs, with its interval as a band; `chance` is drawn as a dotted line."""
     return panels(steps, {title: estimates}, ylabel=ylabel, chances={title: chance}, columns=1)
 
 

@@ -1,80 +1,266 @@
-"""Hooks: capture what any layer puts out, by name, and always let go."""
+"""Hooks: capture what any layer outputs, by name, and always let go."""
 
-import difflib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import itertools
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import is_dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from ..settings import Problem
-
-
-def layer_names(model: nn.Module, kind: type[nn.Module] | tuple[type[nn.Module], ...] = nn.Module) -> list[str]:
-    """The names that `model.named_modules()` gives its layers, in order; with `kind`, only layers of that type."""
-    return [name for name, layer in model.named_modules() if name and isinstance(layer, kind)]
+from .layers import input_shape, layer_names, layers_by_name, stated_size, unknown_layer
 
 
 @contextmanager
-def hooked(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, list[Tensor]]]:
-    """While open, every forward pass appends what the layers `names` put out to the lists it yields.
+def hooked(model: nn.Module, names: Iterable[str]) -> Iterator[list[tuple[str, Tensor | str]]]:
+    """While open, a forward pass appends (name, output) to the list it yields whenever a layer of `names` has run.
 
-    The hooks are gone afterwards, also when something raises. Raises `Problem`, a ValueError, for an
-    unknown name, with the closest ones, and for a layer that puts out no tensor.
+    Outputs are copies (see `_tensor_of` for layers that output several tensors). The hooks are gone afterwards, also
+    when something raises. Raises `Problem`, a ValueError, for an unknown name, with the closest ones.
     """
-    layers = dict(model.named_modules())
-    outputs: dict[str, list[Tensor]] = {}
+    layers = layers_by_name(model)
+    calls: list[tuple[str, Tensor | str]] = []
     hooks = []
     try:
         for name in dict.fromkeys(names):
-            if not name or name not in layers:
-                raise Problem(unknown_layer(name, layer_names(model)))
-            outputs[name] = []
+            if name not in layers:
+                own = next((known for known, layer in layers.items() if layer is name), None)
+                sentence = f"layer_name is the layer itself; pass its name, {own!r}." if own else None
+                raise Problem(sentence or unknown_layer(name, layer_names(model)))
 
             def keep(layer: nn.Module, inputs: tuple, output: object, name: str = name) -> None:
-                # Attention and recurrent layers put out a tuple, the first of which is what they say.
-                first = output[0] if isinstance(output, tuple | list) else output
-                if not isinstance(first, Tensor):
-                    kind = type(output).__name__
-                    raise Problem(f"Layer {name!r} puts out a {kind}, not a tensor; choose another layer_name.")
+                found = _tensor_of(output)
                 # A copy, because an in-place ReLU that follows would write over it. Returning nothing,
                 # because what a hook returns takes the place of the layer's output.
-                outputs[name].append(first.detach().clone())
+                calls.append((name, found.detach().clone() if isinstance(found, Tensor) else found))
 
-            hooks.append(layers[name].register_forward_hook(keep))
-        yield outputs
+            hooks.append(_hookable(name, layers[name]).register_forward_hook(keep))
+        yield calls
     finally:
         for hook in hooks:
             hook.remove()
 
 
-def capture(model: nn.Module, layer_names: Sequence[str] | str, images: Tensor) -> dict[str, np.ndarray]:
-    """What layers put out for `images`, in one forward pass in eval mode: name → float32 array N×….
+def run(model: nn.Module, names: Iterable[str], images: Tensor) -> list[tuple[str, Tensor | str]]:
+    """One forward pass in eval mode: (name, output) for each time that one of the layers `names` ran, in that order.
 
-    `images` is float32 N×3×S×S, or 3×S×S for one image (N = 1). A layer that runs more than once in a forward pass
-    has its further calls under 'name#2', 'name#3', …; a layer that does not run is a `Problem`.
-    The model is left in the mode it was in, without hooks. Raises `Problem` as `hooked` does.
+    The images go in as a copy, in the model's own type and on its device. The model is left as it was. Raises `Problem`
+    as `hooked` does, and for a model that has no weights yet or stops with an error.
     """
-    names = [layer_names] if isinstance(layer_names, str) else layer_names
+    weights = list(itertools.chain(model.parameters(), model.buffers())) if isinstance(model, nn.Module) else []
+    if any(is_lazy(each) for each in weights):
+        raise Problem("The model has lazy layers without weights; run it once, model(images), and ask again.")
+    # Numbers of one byte are weights only; no image is given in them.
+    like = next((w for w in weights if (w.is_floating_point() or w.is_complex()) and w.element_size() > 1), images)
+    with hooked(model, names) as calls, _in_use(model):
+        inside = model
+        while isinstance(inside, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            inside = inside.module  # on one device, so that each layer runs once
+        try:
+            inside(images.detach().to(like.device, like.dtype, copy=True))  # some models write over what goes in
+        except (Problem, MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # whatever a stranger's forward raises; it stays chained to the sentence
+            if "allocat" in str(error):  # PyTorch has no error of its own for a processor without memory
+                raise
+            raise Problem(_stopped(model, images, error)) from error
+    return calls
+
+
+def capture(model: nn.Module, layer_names: Iterable[str] | str, images: Tensor) -> dict[str, np.ndarray]:
+    """What layers output for `images`, in one forward pass in eval mode: name → float32 array N×….
+
+    `images` is float32 N×C×H×W, or C×H×W for one image (N = 1). Complex outputs stay complex (complex64). Where a layer
+    does not output the image first, as with tokens T×N×D, windows or proposals, the array begins with the image all the
+    same: N×T×D, N×windows×…; finding out may take a second forward pass. A layer that runs more than once in a forward
+    pass has its further calls under 'name#2', 'name#3', …; a layer that does not run is a `Problem`.
+    The model is left in the mode it was in, without hooks. Raises `Problem` as `run` does, and for a layer whose output
+    is not a tensor or cannot be divided among the images.
+    """
+    single = isinstance(layer_names, str) or not isinstance(layer_names, Iterable)
+    names = [layer_names] if single else list(layer_names)
+    if not isinstance(images, Tensor) or not (images.is_floating_point() or images.is_complex()):
+        kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
+        raise Problem(f"The images are {kind}; pass a float32 tensor N×C×H×W in [0, 1], or see to_input.")
     images = images.unsqueeze(0) if images.ndim == 3 else images
-    weights = next(model.parameters(), images)
-    training = {layer for layer in model.modules() if layer.training}
-    try:
-        with hooked(model, names) as outputs, torch.no_grad():
-            model.eval()(images.to(weights.device, weights.dtype))
-    finally:
-        for layer in model.modules():
-            layer.training = layer in training
-    captured: dict[str, np.ndarray] = {}
-    for name, calls in outputs.items():
-        if not calls:
-            raise Problem(f"Layer {name!r} does not run when the model does; choose another layer_name.")
-        for number, output in enumerate(calls, start=1):
-            captured[name if number == 1 else f"{name}#{number}"] = output.float().cpu().numpy()
+    count = len(images) if images.ndim else 0
+    if not count or not images.numel():
+        raise Problem(f"The images have the shape {_shape(images)}; pass at least one.")
+
+    captured = _arrays(model, names, images)
+    unclear = {
+        key: output
+        for key, output in captured.items()
+        if output.shape[:1] != (count,) or (count > 1 and count in output.shape[1:])
+    }
+    if unclear:
+        # What grows with the number of images tells where in the output they are.
+        fewer_or_more = images[:1] if count > 1 else torch.cat([images, images])
+        try:
+            probe = _arrays(model, [name for name in names if _calls_of(name, unclear)], fewer_or_more)
+        except Problem:  # a model for exactly this number of images
+            probe = {}
+        for key, output in unclear.items():
+            captured[key] = _image_first(key, output, count, probe.get(key), len(fewer_or_more))
     return captured
 
 
-def unknown_layer(name: str, known: list[str]) -> str:
-    closest = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or known[:8]
-    return f"There is no layer {name!r} in this model; the closest names are {', '.join(map(repr, closest))}."
+def as_array(output: Tensor) -> np.ndarray:
+    """A tensor of any type and layout as a float32 array; complex numbers stay complex (complex64)."""
+    if output.is_quantized:
+        output = output.dequantize()
+    if output.layout != torch.strided:
+        output = output.to_dense()
+    dtype = torch.complex64 if output.is_complex() else torch.float32
+    return output.to("cpu", dtype).resolve_conj().resolve_neg().numpy()
+
+
+def layer_table(model: nn.Module) -> list[tuple[str, str, tuple[int, ...], int]]:
+    """A row for each layer, in the order they run: name, kind, output shape without the batch, number of parameters.
+
+    A layer that runs several times (a shared pooling layer) has a row each time; its parameters count once.
+    """
+    layers = layers_by_name(model)
+    leaves = {name: layers[name] for name in layer_names(model) if not any(layers[name].children())}
+    rows = []
+    for name, output in run(model, leaves, torch.zeros(1, *input_shape(model))):
+        counted = any(name == row[0] for row in rows)
+        parameters = 0 if counted else sum(p.numel() for p in leaves[name].parameters())
+        rows.append((name, type(leaves[name]).__name__, tuple(getattr(output, "shape", ()))[1:], parameters))
+    return rows
+
+
+def _hookable(name: object, layer: nn.Module) -> nn.Module:
+    if isinstance(layer, torch.jit.ScriptModule):
+        raise Problem(f"torch.jit made layer {name!r}, and nothing can hook it; pass the network before torch.jit.")
+    return layer
+
+
+def _tensor_of(output: object) -> Tensor | str:
+    """The tensor that stands for what a layer outputs, or in words why there is none.
+
+    Of a tuple (attention, recurrent layers) or a result object (transformers) that is the first, the layer's answer;
+    of a list or a dictionary the only one.
+    """
+    if isinstance(output, Tensor):
+        return output
+    if output is None:
+        return "nothing (None)"
+    if isinstance(output, Mapping):
+        parts = output.values()
+    elif is_dataclass(output):
+        parts = vars(output).values()
+    else:
+        parts = output if isinstance(output, tuple | list) else ()
+    found = [part for part in map(_tensor_of, parts) if isinstance(part, Tensor)]
+    if found and (len(found) == 1 or isinstance(output, tuple) or is_dataclass(output)):
+        return found[0]
+    return f"a {type(output).__name__} of {len(found)} tensors" if found else f"a {type(output).__name__}, not a tensor"
+
+
+@contextmanager
+def _in_use(model: nn.Module) -> Iterator[None]:
+    """Eval mode, no gradients, compiled parts run layer by layer; afterwards every layer is in the mode it was in."""
+    training = [layer for layer in model.modules() if getattr(layer, "training", False)]
+    with ExitStack() as stack:
+        stack.enter_context(torch.no_grad())
+        if "torch._dynamo" in sys.modules:  # else nothing is compiled, and importing it would take seconds
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        try:
+            for layer in training:  # not model.eval(): exported models refuse it, and some models do more in theirs
+                layer.training = False
+            yield
+        finally:
+            for layer in training:
+                layer.training = True
+
+
+def _stopped(model: nn.Module, images: Tensor, error: Exception) -> str:
+    """The sentence for a forward pass that raised `error`."""
+    why = (str(error).strip().splitlines() or [""])[0][:200]
+    size = stated_size(model)
+    says = f" (it says that it takes {size[0]}×{size[1]} pixels)" if size else ""
+    return (
+        f"The model stopped on images of {_shape(images)} with {type(error).__name__}: {why}. Pass a float tensor of "
+        f"the shape it takes{says}; a model that needs more than model(images) needs a wrapper that gives it the rest."
+    )
+
+
+def _arrays(model: nn.Module, names: list[str], images: Tensor) -> dict[str, np.ndarray]:
+    """`capture` without a look at where the image is."""
+    calls, times, layers = run(model, names, images), Counter(), layers_by_name(model)
+    of_layer: dict[str, dict[str, Tensor | str]] = {name: {} for name in names}
+    for name, output in calls:
+        times[name] += 1
+        key = name if times[name] == 1 else f"{name}#{times[name]}"
+        if key in layers and key != name:
+            raise Problem(f"Layer {name!r} runs several times, and another layer is called {key!r}; rename that one.")
+        of_layer[name][key] = output
+    for name, outputs in of_layer.items():
+        if not outputs:
+            raise Problem(_idle(model, name, layers[name]))
+    return {key: as_array(_numbers(key, output)) for outputs in of_layer.values() for key, output in outputs.items()}
+
+
+def _calls_of(name: str, keys: Iterable[str]) -> list[str]:
+    """Those of `keys` that are calls of the layer `name`: 'name', 'name#2', …"""
+    return [key for key in keys if key == name or re.fullmatch(re.escape(name) + r"#\d+", key)]
+
+
+def _idle(model: nn.Module, name: str, layer: nn.Module) -> str:
+    """The sentence for a layer that does not run."""
+    if isinstance(model, torch.fx.GraphModule):
+        return (
+            f"Layer {name!r} does not run in this model: torch.export or torch.fx made it a graph, with steps in place "
+            "of layers; pass the network that it was made from."
+        )
+    parts = [part for part, _ in layer.named_children()]
+    instead = f"one inside it, such as {f'{name}.{parts[0]}'!r}" if parts else "another layer_name"
+    return f"Layer {name!r} does not run when the model does, or not as a layer; choose {instead}."
+
+
+def _numbers(key: str, output: Tensor | str) -> Tensor:
+    if isinstance(output, str):
+        raise Problem(f"Layer {key!r} outputs {output}; choose another layer_name.")
+    if output.is_meta or output.is_nested:
+        what = "no numbers, since the model is on the device meta" if output.is_meta else "a nested tensor"
+        raise Problem(f"Layer {key!r} outputs {what}; load the weights or choose another layer_name.")
+    if output.ndim == 0:
+        raise Problem(f"Layer {key!r} outputs a single number for all images together; choose another layer_name.")
+    return output
+
+
+def _image_first(key: str, output: np.ndarray, count: int, probe: np.ndarray | None, probe_count: int) -> np.ndarray:
+    """`output` for `count` images as N×…, told from what the same layer outputs for `probe_count` of them."""
+    grew = []
+    if probe is not None and probe.ndim == output.ndim:
+        grew = [place for place, (one, other) in enumerate(zip(output.shape, probe.shape)) if one != other]
+    if len(grew) == 1 and output.shape[grew[0]] * probe_count == probe.shape[grew[0]] * count:
+        rows, of_probe = np.moveaxis(output, grew[0], 0), np.moveaxis(probe, grew[0], 0)
+        each = len(rows) // count
+        if each == 1:
+            return rows
+        by_image = rows.reshape(count, each, *rows.shape[1:])  # all windows of the first image, all of the second, …
+        if count == 1:
+            return by_image
+        by_part = np.moveaxis(rows.reshape(each, count, *rows.shape[1:]), 1, 0)  # … or each window of all images
+        return min(by_image, by_part, key=lambda way: np.abs(way[0] - of_probe).sum())
+    if count == 1:  # all of it belongs to the only image
+        ones = [place for place, length in enumerate(output.shape) if length == 1]
+        return np.moveaxis(output, ones[0], 0) if probe is None and len(ones) == 1 else output[np.newaxis]
+    if probe is None and len(output) == count:
+        return output
+    raise Problem(
+        f"Layer {key!r} outputs {'×'.join(map(str, output.shape))} for {count} images, and which part belongs to which "
+        "image cannot be told; pass one image at a time."
+    )
+
+
+def _shape(images: Tensor) -> str:
+    return "×".join(map(str, images.shape))

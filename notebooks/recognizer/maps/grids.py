@@ -1,39 +1,41 @@
 """All maps of a layer on one labelled sheet, assembled as an array: matplotlib would take seconds for 128 of them."""
 
 import math
-from functools import cache, lru_cache
+from functools import lru_cache
 
-import matplotlib
 import numpy as np
-from PIL import Image, ImageColor, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw
 from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 
 from .colours import Coloured
+from .fonts import draw_text, font
 
 SHEET_WIDTH, MARGIN, GAP, LABEL = 1000, 14, 6, 16  # pixels
 THUMBNAIL, BAR_WIDTH, BAR_HEIGHT = 96, 200, 12
 SMALLEST_LABELLED = 26  # below this a number is wider than its map
+THINNEST = 6  # pixels of a map that is one value high or wide
 INK, QUIET, ALARM = "#222222", "#777777", "#c0392b"
 
 
 def thumbnail_of(image: Tensor) -> Image.Image:
-    """An image, float 3×S×S in [0, 1], in the size in which it stands on the sheets."""
-    thumbnail = to_pil_image(image.clamp(0, 1))
+    """An image, float C×H×W in [0, 1], in the size it has on the sheets; grey unless C is 3 (or 4, with RGB first)."""
+    image = image[:3] if len(image) in (3, 4) else image.mean(dim=0, keepdim=True)
+    thumbnail = to_pil_image(image.nan_to_num(0).clamp(0, 1)).convert("RGB")
     thumbnail.thumbnail((THUMBNAIL, THUMBNAIL))
     return thumbnail
 
 
 def draw_grid(coloured: Coloured, thumbnail: Image.Image, layer_name: str, subtitle: str) -> Image.Image:
-    """Every map with its number, the image they belong to and the colour scale on top; constant maps are marked dead.
+    """Every map with its number, the image they belong to and the colour scale on top; constant maps are marked.
 
     `thumbnail` is as `thumbnail_of` makes it. Returns an RGB picture about 1000 pixels wide.
     """
     maps = coloured.rgb
     count, height, width = maps.shape[:3]
-    own_scales = bool(np.ptp(coloured.low) or np.ptp(coloured.high))
+    own_scales = len(np.unique(coloured.low)) > 1 or len(np.unique(coloured.high)) > 1
     columns, factor = _layout(count, height, width, own_scales)
-    cell_height, cell_width = max(1, round(height * factor)), max(1, round(width * factor))
+    cell_height, cell_width = max(THINNEST, round(height * factor)), max(THINNEST, round(width * factor))
     label = LABEL if cell_width >= SMALLEST_LABELLED else 0
     rows = -(-count // columns)
 
@@ -47,7 +49,7 @@ def draw_grid(coloured: Coloured, thumbnail: Image.Image, layer_name: str, subti
             text = _label(number, coloured, own_scales, cell_width)[:, : cell_width + GAP]
             canvas[y : y + label, x : x + text.shape[1]] = text
         y += label
-        if factor >= 1:
+        if (cell_height, cell_width) == (height * round(factor), width * round(factor)):
             cell = maps[number].repeat(round(factor), axis=0).repeat(round(factor), axis=1)
         else:
             cell = Image.fromarray(maps[number]).resize((cell_width, cell_height), Image.Resampling.BOX)
@@ -56,7 +58,7 @@ def draw_grid(coloured: Coloured, thumbnail: Image.Image, layer_name: str, subti
             frame = canvas[y : y + cell_height, x : x + cell_width]
             frame[[0, -1]] = frame[:, [0, -1]] = ImageColor.getrgb(ALARM)
     sheet = Image.fromarray(canvas)
-    shape = f"{count} maps of {height}×{width}"
+    shape = f"{count} map{'s' * (count > 1)} of {height}×{width}"
     _draw_header(sheet, ImageDraw.Draw(sheet), coloured, thumbnail, layer_name, shape, subtitle, own_scales)
     return sheet
 
@@ -71,7 +73,7 @@ def draw_strip(
     if len(numbers) == 1:
         sheet = Image.new("RGB", (560, MARGIN + THUMBNAIL + MARGIN), "white")
         draw = ImageDraw.Draw(sheet)
-        _draw_title(sheet, draw, thumbnail, layer_name, "1 value", subtitle)
+        _draw_title(sheet, thumbnail, layer_name, "1 value", subtitle)
         draw.text((MARGIN + THUMBNAIL + MARGIN, MARGIN + 70), f"{numbers[0]:.3g}", INK, font(20))
         return sheet
     values = coloured.rgb[0, 0]
@@ -93,7 +95,7 @@ def draw_strip(
 def _label(number: int, coloured: Coloured, own_scales: bool, cell_width: int) -> np.ndarray:
     """What stands above a map: its number, and what is to be said of it where there is room."""
     if coloured.dead[number]:
-        return _text(f"{number} † dead" if cell_width >= 60 else f"{number}†", ALARM)
+        return _text(f"{number} † constant" if cell_width >= 80 else f"{number}†", ALARM)
     if own_scales and cell_width >= 80:
         return _text(f"{number}  {coloured.low[number]:.2g} … {coloured.high[number]:.2g}", QUIET)
     return _text(f"{number}", QUIET)
@@ -114,23 +116,26 @@ def _layout(count: int, height: int, width: int, own_scales: bool) -> tuple[int,
     factor = (room // wanted_columns - GAP) / max(height, width)
     if factor > 1:
         factor = round(factor) if factor < 3 else int(factor)
-    columns = max(1, room // (round(width * factor) + GAP))
+    columns = max(1, room // (max(THINNEST, round(width * factor)) + GAP))
     rows = -(-count // columns)
     return -(-count // rows), factor
 
 
-def _draw_title(sheet, draw, thumbnail, layer_name, shape, subtitle) -> None:
+def _draw_title(sheet: Image.Image, thumbnail: Image.Image, layer_name: str, shape: str, subtitle: str) -> None:
     sheet.paste(thumbnail, (MARGIN, MARGIN))
-    x = MARGIN + THUMBNAIL + MARGIN
-    draw.text((x, MARGIN - 2), layer_name, INK, font(20, bold=True))
-    draw.text((x, MARGIN + 26), shape, INK, font(13))
-    draw.text((x, MARGIN + 45), subtitle, QUIET, font(13))
+    draw, x = ImageDraw.Draw(sheet), MARGIN + THUMBNAIL + MARGIN
+    width = sheet.width - x - MARGIN
+    draw_text(draw, (x, MARGIN - 2), layer_name, INK, 20, bold=True, width=width)
+    draw_text(draw, (x, MARGIN + 26), shape, INK, 13, width=width)
+    draw_text(draw, (x, MARGIN + 45), subtitle, QUIET, 13, width=width)
 
 
 def _draw_header(sheet, draw, coloured, thumbnail, layer_name, shape, subtitle, own_scales) -> None:
     dead = int(coloured.dead.sum()) if len(coloured.dead) > 1 else 0
-    shape += f", {dead} dead (†, the same value all over)" if dead else ""
-    _draw_title(sheet, draw, thumbnail, layer_name, shape, subtitle)
+    shape += f", {dead} constant (†)" if dead else ""
+    if coloured.broken is not None:
+        shape += f", {coloured.broken.sum():,} values NaN or infinite (red)"
+    _draw_title(sheet, thumbnail, layer_name, shape, subtitle)
     x, y = MARGIN + THUMBNAIL + MARGIN, MARGIN + 76
     bar = np.broadcast_to(coloured.palette[np.arange(BAR_WIDTH) * 256 // BAR_WIDTH], (BAR_HEIGHT, BAR_WIDTH, 3))
     low, high = ("min", "max of each map") if own_scales else (f"{coloured.low[0]:.3g}", f"{coloured.high[0]:.3g}")
@@ -154,10 +159,3 @@ def mosaic(images: np.ndarray, columns: int = 3, width: int = 0) -> np.ndarray:
         y, x = number // columns * (cell_height + gap), number % columns * (cell_width + gap)
         picture[y : y + cell_height, x : x + cell_width] = image
     return picture
-
-
-@cache
-def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which comes with matplotlib, so that sheets and figures look alike on every machine."""
-    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(f"{matplotlib.get_data_path()}/fonts/ttf/{name}", size)

@@ -1,10 +1,12 @@
 """Feature maps as pictures: `display_image_filtered`, colour scales, PNG files on disk."""
 
+import contextlib
 import glob
 import hashlib
 import re
 import shutil
-from collections.abc import Collection, Sequence
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,13 +17,14 @@ from IPython.display import display
 from PIL import Image
 from torch import Tensor, nn
 
-from ..inputs import to_input
 from ..settings import Problem, results_folder, shown
-from .activations import capture, layer_names
+from .activations import as_array, capture, run
 from .colours import Scale, as_maps, colour
+from .given import as_given, cropped
 from .grids import draw_grid, draw_strip, thumbnail_of
+from .layers import layer_names, layers_by_name
 
-DEFAULT_IMAGE_SIZE = 224  # of models that do not say what they take; torchvision's take this
+ALL_LAYERS = "all_layers"  # the file of `stack_grids`
 
 
 def display_image_filtered(
@@ -52,32 +55,42 @@ def display_image_filtered(
     earlier rendering are replaced.
     Raises `Problem`, a ValueError, for an unknown layer (naming the closest), scale or colour map.
     """
-    pixels, image_name = _identify(image, getattr(model, "image_size", DEFAULT_IMAGE_SIZE))
-    names = [layer_name] if isinstance(layer_name, str) else layer_name
-    captured = capture(model, names, pixels)
+    pixels, image_name = as_given(image, model)
     folder, subtitle = results_folder(name_image) / image_name, f"{name_image} · {image_name}"
-    for name in names:
-        _remove_further_calls(folder, name, captured.keys())
+    layers = layers_by_name(model)
     grids: dict[Path, Image.Image] = {}
-    thumbnail = thumbnail_of(pixels)
-    with ThreadPoolExecutor() as pool:  # saves the pictures of one layer while those of the next are made
+    captured = capture(model, layer_name, pixels)
+    if not captured:
+        raise Problem("No layer is named; give layer_name one that layer_names(model) lists, or several.")
+    of_layer = {key: key if key in layers else key.rpartition("#")[0] for key in captured}
+    for key, output in captured.items():
+        if not output[0].size:
+            raise Problem(f"Layer {key!r} outputs no values ({_by(output.shape[1:])}); choose another layer_name.")
+    thumbnail, ends_of = thumbnail_of(pixels), {}
+    with ThreadPoolExecutor() as pool, _written_below(folder):  # saves pictures while those of the next layer are made
         saving = []
-        for name, output in captured.items():
-            maps = as_maps(output[0])
-            ends = _range_of_type(model, name, pixels) if scale == "global" else scale
-            coloured = colour(maps, ends, colormap)
+        for name in dict.fromkeys(of_layer.values()):
+            _remove_further_calls(folder, file_name(name, layers), sum(of == name for of in of_layer.values()))
+        for key, output in captured.items():
+            layer = layers[of_layer[key]]
+            features_last = _has_features_last(layer, output.shape[1:], pixels.shape[1:])
+            maps = as_maps(output[0], features_last)
+            if scale == "global" and type(layer) not in ends_of:
+                ends_of[type(layer)] = _range_of_type(model, type(layer), pixels)
+            coloured = colour(maps, ends_of.get(type(layer), scale), colormap)
+            about = subtitle + " · features last" * features_last + " · magnitudes" * np.iscomplexobj(output)
             is_strip = maps.shape[:2] == (1, 1)
-            path = folder / f"{name}.png"
+            path = folder / f"{file_name(of_layer[key], layers)}{key.removeprefix(of_layer[key])}.png"
             if is_strip:
-                grids[path] = draw_strip(maps[0, 0], coloured, thumbnail, name, subtitle)
+                grids[path] = draw_strip(maps[0, 0], coloured, thumbnail, key, about)
             else:
-                grids[path] = draw_grid(coloured, thumbnail, name, subtitle)
+                grids[path] = draw_grid(coloured, thumbnail, key, about)
             saving += _save(pool, path, grids[path], coloured.rgb[: 0 if is_strip else len(maps)])
-    for saved in saving:
-        saved.result()  # raises what went wrong in a thread
+        for saved in saving:
+            saved.result()  # raises what went wrong in a thread
     if show and get_ipython():
-        for (path, grid), (name, output) in zip(grids.items(), captured.items()):
-            print(f"{name}: {' × '.join(map(str, output.shape[1:]))} → {shown(path)}")
+        for (path, grid), (key, output) in zip(grids.items(), captured.items()):
+            print(f"{key}: {_by(output.shape[1:], ' × ')} → {shown(path)}")
             # In a notebook, 256 colours in all: a fifth of the bytes, and no eye tells the difference.
             display(grid.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE))
     return list(grids)
@@ -97,8 +110,8 @@ def stack_grids(grids: Sequence[Path]) -> Path:
     for sheet in sheets:
         tall[top : top + sheet.shape[0], : sheet.shape[1]] = sheet
         top += sheet.shape[0]
-    save_png(grids[0].with_name("all_layers.png"), tall)
-    return grids[0].with_name("all_layers.png")
+    save_png(grids[0].with_name(f"{ALL_LAYERS}.png"), tall)
+    return grids[0].with_name(f"{ALL_LAYERS}.png")
 
 
 def save_png(path: Path, rgb: np.ndarray) -> None:
@@ -108,7 +121,7 @@ def save_png(path: Path, rgb: np.ndarray) -> None:
 
 
 def _save(pool: ThreadPoolExecutor, path: Path, grid: Image.Image, filters: np.ndarray) -> list[Future]:
-    """Have the grid saved, and one file a filter in place of those of an earlier rendering; other files are left alone."""
+    """Have the grid saved, and one file per filter in place of those of an earlier rendering; touch no other file."""
     folder = path.with_suffix("")
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("filter_*.png"):
@@ -123,43 +136,66 @@ def _save(pool: ThreadPoolExecutor, path: Path, grid: Image.Image, filters: np.n
     return saving
 
 
-def _remove_further_calls(folder: Path, layer_name: str, captured: Collection[str]) -> None:
+def file_name(layer_name: str, among: Iterable[str]) -> str:
+    """What the files of a layer are called: its name, or, where a folder cannot hold that, one made from it.
+
+    No two layers of a model get the same one, also on disks that take capital and small letters for the same; `among`
+    are the model's names. A name that is made ends in a digest of the layer's.
+    """
+
+    def folded(name: str) -> str:
+        return unicodedata.normalize("NFC", name.casefold())
+
+    taken = next((name for name in among if folded(name) == folded(layer_name)), layer_name) != layer_name
+    as_it_is = re.fullmatch(r"[\w-]+(\.[\w-]+)*(?<!\.png)", layer_name, re.IGNORECASE) and layer_name != ALL_LAYERS
+    if as_it_is and not taken and cropped(layer_name) == layer_name:
+        return layer_name
+    digest = hashlib.sha256(layer_name.encode(errors="surrogatepass")).hexdigest()[:8]
+    return cropped(re.sub(r"[^\w-]+", "_", layer_name)) + f"-{digest}"
+
+
+def _remove_further_calls(folder: Path, file: str, calls: int) -> None:
     """What an earlier rendering left of a layer that ran more often then."""
-    for old in folder.glob(f"{glob.escape(layer_name)}#*.png"):
-        if old.stem.rpartition("#")[2].isdecimal() and old.stem not in captured:
+    for old in folder.glob(f"{glob.escape(file)}#*.png"):
+        number = old.stem.rpartition("#")[2]
+        if number.isdecimal() and int(number) > calls:
             old.unlink()
             shutil.rmtree(old.with_suffix(""), ignore_errors=True)
 
 
-def _range_of_type(model: nn.Module, layer_name: str, pixels: Tensor) -> tuple[float, float]:
-    """The smallest and largest value among all layers of the type that `layer_name` is."""
-    kind = type(model.get_submodule(layer_name.partition("#")[0]))
-    outputs = capture(model, layer_names(model, kind), pixels).values()
-    return float(min(output.min() for output in outputs)), float(max(output.max() for output in outputs))
+@contextlib.contextmanager
+def _written_below(folder: Path) -> Iterator[None]:
+    """Around work that writes there: what the disk refuses becomes a sentence."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise Problem(
+            f"Pictures cannot be written to {cropped(shown(folder), 100)} ({why}); see what is in the way there, or "
+            "choose another name_image."
+        ) from error
 
 
-def _identify(image: Path | str | Image.Image | np.ndarray | Tensor, image_size: int) -> tuple[Tensor, str]:
-    """The image as float32 3×S×S, and a name that no other image has."""
-    name = Path(getattr(image, "filename", "") or "image").stem
-    if isinstance(image, Tensor):
-        if not image.is_floating_point():
-            raise Problem(f"The image is of {image.dtype}; pass float32 3×S×S in [0, 1], or see to_input.")
-        pixels = image.detach().float().cpu()
-    elif isinstance(image, np.ndarray):
-        if image.dtype != np.uint8:
-            raise Problem(f"The image is an array of {image.dtype}; pass uint8 H×W×3, or a float tensor 3×S×S.")
-        pixels = to_input(Image.fromarray(image), image_size)
-    elif isinstance(image, Image.Image):
-        pixels = to_input(image, image_size)
-    elif Path(image).is_file():
-        pixels, name = to_input(image, image_size), Path(image).stem
-    else:
-        raise Problem(f"There is no image {shown(Path(image))}; give the path of an image file.")
-    if pixels.ndim != 3 or pixels.shape[0] != 3:
-        raise Problem(f"The image has the shape {tuple(pixels.shape)}, not 3×S×S; pass one RGB image.")
-    if isinstance(image, Path | str):
-        content = Path(image).read_bytes()
-    else:
-        content = repr(pixels.shape).encode() + pixels.numpy().tobytes()
-    safe_name = re.sub(r"[^\w.-]+", "_", name).strip("._") or "image"
-    return pixels, f"{safe_name}-{hashlib.sha256(content).hexdigest()[:8]}"
+def _has_features_last(layer: nn.Module, shape: Sequence[int], image: Sequence[int]) -> bool:
+    """Whether a layer outputs H×W×C, as in Swin and ConvNeXt: the first two have the proportions of the image, the last
+    two have not. Layers called …2d always output C×H×W."""
+
+    def alike(height: int, width: int) -> bool:
+        return abs(height * image[1] - width * image[0]) < max(image)
+
+    is_2d = type(layer).__name__.endswith("2d")
+    return len(shape) == 3 and not is_2d and alike(*shape[:2]) and not alike(*shape[1:])
+
+
+def _by(shape: Sequence[int], sign: str = "×") -> str:
+    return sign.join(map(str, shape))
+
+
+def _range_of_type(model: nn.Module, kind: type[nn.Module], pixels: Tensor) -> tuple[float, float]:
+    """The smallest and largest finite value among all layers of type `kind` that run."""
+    outputs = [output for _, output in run(model, layer_names(model, kind), pixels[None]) if isinstance(output, Tensor)]
+    values = [np.abs(array) if np.iscomplexobj(array) else array for array in map(as_array, outputs)]
+    finite = [array[np.isfinite(array)] for array in values]
+    ends = [end for array in finite if array.size for end in (array.min(), array.max())]
+    return (float(min(ends)), float(max(ends))) if ends else (0.0, 0.0)

@@ -1,0 +1,87 @@
+"""The layers of a model: what they are called, and what image the model wants to be given."""
+
+import difflib
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..settings import Problem
+
+DEFAULT_IMAGE_SIZE = 224  # of models that do not say what they take; torchvision's take this
+
+
+def layer_names(model: nn.Module, kind: type[nn.Module] | tuple[type[nn.Module], ...] = nn.Module) -> list[str]:
+    """The names that `model.named_modules()` gives its layers, in order; with `kind`, only layers of that type."""
+    return [name for name, layer in _checked(model).named_modules() if name and isinstance(layer, kind)]
+
+
+def layers_by_name(model: nn.Module) -> dict[str, nn.Module]:
+    """Each layer under every name by which it can be asked for.
+
+    Those are the names of `named_modules`, of a shared layer all of them, and the same without what wrappers add:
+    '_orig_mod.' (torch.compile) and 'module.' (DataParallel). Raises `Problem` where the layers are out of reach.
+    """
+    layers = {name: layer for name, layer in _checked(model).named_modules(remove_duplicate=False) if name}
+    for name, layer in list(layers.items()):
+        layers.setdefault(name.replace("_orig_mod.", ""), layer)
+        layers.setdefault(name.replace("_orig_mod.", "").removeprefix("module."), layer)
+    return layers
+
+
+def _checked(model: nn.Module) -> nn.Module:
+    if not isinstance(model, nn.Module):
+        what = f"the class {model.__name__}" if isinstance(model, type) else f"of type {type(model).__name__}"
+        raise Problem(f"The model is {what}; pass a network (a torch.nn.Module), for example what load_model returns.")
+    if isinstance(model, torch.jit.ScriptModule):
+        raise Problem("torch.jit made this model, and its layers cannot be hooked; pass the network it was made from.")
+    return model
+
+
+def unknown_layer(name: object, known: list[str]) -> str:
+    """The sentence for a layer that does not exist, with the closest names."""
+    closest = difflib.get_close_matches(str(name), known, n=3, cutoff=0.4) or known[:8]
+    if not closest:
+        return f"There is no layer {name!r} in this model; it has no layers of its own."
+    return f"There is no layer {name!r} in this model; the closest names are {', '.join(map(repr, closest))}."
+
+
+def input_shape(model: nn.Module) -> tuple[int, int, int]:
+    """Channels, height and width of the image that `model` wants, as far as it says so; else 3×224×224.
+
+    A model whose first convolution takes one channel gets a grey image.
+    """
+    first = next((layer for layer in model.modules() if isinstance(layer, nn.Conv2d)), None)
+    channels = 1 if first is not None and first.in_channels == 1 else 3
+    return channels, *(stated_size(model) or (DEFAULT_IMAGE_SIZE, DEFAULT_IMAGE_SIZE))
+
+
+def stated_size(model: nn.Module) -> tuple[int, int] | None:
+    """Height and width that a model or one of its parts says it takes: `image_size` as here and in torchvision, in the
+    `config` of transformers, `img_size` or `pretrained_cfg` as in timm. None where nothing is said."""
+    parts = list(model.modules())
+    ways = (
+        lambda part: getattr(part, "image_size", None),
+        lambda part: getattr(getattr(part, "config", None), "image_size", None),
+        lambda part: getattr(part, "img_size", None),
+        # The size that the weights of timm were trained at comes last: the model may have been made for another.
+        lambda part: _entry(getattr(part, "pretrained_cfg", None), "input_size"),
+        lambda part: _entry(getattr(part, "default_cfg", None), "input_size"),
+    )
+    sizes = (_as_pair(way(part)) for way in ways for part in parts)
+    return next((size for size in sizes if size), None)
+
+
+def _entry(settings: object, name: str) -> object:
+    return settings.get(name) if isinstance(settings, Mapping) else getattr(settings, name, None)
+
+
+def _as_pair(size: object) -> tuple[int, int] | None:
+    """S, (H, W) or (C, H, W) as height and width; None for anything else."""
+    sides = [size, size] if isinstance(size, int | np.integer) else size
+    if not isinstance(sides, tuple | list) or len(sides) not in (2, 3):
+        return None
+    if not all(isinstance(side, int | np.integer) and side > 0 for side in sides):
+        return None
+    return int(sides[-2]), int(sides[-1])
