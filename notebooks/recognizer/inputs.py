@@ -76,6 +76,7 @@ def without_warnings() -> Iterator[None]:
     """Silence Pillow's warnings of odd metadata and of many pixels, which do not matter here.
 
     Filters belong to the whole process, so a pool of threads that decode is run inside one such block.
+    Also a decorator.
     """
     with warnings.catch_warnings():
         for category in (UserWarning, Image.DecompressionBombWarning):
@@ -167,14 +168,14 @@ def _as_bytes(image: Image.Image, name: str) -> Image.Image:
     return Image.fromarray((values * 255).clip(0, 255).round().astype(np.uint8))
 
 
+@without_warnings()
 def open_rgb(file: Path | str) -> Image.Image:
     """The picture in an image file, as `to_rgb` makes it.
 
     Raises `Unreadable`, a `Problem`, when the file is no image, is damaged or has too many pixels, and `Problem` when
     it cannot be read at all. Both name the file without its folder.
     """
-    with without_warnings():
-        return decode(file)
+    return decode(file)
 
 
 def decode(file: Path | str) -> Image.Image:
@@ -193,14 +194,11 @@ def as_pixels(image_size: int | tuple[int, int]) -> v2.Transform:
     return v2.Compose([v2.Resize((height, width), antialias=True), v2.ToImage()])
 
 
+@without_warnings()
 def to_input(image: Path | str | Image.Image, image_size: int | tuple[int, int]) -> Tensor:
     """A file or PIL image as the network sees it in validation: float32 3×S×S, RGB in [0, 1], S = `image_size`.
 
     With a pair (height, width) it is 3×H×W. Raises `Problem` as `open_rgb` does.
     """
-    if isinstance(image, Image.Image):
-        with without_warnings():
-            image = to_rgb(image)
-    else:
-        image = open_rgb(image)
+    image = to_rgb(image) if isinstance(image, Image.Image) else decode(image)
     return v2.functional.to_dtype(as_pixels(image_size)(image), torch.float32, scale=True).as_subclass(Tensor)

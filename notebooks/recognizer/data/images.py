@@ -82,10 +82,9 @@ def check(class_name: str, origin: str, content: bytes, reason: str = "") -> tup
 
 
 def is_image_name(path: Path | str) -> bool:
-    """Whether the file is one that ImageFolder is to read: by its ending, and neither it nor its folder hidden."""
+    """Whether a file is called like an image that torchvision's ImageFolder reads, and is not hidden itself."""
     path = Path(path)
-    is_hidden = any(part.startswith(".") for part in path.parts[-2:])
-    return path.suffix.lower() in IMG_EXTENSIONS and not is_hidden
+    return path.suffix.lower() in IMG_EXTENSIONS and not path.name.startswith(".")
 
 
 def safe_name(inner: str) -> str:
