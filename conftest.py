@@ -1,8 +1,16 @@
 """Tests never touch what a reader made: they work in a folder of their own, on a small drawn sample."""
 
+import importlib.util
 import os
 import shutil
+import sys
 import tempfile
+
+import pytest
+
+if importlib.util.find_spec("recognizer") is None:
+    install = f"{sys.executable} -m pip install --no-deps -e ."
+    pytest.exit(f"This Python does not have the package of this folder: run `make setup`, or here `{install}`.", 4)
 
 FOLDER = tempfile.mkdtemp(prefix="bike-car-cnn-")
 os.environ |= {
@@ -16,7 +24,7 @@ os.environ |= {
     "CARDS": "1",
     "IMAGES": "16",
 }
-OTHERS = "SEED IMAGE_SIZE BATCH_SIZE LR LAYER_NAME SCALE VAL_SHARE TEST_SHARE CARDS_OF"
+OTHERS = "SEED IMAGE_SIZE BATCH_SIZE LR LAYER_NAME SCALE VAL_SHARE TEST_SHARE CARDS_OF RECOGNIZER_ARCHIVES REPOSITORY"
 for name in OTHERS.split():
     os.environ.pop(name, None)
 
