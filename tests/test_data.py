@@ -19,7 +19,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from recognizer import drawings
-from recognizer.data import choose, extraction, fetch, prepare, prepared, read_record, sources
+from recognizer.data import choose, extraction, fetch, prepare, prepared, read_record, sources, taking_in
 from recognizer.data.augmentation import augment
 from recognizer.data.batches import batches
 from recognizer.data.dataset import Pictures
@@ -190,29 +190,30 @@ def bitmap(number: int) -> bytes:
     return content.getvalue()
 
 
-def stopped_after_seven_moves(monkeypatch, folder) -> None:
-    """Take in what is in `folder`, until Ctrl-C after the seventh image."""
-    moves = iter(range(7))
-    real_move = extraction._move
+def stopped_after(count, monkeypatch, folder) -> None:
+    """Take in what is in `folder`, until Ctrl-C after `count` moves of files."""
+    moves = iter(range(count))
+    real_move = taking_in.move
 
-    def move_seven(*arguments):
+    def move_some(*arguments):
         if next(moves, None) is None:
             raise KeyboardInterrupt
         real_move(*arguments)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(extraction, "_move", move_seven)
+        patch.setattr(taking_in, "move", move_some)
         prepare_from(folder)
 
 
+@pytest.mark.parametrize("count", [7, 50])  # while the first 40 images and 3 rejected files leave, and then
 def test_stopped_while_another_data_set_comes_and_gone_on_with_in_a_later_notebook(
-    workspace, own_zips, tmp_path, monkeypatch
+    count, workspace, own_zips, tmp_path, monkeypatch
 ):
     prepare_from(own_zips)
     for name in ("Bike", "Car"):
         write_zip(tmp_path / "other" / f"{name}.zip", {f"new_{i}.png": picture(i) for i in range(10)})
     monkeypatch.delenv("DATASET", raising=False)
-    stopped_after_seven_moves(monkeypatch, tmp_path / "other")
+    stopped_after(count, monkeypatch, tmp_path / "other")
     record = prepared()
     assert (record.dataset, len(record.files), record.is_split) == ("other", 20, True)
     assert not any(row.is_own for row in record.files)
@@ -222,7 +223,7 @@ def test_stopped_between_extraction_and_its_end(workspace, own_zips, monkeypatch
     prepare_from(own_zips)
     expected = images_in(workspace)
     (own_zips / "Car.zip").rename(own_zips / "Lorry.zip")
-    stopped_after_seven_moves(monkeypatch, own_zips)
+    stopped_after(7, monkeypatch, own_zips)
     (own_zips / "Lorry.zip").rename(own_zips / "Car.zip")
     prepare_from(own_zips)
     assert images_in(workspace) == expected
@@ -244,7 +245,7 @@ def test_what_is_no_image_is_kept_apart_with_its_reason(workspace, own_zips):
     prepare_from(own_zips)
     reasons = {row.name: row.reason for row in read_record().rejected}
     assert reasons.keys() == {"empty.jpg", "page.jpg", "cut.png"}
-    assert reasons["empty.jpg"] == "empty file" and reasons["page.jpg"] == "not an image"
+    assert reasons["empty.jpg"] == "empty file" and reasons["page.jpg"] == "a web page, not an image"
     assert reasons["cut.png"].startswith("does not decode completely")
     assert {p.name for p in (workspace / "datasets" / "Rejected").rglob("*.*")} == reasons.keys()
 
@@ -653,7 +654,7 @@ def test_parameters_from_the_environment(monkeypatch):
     assert parameter("EPOCHS", 25) == 7 and parameter("TENSORBOARD", True) is False
     assert parameter("NOT_SET_ANYWHERE", 0.5) == 0.5
     monkeypatch.setenv("EPOCHS", "many")
-    with pytest.raises(Problem, match="EPOCHS='many' is not a int; try EPOCHS=25"):
+    with pytest.raises(Problem, match="EPOCHS='many' is not an integer; try EPOCHS=25"):
         parameter("EPOCHS", 25)
 
 
@@ -687,7 +688,7 @@ def test_masks_of_objects_show_the_class(workspace):
     assert parts == ["background", "Bike", "Car"]
     for label, mask in enumerate(masks, start=1):
         assert (mask[:, :10] == label).all() and (mask[:, 30:] == label).all() and (mask[:, 10:30] == 0).all()
-    assert part_sizes(masks, parts) == {"Bike": 40, "Car": 40}
+    assert part_sizes(masks, parts, 40) == {"Bike": 40, "Car": 40}
 
 
 def test_images_without_masks(workspace, own_zips, capsys):
@@ -708,4 +709,4 @@ def test_a_part_cut_by_another_measures_what_it_measured_before():
     mask = ((rows - 30) ** 2 + (columns - 30) ** 2 <= 20**2).astype(np.uint8)
     mask[29:32] = 2 * (mask[29:32] > 0)
     mask[60:62, 60:62] = 1
-    assert part_sizes(mask[None], ["background", "wheel", "frame"]) == {"wheel": 41, "frame": 41}
+    assert part_sizes(mask[None], ["background", "wheel", "frame"], 64) == {"wheel": 41, "frame": 41}

@@ -28,7 +28,11 @@ class Pictures(ImageFolder):
             raise Problem(f"There are no images in {shown(folder)}; run notebook 01 first.") from error
         self.image_size = image_size
         self.labels = torch.tensor(self.targets)
-        self.pixels = decoded(self, image_size)
+        try:
+            self.pixels = decoded(self, image_size)
+        except FileNotFoundError as error:
+            name = shown(Path(error.filename))
+            raise Problem(f"{name} vanished; another notebook may be dealing the images anew. Run again.") from error
         self._pixels_on_gpu: Tensor | None = None
 
     @property

@@ -6,7 +6,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .. import settings
 from ..drawings import PARTS
 from ..settings import Problem, shown
 from .dataset import Pictures
@@ -20,7 +19,7 @@ def part_masks(pictures: Pictures, size: int) -> tuple[np.ndarray, list[str]] | 
     Part 0 is the background; of an image without a mask all is, and how many these are is said. None where there are no
     masks at all.
     """
-    folder = settings.DATASETS / "Masks"
+    folder = Path(pictures.root).parent / "Masks"
     files = [_files(folder / path.parent.name, path.name) for path in pictures.paths]
     if not any(files):
         return None

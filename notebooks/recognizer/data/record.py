@@ -1,20 +1,21 @@
-"""`datasets/split.json`: which data set this is, how it was split, and every file of it."""
+"""`split.json` in the folder of a data set: which data set this is, how it was split, and every file of it."""
 
 import filecmp
 import hashlib
 import json
 import os
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from .. import settings
-from ..settings import Problem, shown
+from ..settings import Problem, parameter, shown
 from .archives import CLUTTER
+from .downloads import file_digest
 from .images import ImageFile, is_image_name
-
-SPLITS = ("Train", "Val", "Test")
+from .place import SPLITS, walk
 
 
 @dataclass
@@ -23,6 +24,7 @@ class Record:
 
     `archives` maps '<Class>/<archive>' to its SHA-256 and the address that it came from, if any; `files` are the
     images in Train, Val and Test, `rejected` the files in Rejected, each with its reason, `masks` '<Class>/<name>'.
+    `stamps` maps '<Class>/<archive>' to a text that changes with the archive's place, size and time of last change.
     """
 
     dataset: str
@@ -33,6 +35,7 @@ class Record:
     seed: int = 0
     val_share: float = 0.0
     test_share: float = 0.0
+    stamps: dict[str, str] = field(default_factory=dict)
 
     @property
     def classes(self) -> list[str]:
@@ -82,8 +85,8 @@ def read_record(path: Path | None = None) -> Record | None:
         return Record(**json.loads(path.read_bytes(), object_hook=_as_row))
     except (ValueError, TypeError, KeyError) as error:
         raise Problem(
-            f"{shown(path)} cannot be read; it was changed, or written by another version of this project. Delete it and "
-            "run notebook 01: your images stay, and all of them are split anew."
+            f"{shown(path)} cannot be read; it was changed, or written by another version of this project. Delete it "
+            "and run notebook 01: your images stay, and all of them are split anew."
         ) from error
 
 
@@ -92,16 +95,13 @@ def _as_row(fields: dict) -> ImageFile | dict:
 
 
 def write_record(record: Record, path: Path | None = None) -> None:
-    """Replace the record by `record`, at once, so that there always is a whole one; the same one is left alone."""
+    """Replace the record by `record`, at once, so that there always is a whole one."""
     path = path or settings.DATASETS / "split.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".part")
     with unfinished.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(_as_json(record))
-    if path.exists() and filecmp.cmp(path, unfinished, shallow=False):
-        unfinished.unlink()
-    else:
-        os.replace(unfinished, path)
+    os.replace(unfinished, path)
 
 
 def _as_json(record: Record) -> Iterator[str]:
@@ -118,36 +118,59 @@ def _as_json(record: Record) -> Iterator[str]:
     yield "\n}\n"
 
 
-def images_on_disk() -> dict[str, Path]:
-    """Every image file in Train, Val and Test: '<Class>/<name>' → where it lies.
+def is_unchanged(row: ImageFile, path: Path) -> bool:
+    """Whether `path` holds what `row` records. Its digest tells, unless size and time of last change are as recorded.
 
-    Raises `Problem` where two of them share a name, be it up to upper and lower case.
+    With VERIFY=1 the digest is always asked.
     """
+    status = path.stat()
+    if status.st_size != row.size:
+        return False
+    is_believed = status.st_mtime_ns == row.mtime_ns and not parameter("VERIFY", False)
+    return is_believed or file_digest(path) == row.sha256
+
+
+def images_on_disk(folder: Path | None = None) -> dict[str, Path]:
+    """Every image file in Train, Val and Test of `folder` (default `datasets/`): '<Class>/<name>' → where it lies.
+
+    Keys are in Unicode's composed form (NFC), as in records, whatever form the disk gives. Of a file that a killed move
+    left on two disks, the second is removed.
+    Raises `Problem` where two files share a name, also where only upper and lower case or the Unicode form differ.
+    """
+    folder = folder or settings.DATASETS
     found: dict[str, Path] = {}
     names: dict[str, Path] = {}
     for split in SPLITS:
-        for path in _files_in(split):
-            if not is_image_name(path):
-                continue
-            key = f"{path.relative_to(settings.DATASETS / split).parts[0]}/{path.name}"
-            if key.casefold() in names:
-                other = names[key.casefold()]
+        for key, path in images_in(folder / split):
+            other = names.setdefault(key.casefold(), path)
+            if other is path:
+                found[key] = path
+            elif _is_left_by_a_move(path, other):
+                path.unlink()
+            else:
                 raise Problem(f"{shown(path)} and {shown(other)} share a name; rename one of them and run again.")
-            found[key] = names[key.casefold()] = path
     return found
 
 
-def other_files() -> list[str]:
+def images_in(part: Path) -> Iterator[tuple[str, Path]]:
+    """Key and path of each image file in Train, Val or Test."""
+    for path in _files_in(part):
+        if is_image_name(path):
+            yield unicodedata.normalize("NFC", f"{path.relative_to(part).parts[0]}/{path.name}"), path
+
+
+def _is_left_by_a_move(path: Path, other: Path) -> bool:
+    one, two = path.stat(), other.stat()
+    is_moved = (one.st_size, one.st_mtime_ns) == (two.st_size, two.st_mtime_ns) and one.st_dev != two.st_dev
+    return is_moved and filecmp.cmp(path, other, shallow=False)
+
+
+def other_files(folder: Path) -> list[str]:
     """Names of files in Train, Val and Test that are no images by their ending, and so are left where they are."""
-    names = (path.name for split in SPLITS for path in _files_in(split) if not is_image_name(path))
+    names = (path.name for split in SPLITS for path in _files_in(folder / split) if not is_image_name(path))
     return sorted(name for name in names if name not in CLUTTER)
 
 
-def _files_in(split: str) -> list[Path]:
-    """The files in the class folders, nothing hidden."""
-    root = settings.DATASETS / split
-    return [
-        path
-        for path in sorted(root.glob("[!.]*/**/[!.]*"))
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(root).parts)
-    ]
+def _files_in(part: Path) -> list[Path]:
+    """The files in the class folders of Train, Val or Test, nothing hidden."""
+    return [Path(entry.path) for entry in walk(part) if entry.is_file() and Path(entry.path).parent != part]

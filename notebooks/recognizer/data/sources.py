@@ -15,6 +15,7 @@ from ..progress import progress_bar
 from ..settings import PROJECT, Problem
 from .archives import ENDINGS
 from .downloads import Download, download, reachable
+from .place import alone_in, check_stays_out
 
 
 @dataclass(frozen=True)
@@ -158,14 +159,11 @@ def choose(dataset: str = "auto", classes: tuple[str, ...] = VEHICLES) -> Choice
         digest = hashlib.sha256(dataset.encode()).hexdigest()[:8]
         reason = f"Using the archives at {len(addresses)} addresses, as asked."
         return Choice(f"addresses-{digest}", reason, addresses=addresses)
-    folder = PROJECT / Path(dataset).expanduser()
-    if folder.resolve().is_relative_to(settings.DATASETS):
-        raise Problem(
-            f"{folder.name} is inside datasets/, where this project puts and removes files. Move your pictures to a folder "
-            "outside; or, as they take part in every split there, leave DATASET out."
-        )
+    folder = PROJECT / os.path.expanduser(dataset)
+    check_stays_out(folder, settings.DATASETS)
     if folder.is_dir():
-        return Choice(folder.name, f"Using the folder {folder.name}, as asked.", folder=folder)
+        name = Path(os.path.abspath(folder)).name  # of ../pictures/.. as well
+        return Choice(name, f"Using the folder {name}, as asked.", folder=folder)
     raise Problem(
         f"DATASET={dataset!r} is neither a folder nor one of auto, sample, {', '.join(SOURCES)}, {DRAWN[PETS]}. "
         "Give one of these names, or the path of a folder that holds Bike.zip and Car.zip."
@@ -221,7 +219,8 @@ def fetch(choice: Choice, *, sample_images: int) -> list[ClassFiles]:
         paths = _download_all(choice.name, downloads)
         files = [ClassFiles(_class_name(path), path, address=url) for path, url in zip(paths, choice.addresses)]
     else:
-        files = _in_folder(_drawn(choice, sample_images))
+        with alone_in(settings.ARCHIVES, choice.name):
+            files = _in_folder(_drawn(choice, sample_images))
     _check_classes(choice, sorted({source.class_name for source in files}))
     return files
 
@@ -277,4 +276,5 @@ def _class_name(path: Path) -> str:
 
 
 def _download_all(folder_name: str, downloads: Iterable[Download]) -> list[Path]:
-    return [download(wanted, _archive_path(folder_name, wanted.file_name)) for wanted in downloads]
+    with alone_in(settings.ARCHIVES, folder_name):
+        return [download(wanted, _archive_path(folder_name, wanted.file_name)) for wanted in downloads]

@@ -1,6 +1,5 @@
 """Train, Val or Test for every image: a seeded share of each class, near-copies always together."""
 
-import os
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -8,48 +7,59 @@ from dataclasses import replace
 from pathlib import Path
 
 from .. import settings
-from ..settings import Problem, room_on_disk
-from .downloads import file_digest
+from ..inputs import without_warnings
+from ..settings import Problem, room_on_disk, shown
 from .duplicates import near_copies
 from .images import OWN, ImageFile, check
-from .record import SPLITS, Record, images_on_disk, other_files, read_record, write_record
+from .place import SPLITS, alone_in, move
+from .record import Record, images_on_disk, is_unchanged, other_files, read_record, write_record
+from .taking_in import finish_taking_in
 
 
-def split_images(val_share: float = 0.1, test_share: float = 0.2, seed: int = 0) -> Record:
-    """Move a share of each class from Train to Val and Test, or undo and redo an earlier split.
+def split_images(val_share: float = 0.1, test_share: float = 0.2, seed: int = 0, folder: Path | None = None) -> Record:
+    """Move a share of each class from Train to Val and Test of `folder` (default `datasets/`); redo an earlier split.
 
     Who goes where depends on `seed`, the shares, and the files' names and pictures alone. Images of the reader's own
-    take part; where one does not decode, it moves to `datasets/Rejected/`.
+    take part; where one does not decode, it moves to `Rejected/`. Images that did not change are not looked at again.
     Raises `Problem` when a class has too few images for all three, there is one class only, or two images share a name.
     """
-    record, present = read_record(), images_on_disk()
-    if record is None or not present:
-        raise Problem("There are no images in datasets/ yet; run notebook 01 first.")
-    rows = _described(record, present)
-    unreadable = {row.key: _under_free_name(row, record) for row in rows if row.reason}
-    record.files = deal(_grouped([row for row in rows if not row.reason]), val_share, test_share, seed)
-    record.rejected += [row for row in unreadable.values() if row not in record.rejected]
-    record.seed, record.val_share, record.test_share = seed, val_share, test_share
-    with room_on_disk("moving images"):
-        write_record(record)
-        for row in record.files:
-            _move(present[row.key], settings.DATASETS / row.split / row.key)
-        for key, row in unreadable.items():
-            _move(present[key], settings.DATASETS / "Rejected" / row.key)
-    _tell_of_own(record, unreadable.values())
-    return record
+    folder = folder or settings.DATASETS
+    with alone_in(folder):
+        finish_taking_in(folder)
+        before, present = read_record(folder / "split.json"), images_on_disk(folder)
+        if before is None or not present:
+            raise Problem(f"There are no images in {shown(folder)}/ yet; run notebook 01 first.")
+        rows = _described(before, present)
+        unreadable = {row.key: _under_free_name(row, before) for row in rows if row.reason}
+        files = _grouped([row for row in rows if not row.reason], before)
+        rejected = before.rejected + [row for row in unreadable.values() if row not in before.rejected]
+        record = replace(before, files=files, rejected=rejected, seed=seed, val_share=val_share, test_share=test_share)
+        if record != before or not before.is_split:
+            record.files = deal(files, val_share, test_share, seed)
+        with room_on_disk("moving images", folder):
+            if record != before:
+                write_record(record, folder / "split.json")
+            for row in record.files:
+                move(present[row.key], folder / row.split / row.key)
+            for key, row in unreadable.items():
+                move(present[key], folder / "Rejected" / row.key)
+        _tell_of_own(record, unreadable.values(), folder)
+        return record
 
 
+@without_warnings()
 def _described(record: Record, present: dict[str, Path]) -> list[ImageFile]:
     """A row for each image on disk: the known ones as recorded, the reader's own looked at."""
     known = {row.key: row for row in record.files}
     rows = []
     for key, path in sorted(present.items()):
-        if key in known and known[key].sha256 == file_digest(path):
-            rows.append(known[key])
-        else:
-            row, _ = check(key.split("/")[0], path.name, path.read_bytes())
-            rows.append(replace(row, name=path.name, origin=OWN))
+        mtime_ns = path.stat().st_mtime_ns
+        row = known.get(key)
+        if row is None or not is_unchanged(row, path):
+            class_name, name = key.split("/")
+            row, _ = check(class_name, name, path.read_bytes())
+            row = replace(row, name=name, origin=OWN)
+        rows.append(row if row.mtime_ns == mtime_ns else replace(row, mtime_ns=mtime_ns))
     return rows
 
 
@@ -61,21 +71,27 @@ def _under_free_name(row: ImageFile, record: Record) -> ImageFile:
     return replace(row, name=f"{name.stem}-{row.sha256[:8]}{name.suffix}")
 
 
-def _tell_of_own(record: Record, unreadable: Iterable[ImageFile]) -> None:
+def _tell_of_own(record: Record, unreadable: Iterable[ImageFile], folder: Path) -> None:
     own = [row.key for row in record.files if row.is_own]
     if own:
         names = ", ".join(own[:5]) + " …" * (len(own) > 5)
         print(f"{len(own)} image(s) of your own stay and take part in the split: {names}.")
-    if others := other_files():
+    if others := other_files(folder):
         names = ", ".join(others[:5]) + " …" * (len(others) > 5)
-        print(f"{len(others)} file(s) in datasets/ are not called like images that can be read; left alone: {names}.")
+        where = f"{shown(folder)}/"
+        print(f"{len(others)} file(s) in {where} are not called like images that can be read; left alone: {names}.")
     for row in unreadable:
-        print(f"Your own {row.key} was moved to datasets/Rejected/: {row.reason}.")
+        print(f"Your own {row.key} was moved to {shown(folder)}/Rejected/: {row.reason}.")
 
 
-def _grouped(rows: list[ImageFile]) -> list[ImageFile]:
-    """The same rows, in the order of their keys, each with the key of the first of its near-copies as its group."""
+def _grouped(rows: list[ImageFile], before: Record) -> list[ImageFile]:
+    """The same rows, in the order of their keys, each with the key of the first of its near-copies as its group.
+
+    Where these are the very images of an earlier record, its groups are right, and nothing is compared.
+    """
     rows = sorted(rows, key=lambda row: row.key)
+    if {(row.key, row.sha256) for row in rows} == {(row.key, row.sha256) for row in before.files if row.group}:
+        return rows
     first: dict[int, str] = {}
     numbers = near_copies([row.fingerprint for row in rows])
     return [replace(row, group=first.setdefault(number, row.key)) for row, number in zip(rows, numbers)]
@@ -136,9 +152,3 @@ def _check_parts(rows: list[ImageFile], sizes: Counter) -> None:
                 f"{class_name} has {size} image(s){pictures}, too few for these shares of Train, Val and Test: none "
                 f"would be in {' and '.join(empty)}. Add images of {class_name}, or take larger shares."
             )
-
-
-def _move(source: Path, target: Path) -> None:
-    if source != target:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(source, target)

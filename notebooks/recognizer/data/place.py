@@ -1,0 +1,196 @@
+"""The folder of a data set: who may change it, what links in it lead to, and how files move, to other disks too."""
+
+import contextlib
+import errno
+import itertools
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from ..settings import Problem, shown
+from .images import is_image_name
+
+SPLITS = ("Train", "Val", "Test")
+NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+@contextlib.contextmanager
+def alone_in(folder: Path, name: str = "") -> Iterator[None]:
+    """Keep other processes from changing `folder`, or only what is called `name` in it, until the block ends.
+
+    Waits for a process that is at work there already, and says so. The system ends the lock of a process that is
+    killed. The same thread may do this again inside. Where the folder cannot be written to, or its disk has no locks,
+    the block runs without one.
+    Raises `Problem` when the folder cannot be made, and when something in it cannot be written or vanishes meanwhile.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = _acquired(FileLock(folder / f"{name and '.'}{name}.lock", is_singleton=True), folder)
+        try:
+            yield
+        finally:
+            if lock:
+                lock.release()
+    except OSError as error:
+        if sentence := _explanation(error, folder):
+            raise Problem(sentence) from error
+        raise
+
+
+def _acquired(lock: FileLock, folder: Path) -> FileLock | None:
+    try:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            print(f"Another notebook is at work in {shown(folder)}/; this one goes on when that is done.", flush=True)
+            lock.acquire()
+    except (OSError, NotImplementedError) as error:
+        if getattr(error, "errno", None) not in NOT_ALLOWED:
+            print(f"The disk of {shown(folder)}/ has no locks for files: run one notebook at a time there.")
+        return None
+    return lock
+
+
+def _explanation(error: OSError, folder: Path) -> str:
+    """One sentence about a file or folder in `folder`; empty where the error is about something else."""
+    name = error.filename2 if error.errno == errno.ENOTDIR and error.filename2 else error.filename
+    if not isinstance(name, str | os.PathLike):
+        return ""
+    path = Path(name)
+    if not (path.is_relative_to(folder) or folder.is_relative_to(path)):
+        return ""
+    if error.errno in NOT_ALLOWED:
+        return (
+            f"{shown(path)} cannot be read or written ({error.strerror}). Allow it, close other programs that use it, "
+            "or work in another folder with RECOGNIZER_WORKSPACE=path/to/folder."
+        )
+    if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.ENOENT):
+        for each in (path, *path.parents):
+            if each.exists() and not each.is_dir():
+                return f"{shown(each)} is a file, and a folder of this name is needed; move it away and run again."
+    if error.errno == errno.ENOENT:
+        return f"{shown(path)} vanished: another program moved or deleted it meanwhile. Run again."
+    return ""
+
+
+def is_link(path: Path | str) -> bool:
+    """Whether the path is a symbolic link, or a junction of Windows."""
+    return os.path.islink(path) or (hasattr(os.path, "isjunction") and os.path.isjunction(path))
+
+
+def walk(folder: Path | str, above: tuple[str, ...] = ()) -> Iterator[os.DirEntry]:
+    """Everything below a folder, in the order of names, without what is hidden; nothing where there is no folder.
+
+    Links are followed. One that leads nowhere is passed over, and a folder that contains itself through a link is
+    entered once. `above` are the real paths of the folders around.
+    """
+    real = os.path.realpath(folder)
+    if real in above or not os.path.isdir(folder):
+        return
+    with os.scandir(folder) as entries:
+        found = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
+    for entry in found:
+        if entry.is_symlink() and not os.path.exists(entry.path):
+            continue  # it leads nowhere
+        yield entry
+        if entry.is_dir():
+            yield from walk(entry.path, (*above, real))
+
+
+def leads_into(path: Path, folder: Path) -> bool:
+    """Whether `path` is `folder` or lies in it, links followed, whatever upper and lower case they are written in."""
+    real = Path(os.path.realpath(path))
+    return folder.exists() and any(each.exists() and each.samefile(folder) for each in (real, *real.parents))
+
+
+def check_stays_out(pictures: Path, folder: Path) -> None:
+    """Raise `Problem` where the folder `pictures`, or a link in it, leads into a place of `folder` or contains it.
+
+    What a run takes from there it would also move and remove there.
+    """
+    # Each part may be a link to yet another place.
+    places = [folder, *(part for name in SPLITS for part in (folder / name, *folder.glob(f"*/{name}")))]
+    links = (Path(entry.path) for entry in walk(pictures) if is_link(entry.path))
+    checked = set()
+    for path in itertools.chain([pictures], links):
+        real = os.path.realpath(path)
+        target = Path(real if os.path.isdir(real) else os.path.dirname(real))
+        if (path.is_dir(), target) in checked:
+            continue
+        checked.add((path.is_dir(), target))
+        if any(leads_into(target, place) for place in places):
+            verb = "leads into" if is_link(path) else "is inside"
+            raise Problem(
+                f"{Path(os.path.abspath(path)).name} {verb} {folder.name}/, where this project puts and removes files. "
+                "Move your pictures to a folder outside; or, as they take part in every split there, leave DATASET out."
+            )
+        if path.is_dir() and leads_into(folder, target):
+            raise Problem(f"{target.name} contains {folder.name}/ itself; give a folder with your pictures alone.")
+
+
+def copy_links(folder: Path) -> None:
+    """Replace the links below Train, Val and Test of `folder` by copies of the images that they lead to.
+
+    A split may then move everything, and what a link leads to stays as it is. Killed at any moment, it goes on in the
+    next run. Raises `Problem` for a link that leads into `folder` itself.
+    """
+    count = 0
+    for part in SPLITS:
+        for top, folders, names in os.walk(folder / part):
+            links = [Path(top, name) for name in folders if is_link(Path(top, name))]
+            for link in links:
+                # A link that is being replaced is called .<name>.link, which no listing shows.
+                if not link.name.startswith("."):
+                    _check_leads_out(link, folder)
+                    link = link.rename(link.with_name(f".{link.name}.link"))
+                elif not link.name.endswith(".link"):
+                    continue
+                copies = link.with_name(link.name[1 : -len(".link")])
+                copies.mkdir(exist_ok=True)
+                for entry in walk(link):
+                    if entry.is_file() and is_image_name(entry.name):
+                        copy(Path(entry.path), copies / Path(entry.path).relative_to(link))
+                        count += 1
+                link.unlink()
+            folders[:] = [name for name in folders if not name.startswith(".") and Path(top, name) not in links]
+            for name in names:
+                link = Path(top, name)
+                if link.is_symlink() and link.is_file() and is_image_name(link):
+                    copy(link, link)
+                    count += 1
+    if count:
+        print(f"{count} image(s) behind links in {shown(folder)}/ were copied there; their originals stay as they are.")
+
+
+def _check_leads_out(link: Path, folder: Path) -> None:
+    if leads_into(link, folder) or leads_into(folder, link):
+        raise Problem(f"{shown(link)} is a link that leads into {shown(folder)}/ itself; remove it and run again.")
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file and its time of last change. Killed at any moment, `target` is whole, or what it was before."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_name(".unfinished.part")
+    shutil.copyfile(source, unfinished)
+    with unfinished.open("rb+") as file:
+        os.fsync(file.fileno())
+    status = source.stat()
+    os.utime(unfinished, ns=(status.st_atime_ns, status.st_mtime_ns))
+    os.replace(unfinished, target)
+
+
+def move(source: Path, target: Path) -> None:
+    """Move a file, to another disk as well. Killed at any moment, it is whole at one of the two places, or at both."""
+    if source == target:
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.replace(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        copy(source, target)
+        source.unlink()

@@ -1,0 +1,154 @@
+"""From `incoming` to Train, and from Train to `aside`: how one data set takes the place of another.
+
+`incoming` and `aside/<data set>` hold the same: `record.json`, `images/`, `masks/` and `rejected/`. Every step here can
+be repeated, so that a run which is killed at any moment ends the same when it is started again.
+"""
+
+import errno
+import itertools
+import os
+import shutil
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from .. import settings
+from ..settings import Problem, shown
+from .downloads import file_digest
+from .images import safe_name
+from .place import SPLITS, alone_in, copy_links, is_link, move
+from .record import Record, images_in, images_on_disk, is_unchanged, read_record, write_record
+
+
+def finish_taking_in(folder: Path | None = None) -> None:
+    """Move what was extracted completely from `incoming` to its places in `folder`; throw away what was not.
+
+    Links in Train, Val and Test become copies first. Images of an earlier data set go to `aside/<its name>`.
+    Raises `Problem` where a link in `folder` leads to pictures that this project may not move.
+    """
+    folder = folder or settings.DATASETS
+    with alone_in(folder):
+        incoming = folder / "incoming"
+        arrived = read_record(incoming / "record.json")
+        _check_linked_parts(folder, arrived)
+        copy_links(folder)
+        if arrived is None:
+            shutil.rmtree(incoming, ignore_errors=True)
+            return
+        _set_aside(folder)
+        _keep_own(folder, arrived)
+        for row in arrived.files:
+            _move_if_there(incoming / "images" / row.key, folder / "Train" / row.key)
+        for key in arrived.masks:
+            _move_if_there(incoming / "masks" / key, folder / "Masks" / key)
+        for row in arrived.rejected:
+            _move_if_there(incoming / "rejected" / row.key, folder / "Rejected" / row.key)
+        shutil.rmtree(_aside(folder, arrived.dataset), ignore_errors=True)  # an earlier state of it
+        os.replace(incoming / "record.json", folder / "split.json")
+        shutil.rmtree(incoming)
+
+
+def bring_back(folder: Path, arriving: Record, taken: Iterable[str]) -> bool:
+    """Take in again what was set aside, where it is whole, from the archives of `arriving`, and no name is taken.
+
+    `taken` are the keys of the reader's own images; `arriving.rejected` are the reader's own rejected files. Returns
+    whether this was done.
+    """
+    aside = _aside(folder, arriving.dataset)
+    kept = read_record(aside / "record.json")
+    if kept is None or (kept.dataset, kept.archives) != (arriving.dataset, arriving.archives):
+        return False
+    taken = {folded(key) for key in (*taken, *(row.key for row in arriving.rejected))}
+    if taken & {folded(row.key) for row in kept.files + kept.rejected}:
+        return False
+    files = [Path("images", row.key) for row in kept.files] + [Path("masks", key) for key in kept.masks]
+    if not all((aside / file).exists() for file in files):
+        return False
+    kept.rejected = arriving.rejected + [row for row in kept.rejected if not row.is_own]
+    kept.stamps = arriving.stamps
+    write_record(kept, aside / "record.json")
+    try:
+        os.rename(aside, folder / "incoming")
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        return False
+    finish_taking_in(folder)
+    return True
+
+
+def folded(key: str) -> str:
+    """Two names are one where this is the same: some file systems make no difference between them."""
+    return unicodedata.normalize("NFC", key).casefold()
+
+
+def _aside(folder: Path, dataset: str) -> Path:
+    return folder / "aside" / safe_name(dataset)
+
+
+def _set_aside(folder: Path) -> None:
+    """Move what belongs to the data set that is there to `aside`; files of the reader's own stay."""
+    old = read_record(folder / "split.json")
+    if old is None or not old.archives:
+        return
+    aside = _aside(folder, old.dataset)
+    unfinished = aside.with_name(f"{aside.name}.part")
+    present = images_on_disk(folder)
+    for row in old.files:
+        if not row.is_own and row.key in present and is_unchanged(row, present[row.key]):
+            move(present[row.key], unfinished / "images" / row.key)
+    for key in old.masks:
+        _move_if_there(folder / "Masks" / key, unfinished / "masks" / key)
+    for row in old.rejected:
+        if not row.is_own:
+            _move_if_there(folder / "Rejected" / row.key, unfinished / "rejected" / row.key)
+    own = Record("", {}, [row for row in old.files if row.is_own], [row for row in old.rejected if row.is_own])
+    if unfinished.exists():  # else a run that was killed had come so far
+        files = [replace(row, split="Train") for row in old.files if (unfinished / "images" / row.key).exists()]
+        rejected = [row for row in old.rejected if not row.is_own]
+        masks = [key for key in old.masks if (unfinished / "masks" / key).exists()]
+        write_record(Record(old.dataset, old.archives, files, rejected, masks), unfinished / "record.json")
+        shutil.rmtree(aside, ignore_errors=True)
+        unfinished.rename(aside)
+    write_record(own, folder / "split.json")
+
+
+def _keep_own(folder: Path, arrived: Record) -> None:
+    """Make way for what arrives where the reader has put files of the same names since the extraction."""
+    coming = {row.key: row.sha256 for row in arrived.files}
+    for key, path in images_on_disk(folder).items():
+        file = folder / "incoming" / "images" / key
+        if key not in coming or not file.exists():
+            continue
+        if file_digest(path) == coming[key]:
+            file.unlink()  # it is there already
+        else:
+            others = (path.with_name(f"{path.stem}-own-{number}{path.suffix}") for number in itertools.count(1))
+            path.rename(next(other for other in others if not other.exists()))
+
+
+def _check_linked_parts(folder: Path, arrived: Record | None) -> None:
+    """Raise `Problem` where Train, Val or Test is a link to a folder with images that are not this project's."""
+    for part in SPLITS:
+        if not is_link(folder / part):
+            continue
+        old = read_record(folder / "split.json")
+        known = {row.key: row for row in old.files} if old else {}
+        coming = {row.key for row in arrived.files} if arrived else set()
+        for key, path in images_in(folder / part):
+            row = known.get(key)
+            # Where a split was killed, some are not yet in the part that the record gives.
+            is_known = row and (row.split == part or row.mtime_ns == path.stat().st_mtime_ns)
+            if not is_known and key not in coming:
+                raise Problem(
+                    f"{shown(folder / part)} is a link to a folder with pictures that this project did not put there "
+                    f"({key}, …), and it never moves yours out of where a link leads. Give that folder as DATASET, or "
+                    "let the link lead to an empty one."
+                )
+
+
+def _move_if_there(source: Path, target: Path) -> None:
+    """Move a file, unless an earlier run did that."""
+    if source.exists():
+        move(source, target)
