@@ -2,8 +2,9 @@
 
     python benchmarks/ablation.py DATASET --seeds 2
 
-DATASET is what notebooks take: a name, or a folder with one zip or folder a class (relative to the project). Every variant
-sees the same split a seed. What bfloat16 brings is speed: compare `make bench` with `BFLOAT16=0 make bench`. Nothing is written but a temporary folder; downloads are kept.
+DATASET is what notebooks take: a name, or a folder with one zip or folder per class (relative to the project). With one
+seed every variant sees the same split. What bfloat16 brings is speed: compare `make bench` with
+`BFLOAT16=0 make bench`. Everything is written to a temporary folder; downloads are kept.
 """
 
 import temporary_workspace  # noqa: F401  first: it says where the package works
@@ -12,6 +13,7 @@ import temporary_workspace  # noqa: F401  first: it says where the package works
 import argparse
 import contextlib
 import time
+from collections.abc import Iterable
 from unittest import mock
 
 import numpy as np
@@ -22,9 +24,10 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from recognizer import BikeCarCNN, settings
 from recognizer.data import prepare, split_images
 from recognizer.data.dataset import Pictures
-from recognizer.network import training
+from recognizer.network import recipe, training
 from recognizer.network.evaluation import predict
 from recognizer.network.hardware import choose_device
+from recognizer.network.recipe import Recipe
 from recognizer.network.training import fit, logits_of
 
 
@@ -39,13 +42,12 @@ def no_batch_norm(model: BikeCarCNN) -> None:
         setattr(model, f"bn{number}", nn.Identity())
 
 
-def without_decay(parameters, lr: float, weight_decay: float, fused: bool) -> torch.optim.Optimizer:
-    return torch.optim.Adam(parameters, lr=lr, fused=fused)
+def without_decay(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+    return torch.optim.Adam(parameters, lr=lr, fused=True)
 
 
-def keep_only_the_newest(average: list[torch.Tensor], new: list[torch.Tensor], steps: int) -> None:
-    for old, newest in zip(average, new):
-        old.copy_(newest)
+def keep_only_the_newest(average: nn.Module, model: nn.Module, steps: int) -> None:
+    average.load_state_dict(model.state_dict())
 
 
 def pooling_last(model: BikeCarCNN, x: torch.Tensor) -> torch.Tensor:
@@ -62,18 +64,20 @@ def constant_rate(optimizer: torch.optim.Optimizer, lr: float, **_) -> LRSchedul
     return LambdaLR(optimizer, lambda step: 1.0)
 
 
+UNCHANGED = contextlib.nullcontext()
 VARIANTS = {
-    "default": [],
-    "no augmentation": [mock.patch.object(training, "augment", lambda images, generator: images)],
-    "no running average": [mock.patch.object(training, "_running_average", keep_only_the_newest)],
-    "no dropout": [mock.patch.object(nn.Dropout, "forward", lambda self, x: x)],
-    "no weight decay": [mock.patch.object(torch.optim, "AdamW", without_decay)],
-    "no batch norm": [],
-    "five convolutions": [],
-    "pooling after ReLU": [mock.patch.object(BikeCarCNN, "forward", pooling_last)],
-    "a constant learning rate": [mock.patch.object(training, "OneCycleLR", constant_rate)],
-    "the highest epoch kept": [mock.patch.object(training, "as_good_as", lambda highest, a, count: a >= highest)],
+    "default": UNCHANGED,
+    "no augmentation": UNCHANGED,
+    "no running average": mock.patch.object(recipe, "update_average", keep_only_the_newest),
+    "no dropout": mock.patch.object(nn.Dropout, "forward", lambda self, x: x),
+    "no weight decay": UNCHANGED,
+    "no batch norm": UNCHANGED,
+    "five convolutions": UNCHANGED,
+    "pooling after ReLU": mock.patch.object(BikeCarCNN, "forward", pooling_last),
+    "a constant learning rate": mock.patch.object(recipe, "OneCycleLR", constant_rate),
+    "the highest epoch kept": mock.patch.object(training, "as_good_as", lambda highest, a, count: a >= highest),
 }
+RECIPES = {"no augmentation": {"augmented": False}, "no weight decay": {"new_optimizer": without_decay}}
 REBUILT = {"five convolutions": five_convolutions, "no batch norm": no_batch_norm}
 
 
@@ -89,23 +93,14 @@ def main() -> None:
     for seed in range(args.seeds):
         split_images(**shares, seed=seed)
         train, val, test = (Pictures(settings.DATASETS / split, 128) for split in ("Train", "Val", "Test"))
-        for name, patches in VARIANTS.items():
-            with contextlib.ExitStack() as stack:
-                for patch in patches:
-                    stack.enter_context(patch)
+        for name, change in VARIANTS.items():
+            with change:
                 torch.manual_seed(seed)
                 model = BikeCarCNN(train.classes, 128)
                 REBUILT.get(name, lambda model: None)(model)
                 started = time.perf_counter()
-                checkpoint = settings.LOGS / "model.pt"
-                fit(
-                    model.to(choose_device()),
-                    train,
-                    val,
-                    num_epochs=args.epochs,
-                    seed=seed,
-                    checkpoint=checkpoint,
-                )
+                of_variant = Recipe(args.epochs, seed=seed, **RECIPES.get(name, {}))
+                fit(model.to(choose_device()), train, val, of_variant, settings.LOGS / "model.pt")
                 seconds = time.perf_counter() - started
                 four_looks, one_look = (
                     answers.argmax(dim=1) for answers in (predict(model, test), logits_of(model, test))

@@ -3,7 +3,8 @@
     python benchmarks/all_filters.py --images 200
 
 One run of the whole default network on that many images, as often as there are filters (timed three times, multiplied),
-beside `ablate` for every filter of the seven layers after ReLU. Weights and images are random: they do not matter for the time.
+beside `ablate` for every filter of the seven layers after ReLU. Weights and images are random: the time does not depend
+on them.
 """
 
 import argparse

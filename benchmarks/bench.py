@@ -3,9 +3,9 @@
     python benchmarks/bench.py                                  # on drawings, under 10 minutes on two cores
     DATASET=path/to/photographs python benchmarks/bench.py      # or a name that the notebooks take
 
-Both get the same Train, Val and Test (near-copies on one side), that of seed 0; this project's other seeds change the split as
-well, as SEED does in the notebooks. Each side runs in a process of its own. The table and the picture go to `logs/bench/`;
-data and models to a temporary folder; downloads are kept.
+Both get the same Train, Val and Test (near-copies on one side), those of seed 0. This project's other seeds change the
+split as well, as SEED does in the notebooks. Each side runs in a process of its own. The table and the picture go to
+`logs/bench/`, data and models to a temporary folder; downloads are kept.
 """
 
 import argparse
@@ -82,10 +82,12 @@ def run_ours(args: argparse.Namespace) -> dict:
     from recognizer.network.evaluation import evaluate
     from recognizer.network.hardware import choose_device
     from recognizer.network.models import BikeCarCNN
+    from recognizer.network.recipe import Recipe
     from recognizer.network.training import fit
     from recognizer.settings import parameter
 
-    image_size, num_epochs = parameter("IMAGE_SIZE", 128), parameter("EPOCHS", args.epochs)
+    image_size = parameter("IMAGE_SIZE", 128, at_least=32, at_most=1024)
+    num_epochs = parameter("EPOCHS", args.epochs, at_least=1)
     curves, accuracies, tested = [], [], set()
     for seed in range(args.seeds):
         split_images(**SHARES, seed=seed)
@@ -99,15 +101,7 @@ def run_ours(args: argparse.Namespace) -> dict:
             curve.append((time.perf_counter() - started, epoch.val_accuracy))
 
         checkpoint = settings.LOGS / f"seed{seed}" / "model.pt"
-        fit(
-            model,
-            train,
-            val,
-            num_epochs=num_epochs,
-            seed=seed,
-            checkpoint=checkpoint,
-            after_epoch=[after_epoch],
-        )
+        fit(model, train, val, Recipe(num_epochs, seed=seed), checkpoint, after_epoch=[after_epoch])
         evaluation = evaluate(model, test)
         accuracies.append(float((evaluation.predicted == evaluation.labels).mean()))
         tested.update(f"{path.parent.name}/{path.name}" for path in test.paths)
@@ -129,16 +123,19 @@ def measure_training(train) -> dict:
     from torch.utils.flop_counter import FlopCounterMode
     from tqdm import tqdm
 
-    from recognizer.network.hardware import autocast, choose_device, fastest_dtype
+    from recognizer.network.hardware import autocast, choose_device, fast_forward, fastest_dtype, fastest_memory_format
     from recognizer.network.models import BikeCarCNN
-    from recognizer.network.training import adamw, loss_of, new_run, train_one_epoch
+    from recognizer.network.recipe import Recipe, adamw, optimizer_and_average
+    from recognizer.network.training import loss_of, train_one_epoch, training_batches
 
-    device, batch_size = choose_device(), min(32, len(train))
+    device, recipe = choose_device(), Recipe(num_epochs=100)
+    batch_size = min(recipe.batch_size, len(train))
     steps = len(train) // batch_size
-    model = BikeCarCNN(train.classes, train.image_size).to(device, memory_format=torch.channels_last)
-    optimizer, schedule, average = new_run(model, adamw, lr=2e-3, total_steps=100 * steps)
+    model = BikeCarCNN(train.classes, train.image_size).to(device, memory_format=fastest_memory_format(device))
+    optimizer, _ = optimizer_and_average(model, recipe, recipe.num_epochs * steps)
+    bare_optimizer = adamw(model.parameters(), recipe.lr)
     images = torch.rand(batch_size, 3, train.image_size, train.image_size, device=device)
-    images = images.contiguous(memory_format=torch.channels_last)
+    images = images.contiguous(memory_format=fastest_memory_format(device))
     labels = torch.zeros(batch_size, dtype=torch.long, device=device)
 
     def compute_only() -> float:
@@ -148,18 +145,25 @@ def measure_training(train) -> dict:
             with autocast(device):
                 logits = model(images)
             loss = loss_of(logits, labels)
-            optimizer.zero_grad()
+            bare_optimizer.zero_grad()
             loss.backward()
-            optimizer.step()
+            bare_optimizer.step()
         synchronize(device)
         return steps * batch_size / (time.perf_counter() - started)
 
     generator = torch.Generator().manual_seed(0)
     silent = tqdm(disable=True)
+
+    def as_it_is() -> float:
+        started = time.perf_counter()
+        with fast_forward(model):
+            train_one_epoch(model, training_batches(train, recipe, device, generator, silent), optimizer)
+        return steps * batch_size / (time.perf_counter() - started)
+
     speeds, limits = [], []
     for _ in range(8):  # as other work on the machine comes and goes
         limits.append(compute_only())
-        speeds.append(train_one_epoch(model, average, train, batch_size, optimizer, schedule, generator, silent)[2])
+        speeds.append(as_it_is())
     with FlopCounterMode(display=False) as counter:
         loss_of(model(images), labels).backward()
     flops = counter.get_total_flops() / batch_size
@@ -247,7 +251,7 @@ def in_a_process(side: str, args: argparse.Namespace, workspace: str, dataset: s
         env=os.environ | {"RECOGNIZER_WORKSPACE": workspace, "DATASET": dataset},
         check=True,
     )
-    return json.loads(report.read_text())
+    return json.loads(report.read_text("utf-8"))
 
 
 def seconds_until(curve: list[list[float]], accuracy: float) -> float | None:
@@ -306,7 +310,8 @@ def table_of(plain: dict, ours: dict, title: str) -> str:
             f"{plain['files_per_second']:.0f}",
             f"{ours['files_per_second']:.0f}",
             times_more(ours["files_per_second"], plain["files_per_second"]),
-            f"{ours['files_per_second_limit']:.0f} when only encoded and written: {ours['share_of_writing_limit']:.2f} of it",
+            f"{ours['files_per_second_limit']:.0f} when only encoded and written: "
+            f"{ours['share_of_writing_limit']:.2f} of it",
         ),
         ("peak memory, MB", f"{plain['megabytes']:.0f} and workers", f"{ours['megabytes']:.0f}", "", ""),
     ]
@@ -364,7 +369,8 @@ def machine() -> str:
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        names = [line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        lines = cpuinfo.read_text("utf-8").splitlines()
+        names = [line.split(":")[1].strip() for line in lines if "model name" in line]
         model = names[0] if names else model
     return f"{os.cpu_count()} cores of {model}{gpu}, PyTorch {torch.__version__.split('+')[0]}"
 
@@ -378,7 +384,7 @@ def main() -> None:
     parser.add_argument("--report", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.side:
-        args.report.write_text(json.dumps((run_plain if args.side == "plain" else run_ours)(args)))
+        args.report.write_text(json.dumps((run_plain if args.side == "plain" else run_ours)(args)), "utf-8")
         return
 
     dataset = os.environ.get("DATASET") or "sample"
@@ -388,16 +394,17 @@ def main() -> None:
         from recognizer.data import prepare
         from recognizer.settings import parameter
 
-        record = prepare(dataset, sample_images=parameter("SAMPLE_IMAGES", 400), **SHARES, seed=0)
+        record = prepare(dataset, sample_images=parameter("SAMPLE_IMAGES", 400, at_least=1), **SHARES, seed=0)
         plain, ours = (in_a_process(side, args, workspace, dataset) for side in ("plain", "ours"))
+    to_train_on = sum(row.split == "Train" for row in record.files)
     title = (
-        f"{record.dataset}, {len(record.files):,} images, {sum(row.split == 'Train' for row in record.files):,} of them to "
-        f"train on; {date.today()}, {machine()}"
+        f"{record.dataset}, {len(record.files):,} images, {to_train_on:,} of them to train on; "
+        f"{date.today()}, {machine()}"
     )
     LOGS.mkdir(parents=True, exist_ok=True)
     table = table_of(plain, ours, title)
-    (LOGS / f"{record.dataset}.json").write_text(json.dumps({"plain": plain, "ours": ours}))
-    (LOGS / f"{record.dataset}.md").write_text(table)
+    (LOGS / f"{record.dataset}.json").write_text(json.dumps({"plain": plain, "ours": ours}), "utf-8")
+    (LOGS / f"{record.dataset}.md").write_text(table, "utf-8")
     draw(plain, ours, title, LOGS / f"{record.dataset}.png")
     print(f"\n{table}\nTable and picture: logs/bench/{record.dataset}.md and .png")
 

@@ -2,8 +2,8 @@
 
     python benchmarks/drawings_to_photographs.py --images 800 PHOTOS [PHOTOS ...]
 
-Each PHOTOS is a folder with the folders Bike and Car in it, or with Bike.zip and Car.zip (or other --classes). Nothing is written but a
-temporary folder.
+Each PHOTOS is a folder with the folders Bike and Car in it, or with Bike.zip and Car.zip (or other --classes).
+Everything is written to a temporary folder.
 """
 
 import temporary_workspace  # noqa: F401  first: it says where the package works
@@ -22,6 +22,7 @@ from recognizer.data.dataset import Pictures
 from recognizer.drawings import VEHICLES, draw
 from recognizer.network.evaluation import evaluate
 from recognizer.network.hardware import choose_device
+from recognizer.network.recipe import Recipe
 from recognizer.network.training import fit
 
 
@@ -72,7 +73,7 @@ def main() -> None:
     train, val = Pictures(folder / "Drawn", args.image_size), Pictures(folder / "Val", args.image_size)
     model = BikeCarCNN(train.classes, args.image_size).to(choose_device())
     started = time.perf_counter()
-    fit(model, train, val, num_epochs=args.epochs, seed=args.seed, checkpoint=folder / "model.pt")
+    fit(model, train, val, Recipe(args.epochs, seed=args.seed), folder / "model.pt")
     print(f"trained on {len(train)} drawings, {args.epochs} epochs, in {time.perf_counter() - started:.0f} s")
 
     tests = [("unseen drawings", folder / "Unseen")]

@@ -3,12 +3,12 @@
     python -m pip install keras            # computes with TensorFlow where that is installed, else with PyTorch
     python benchmarks/keras_layer_by_layer.py DATASET [--accuracy-epochs 100]
 
-DATASET is what notebook 05 takes: a name, or a folder with one zip or folder a class (relative to the project). Keras
+DATASET is what notebook 05 takes: a name, or a folder with one zip or folder per class (relative to the project). Keras
 works as in the tutorial: a generator reads, decodes and scales each image anew, layers in front of the network augment
 (today's idiom), and matplotlib draws the maps. Of several epochs, and of three drawings, the fastest counts on both
-sides; validation is not in it. With `--accuracy-epochs` both recipes are trained to their end as well, Keras' for so many
-epochs: augmented, with a dropout of 0.5 before `dense_1`, RMSprop at 1e-4. Nothing is written but a temporary folder;
-downloads are kept.
+sides; validation is not in it. With `--accuracy-epochs` both recipes are trained to their end as well, Keras' for that
+many epochs: augmented, with a dropout of 0.5 before `dense_1`, RMSprop at 1e-4. Everything is written to a temporary
+folder; downloads are kept.
 """
 
 import temporary_workspace  # noqa: F401  first: it says where the package works
@@ -30,10 +30,11 @@ from recognizer import LayerByLayerCNN, display_image_filtered, settings
 from recognizer.data import prepare
 from recognizer.data.dataset import Pictures
 from recognizer.drawings import PETS
+from recognizer.maps.activations import layer_table
 from recognizer.network.evaluation import evaluate
 from recognizer.network.hardware import choose_device, fastest_dtype, fastest_memory_format
-from recognizer.network.models import layer_table
-from recognizer.network.training import fit, logits_of, probabilities_of, rmsprop
+from recognizer.network.recipe import Recipe, rmsprop
+from recognizer.network.training import fit, logits_of, probabilities_of
 
 IMAGE_SIZE, BATCH_SIZE, DRAWN_LAYERS = 150, 20, 8
 
@@ -137,10 +138,8 @@ def train_here(
     """Our network, trained as in notebook 05, and the seconds of the fastest epoch; pixels are in the cache by then."""
     torch.manual_seed(0)
     model = LayerByLayerCNN(train.classes, IMAGE_SIZE).to(choose_device())
-    history = fit(
-        model, train, val, num_epochs=num_epochs, lr=1e-3, batch_size=BATCH_SIZE, new_optimizer=rmsprop,
-        augmented=augmented, checkpoint=checkpoint,
-    )  # fmt: skip
+    recipe = Recipe(num_epochs, BATCH_SIZE, lr=1e-3, augmented=augmented, new_optimizer=rmsprop)
+    history = fit(model, train, val, recipe, checkpoint)
     return model, len(train) / max(epoch.images_per_second for epoch in history.epochs)
 
 
@@ -156,11 +155,11 @@ def convolutions_alone(num_images: int) -> float:
     """Seconds of an epoch that the four convolutions take, there and back, on this processor: its lower limit."""
     model = LayerByLayerCNN()
     shapes = {name: shape for name, _, shape, _ in layer_table(model)}
-    seconds = 0.0
+    seconds, device = 0.0, torch.device("cpu")
+    dtype, memory_format = fastest_dtype(device), fastest_memory_format(device)
     for number in (1, 2, 3, 4):
-        layer = model.get_submodule(f"conv2d_{number}").to(memory_format=fastest_memory_format())
+        layer = model.get_submodule(f"conv2d_{number}").to(memory_format=memory_format)
         shape = shapes.get(f"max_pooling2d_{number - 1}", (3, IMAGE_SIZE, IMAGE_SIZE))
-        dtype, memory_format = fastest_dtype(torch.device("cpu")), fastest_memory_format()
         maps = torch.rand(BATCH_SIZE, *shape, dtype=dtype).to(memory_format=memory_format)
         maps.requires_grad_(number > 1)  # nobody asks how the picture should have been
         weights = [weight.detach().to(dtype).requires_grad_() for weight in (layer.weight, layer.bias)]

@@ -54,6 +54,7 @@ def child(train: bool) -> None:
     from recognizer.data import prepared
     from recognizer.data.dataset import Pictures
     from recognizer.network.hardware import choose_device
+    from recognizer.network.recipe import Recipe
     from recognizer.network.training import fit
 
     before = own_megabytes()
@@ -68,7 +69,7 @@ def child(train: bool) -> None:
         model = BikeCarCNN().to(choose_device())
         after_epoch = [lambda epoch: used.append(own_megabytes())]
         checkpoint = settings.LOGS / "model.pt"
-        fit(model, parts["Train"], parts["Val"], num_epochs=1, checkpoint=checkpoint, after_epoch=after_epoch)
+        fit(model, parts["Train"], parts["Val"], Recipe(num_epochs=1), checkpoint, after_epoch)
     times.append(time.perf_counter())
     prepare, decode, epoch = (after - start for start, after in zip(times, times[1:]))
     found = {"prepare": prepare, "decode": decode, "epoch": epoch, "MB": max(used), "before": before}

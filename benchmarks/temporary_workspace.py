@@ -1,4 +1,4 @@
-"""Imported first, this makes what follows work in a temporary folder, out of a reader's datasets; only downloads are kept."""
+"""Imported first, this makes the package work in a temporary folder, away from a reader's data; downloads are kept."""
 
 import os
 import tempfile

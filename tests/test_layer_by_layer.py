@@ -1,4 +1,4 @@
-"""Notebook 05: its network against the tutorial's, and what layers keep against closed forms and networks built by hand."""
+"""Notebook 05: its network against the tutorial's; what layers keep against closed forms and networks built by hand."""
 
 from collections import OrderedDict
 from types import SimpleNamespace
@@ -23,9 +23,10 @@ from recognizer.evidence.retention import (
     retention,
     silence,
 )
+from recognizer.maps.activations import layer_table
 from recognizer.network import new_network
-from recognizer.network.models import layer_table
-from recognizer.network.training import adamw, new_run, probabilities_of, rmsprop
+from recognizer.network.recipe import Recipe, adamw, optimizer_and_average, rmsprop
+from recognizer.network.training import probabilities_of
 from recognizer.settings import Problem
 
 random = np.random.default_rng(0)
@@ -74,7 +75,7 @@ def test_layer_by_layer_is_the_network_of_the_tutorial():
 
 
 def test_weights_start_as_in_keras():
-    """Uniform between ± √(6 / (fan_in + fan_out)), where a fan counts the k×k places of a convolution (Glorot & Bengio)."""
+    """Uniform between ± √(6 / (fan_in + fan_out)); a fan counts the k×k places of a convolution (Glorot & Bengio)."""
     torch.manual_seed(0)
     model = LayerByLayerCNN()
     fans = {"conv2d_1": (27, 288), "conv2d_2": (288, 576), "conv2d_3": (576, 1152), "conv2d_4": (1152, 1152)}
@@ -108,8 +109,8 @@ def test_its_layers_put_out_what_is_left_after_relu():
 
 def test_it_starts_from_the_weights_that_the_untrained_control_has(workspace):
     train, record = SimpleNamespace(classes=["Cat", "Dog"], image_size=46), SimpleNamespace(name="pets-1a2b3c")
-    chosen = {"num_epochs": 2, "batch_size": 20, "lr": 1e-3, "seed": 5}
-    model, run = new_network(LayerByLayerCNN, record, train, recipe="plain", **chosen)
+    recipe = Recipe(num_epochs=2, batch_size=20, lr=1e-3, seed=5)
+    model, run = new_network(LayerByLayerCNN, record, train, recipe, "plain")
     assert run == workspace / "logs" / "pets-1a2b3c-46px-2epochs-batch20-lr0.001-seed5-plain"
     control = untrained(model, torch.zeros(2, 3, 46, 46, dtype=torch.uint8), seed=5)
     weights = zip(model.cpu().state_dict().values(), control.state_dict().values())
@@ -128,22 +129,18 @@ def test_rmsprop_is_that_of_keras():
     model = nn.Linear(1, 1, bias=False)
     with torch.no_grad():
         model.weight.fill_(2.0)
-    optimizer, schedule, _ = new_run(model, rmsprop, lr=0.01, total_steps=10)
+    optimizer, _ = optimizer_and_average(model, Recipe(1, lr=0.01, new_optimizer=rmsprop), total_steps=10)
     weight, squares = 2.0, 0.0
     for gradient in (3.0, -1.0):
-        lr = schedule.get_last_lr()[0]
+        lr = optimizer.param_groups[0]["lr"]
         model.weight.grad = torch.full((1, 1), gradient)
         optimizer.step()
-        schedule.step()
         squares = 0.9 * squares + 0.1 * gradient**2
         weight -= lr * gradient / np.sqrt(squares)
         assert model.weight.item() == pytest.approx(weight, rel=1e-6)
     assert optimizer.param_groups[0]["momentum"] == 0
-    optimizer, _, _ = new_run(model, adamw, lr=0.01, total_steps=10)
-    assert optimizer.param_groups[0]["betas"] == (
-        0.95,
-        0.999,
-    )  # there the schedule moves it, from high to low and back
+    optimizer, _ = optimizer_and_average(model, Recipe(1, lr=0.01, new_optimizer=adamw), total_steps=10)
+    assert optimizer.param_groups[0]["betas"] == (0.95, 0.999)  # there the schedule moves it, from high to low and back
 
 
 def test_receptive_fields_by_the_textbook():

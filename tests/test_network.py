@@ -1,11 +1,15 @@
 """The network, its training, and what is said about how good it is."""
 
+import copy
+import io
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,30 +18,37 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from tqdm import tqdm
 
 from recognizer import BikeCarCNN, LayerByLayerCNN, load_model, settings
 from recognizer.data import prepare, prepared
 from recognizer.data.dataset import Pictures
+from recognizer.maps.activations import layer_table
 from recognizer.network import board, run_folder, trained
 from recognizer.network.evaluation import (
     Evaluation,
     closer,
     evaluate,
+    metrics_of,
     predict,
     save_metrics,
     wilson_interval,
 )
-from recognizer.network.models import layer_table, save_model
+from recognizer.network.hardware import choose_device, fastest_dtype, fastest_memory_format, room_for_pixels
+from recognizer.network.models import save_model
+from recognizer.network.recipe import Recipe, adamw, optimizer_and_average, rmsprop
 from recognizer.network.training import (
     as_good_as,
     fit,
     logits_of,
     loss_of,
     probabilities_of,
-    rmsprop,
     save_epochs,
+    train_one_epoch,
+    training_batches,
 )
-from recognizer.settings import Problem
+from recognizer.settings import Problem, parameter
 
 PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
@@ -49,10 +60,10 @@ def parts(workspace, own_zips):
     return [Pictures(workspace / "datasets" / part, 32) for part in ("Train", "Val", "Test")]
 
 
-def train(parts, checkpoint, seed=0, num_epochs=3, **options):
+def train(parts, checkpoint, seed=0, num_epochs=3, after_epoch=()):
     torch.manual_seed(seed)
     model = BikeCarCNN(parts[0].classes, 32)
-    history = fit(model, *parts[:2], num_epochs=num_epochs, batch_size=8, seed=seed, checkpoint=checkpoint, **options)
+    history = fit(model, *parts[:2], Recipe(num_epochs, batch_size=8, seed=seed), checkpoint, after_epoch)
     return model, history
 
 
@@ -85,14 +96,81 @@ def test_model_on_disk_gives_the_same_logits(tmp_path):
     assert torch.equal(loaded(images), model.eval()(images))
 
 
+def saved(content) -> bytes:
+    """The bytes of what torch.save writes."""
+    file = io.BytesIO()
+    torch.save(content, file)
+    return file.getvalue()
+
+
+def as_saved(**changes) -> bytes:
+    model = BikeCarCNN(image_size=32)
+    content = {"architecture": "BikeCarCNN", "classes": model.classes, "image_size": 32, "weights": model.state_dict()}
+    return saved(content | changes)
+
+
+def flipped(content: bytes) -> bytes:
+    """With one bit of the weights changed."""
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+def array_file() -> bytes:
+    file = io.BytesIO()
+    np.savez(file, weights=np.zeros(3))
+    return file.getvalue()
+
+
+NOT_MODELS = {
+    "nothing": (lambda: b"", "empty"),
+    "text": (lambda: b"something else", "cut off, or no file of PyTorch"),
+    "a pointer": (lambda: b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 9\n", "git lfs pull"),
+    "the first half": (lambda: as_saved()[:100_000], "cut off"),
+    "a few bytes": (lambda: as_saved()[:3], "cut off"),
+    "a changed bit": (lambda: flipped(as_saved()), "damaged"),
+    "a whole object": (lambda: saved(BikeCarCNN(image_size=32)), "more than numbers and names"),
+    "arrays of NumPy": (array_file, "PyTorch cannot read it"),
+    "of another project": (lambda: saved({"epoch": 3, "state_dict": {}}), "another program or version"),
+    "bare weights": (lambda: saved(BikeCarCNN(image_size=32).state_dict()), "another program or version"),
+    "one tensor": (lambda: saved(torch.zeros(3)), "another program or version"),
+    "of a later version": (lambda: as_saved(normalisation=[0.5, 0.25]), "another program or version"),
+    "of an unknown network": (lambda: as_saved(architecture="BikeCarCNN2"), "another program or version"),
+    "of more classes": (lambda: as_saved(classes=["Bike", "Car", "Lorry"]), "other layers"),
+    "of another size": (lambda: as_saved(image_size=64), "other layers"),
+}
+
+
+@pytest.mark.parametrize("kind", NOT_MODELS)
+def test_a_file_that_holds_no_model_is_said_to_hold_none(kind, tmp_path):
+    content, reason = NOT_MODELS[kind]
+    (tmp_path / "model.pt").write_bytes(content())
+    with pytest.raises(Problem, match=rf"^model\.pt does not hold a model of this version: .*{reason}"):
+        load_model(tmp_path / "model.pt")
+
+
 def test_a_model_that_cannot_be_loaded(tmp_path, workspace):
     with pytest.raises(Problem, match="run notebook 02"):
         load_model(tmp_path / "model.pt")
-    (tmp_path / "model.pt").write_bytes(b"something else")
-    with pytest.raises(Problem, match="does not hold a model"):
+    (tmp_path / "model.pt").mkdir()
+    with pytest.raises(Problem, match=r"model\.pt cannot be read: Is a directory|Permission denied"):
         load_model(tmp_path / "model.pt")
     with pytest.raises(Problem, match="image_size=16 is too small"):
         BikeCarCNN(image_size=16)
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), KeyboardInterrupt(), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_what_a_file_has_no_part_in_is_not_blamed_on_it(error, tmp_path, monkeypatch):
+    save_model(BikeCarCNN(image_size=32), tmp_path / "model.pt")
+
+    def fails(*_, **__):
+        raise error
+
+    monkeypatch.setattr(torch, "load", fails)
+    with pytest.raises(type(error)) as found:
+        load_model(tmp_path / "model.pt")
+    assert found.value is error
 
 
 def test_one_logit_means_the_second_class():
@@ -189,10 +267,8 @@ def test_the_recipe_of_keras(parts, tmp_path, monkeypatch):
     torch.manual_seed(0)
     parts = [Pictures(settings.DATASETS / part, 46) for part in ("Train", "Val")]
     model = LayerByLayerCNN(parts[0].classes, 46)
-    history = fit(
-        model, *parts, num_epochs=6, lr=1e-3, batch_size=8, new_optimizer=rmsprop, augmented=False,
-        checkpoint=tmp_path / "model.pt",
-    )  # fmt: skip
+    recipe = Recipe(6, batch_size=8, lr=1e-3, new_optimizer=rmsprop, augmented=False)
+    history = fit(model, *parts, recipe, tmp_path / "model.pt")
     assert history.epochs[-1].train_loss < history.epochs[0].train_loss
     loaded = load_model(tmp_path / "model.pt")
     assert isinstance(loaded, LayerByLayerCNN) and loaded.image_size == 46
@@ -202,6 +278,117 @@ def test_the_recipe_of_keras(parts, tmp_path, monkeypatch):
 def test_too_little_to_train_on(parts, tmp_path):
     with pytest.raises(Problem, match="at least 1 epoch"):
         train(parts, tmp_path / "model.pt", num_epochs=0)
+    one = copy.copy(parts[0])
+    one.samples = one.samples[:1]
+    with pytest.raises(Problem, match="at least 2 images, not 1"):
+        train([one, parts[1]], tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("num_epochs", -1), ("num_epochs", 2.5), ("num_epochs", "3"), ("batch_size", 1), ("batch_size", 16.0),
+        ("lr", 0), ("lr", -1e-3), ("lr", float("nan")), ("lr", float("inf")), ("lr", 1e30),
+        ("seed", -1), ("seed", 10**20),
+    ],
+)  # fmt: skip
+def test_recipes_that_nothing_can_be_trained_with(name, value):
+    with pytest.raises(Problem, match=f"^Training takes .*, not {name}="):
+        Recipe(**{"num_epochs": 1} | {name: value})
+
+
+def test_an_epoch_is_the_textbook_loop():
+    """On batches in a list, with the plainest optimizer; what it returns is what the network said before each step."""
+    torch.manual_seed(0)
+    model, other = nn.Linear(4, 2), nn.Linear(4, 2)
+    other.load_state_dict(model.state_dict())
+    batches = [(torch.randn(5, 4), torch.randint(0, 2, (5,))) for _ in range(3)]
+    loss, accuracy = train_one_epoch(model, batches, torch.optim.SGD(model.parameters(), lr=0.1))
+    losses, right = [], []
+    for images, labels in batches:
+        logits = other(images)
+        found = F.cross_entropy(logits, labels)
+        for weight, gradient in zip(other.parameters(), torch.autograd.grad(found, list(other.parameters()))):
+            weight.data -= 0.1 * gradient
+        losses.append(found.item())
+        right += (logits.argmax(dim=1) == labels).tolist()
+    assert (loss, accuracy) == pytest.approx((np.mean(losses), np.mean(right)))
+    torch.testing.assert_close(model.weight, other.weight)
+
+
+def test_each_step_moves_the_learning_rate_and_the_average():
+    """As PyTorch's own `OneCycleLR` and `AveragedModel` do in the loop of its documentation."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.LazyLinear(2))
+    batches = [(torch.rand(6, 3, 8, 8), torch.randint(0, 2, (6,))) for _ in range(12)]
+    model(batches[0][0])
+    other = copy.deepcopy(model)
+    recipe = Recipe(num_epochs=1, lr=0.05)
+    optimizer, average = optimizer_and_average(model, recipe, total_steps=12)
+    train_one_epoch(model, batches, optimizer)
+
+    def decayed(average, new, steps):
+        for old, newest in zip(average, new):
+            share = min(0.99, (1 + steps.item()) / (10 + steps.item()))
+            old.copy_(share * old + (1 - share) * newest)
+
+    plain = adamw(other.parameters(), recipe.lr)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(plain, recipe.lr, total_steps=12, pct_start=2 / 12)
+    averaged = torch.optim.swa_utils.AveragedModel(other, multi_avg_fn=decayed, use_buffers=True)
+    for images, labels in batches:
+        F.cross_entropy(other(images), labels).backward()
+        plain.step()
+        plain.zero_grad()
+        schedule.step()
+        averaged.update_parameters(other)
+    assert optimizer.param_groups[0]["lr"] == schedule.get_last_lr()[0]
+    torch.testing.assert_close(model.state_dict(), other.state_dict(), rtol=0, atol=0)
+    torch.testing.assert_close(average.state_dict(), averaged.module.state_dict())
+
+
+class Reads(TorchDispatchMode):
+    """Counts how often a number is read out of a tensor: each time, a program would wait for its GPU."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += function is torch.ops.aten._local_scalar_dense.default
+        return function(*args, **(kwargs or {}))
+
+
+def test_no_step_waits_for_the_gpu(parts, monkeypatch):
+    found = []
+    for num_steps in (1, 4):
+        model, recipe = BikeCarCNN(parts[0].classes, 32), Recipe(2, batch_size=len(parts[0]) // num_steps)
+        optimizer, _ = optimizer_and_average(model, recipe, total_steps=100)
+        generator = torch.Generator().manual_seed(0)
+        with Reads() as reads:
+            for _ in range(2):
+                batches = training_batches(parts[0], recipe, torch.device("cpu"), generator, tqdm(disable=True))
+                train_one_epoch(model, batches, optimizer)
+        found.append(reads.count)
+    assert found[0] == found[1] == 2 * 2  # loss and accuracy of each epoch
+
+
+def test_training_that_diverges_says_so_and_keeps_nothing_of_it(parts, tmp_path):
+    def spoil(epoch):
+        seen.append(epoch.number)
+        with torch.no_grad():
+            model.fc2.bias.fill_(torch.inf)
+
+    seen = []
+    model = BikeCarCNN(parts[0].classes, 32)
+    with pytest.raises(Problem, match="diverged in epoch 2: .*learning rate below 0.002"):
+        fit(model, *parts[:2], Recipe(5, batch_size=8), tmp_path / "model.pt", [spoil])
+    assert seen == [1]
+    assert all(weight.isfinite().all() for weight in load_model(tmp_path / "model.pt").parameters())
+
+
+def test_a_model_is_itself_again_after_training(parts, tmp_path):
+    """In training it computes in bfloat16 where that is fast; what it is used for later says how it computes then."""
+    model, _ = train(parts, tmp_path / "model.pt")
+    assert model(torch.rand(2, 3, 32, 32)).dtype == torch.float32
+    torch.testing.assert_close(copy.deepcopy(model).state_dict(), load_model(tmp_path / "model.pt").state_dict())
 
 
 def test_a_model_is_trained_where_there_is_none(workspace, own_zips, monkeypatch, capsys):
@@ -210,14 +397,151 @@ def test_a_model_is_trained_where_there_is_none(workspace, own_zips, monkeypatch
     path = trained(prepared())
     assert "There is no model for these images yet" in capsys.readouterr().out
     assert trained(prepared()) == path and "no model" not in capsys.readouterr().out
-    (path.parent / "model.pt").write_bytes(b"broken")
-    assert trained(prepared()) == path and load_model(path).classes == ["Bike", "Car"]
-    other = run_folder(prepared(), image_size=46, num_epochs=1, batch_size=20, lr=1e-3, seed=0, recipe="layer-by-layer")
+    other = run_folder(prepared(), 46, Recipe(1, batch_size=20, lr=1e-3), "layer-by-layer")
+    assert other.name.endswith("-46px-1epochs-batch20-lr0.001-seed0-layer-by-layer")
     other.mkdir()
     save_model(LayerByLayerCNN(["Bike", "Car"], 46), other / "model.pt")  # newer, but not of notebook 02
     assert trained(prepared()) == path
     monkeypatch.setenv("SEED", "1")  # other images in Train: the old model may have seen what is in Test now
     assert trained(prepared()) != path
+
+
+def test_a_model_file_that_cannot_be_read_is_never_overwritten(workspace, own_zips, monkeypatch, capsys):
+    for name, value in {"DATASET": str(own_zips), "IMAGE_SIZE": "32", "EPOCHS": "1"}.items():
+        monkeypatch.setenv(name, value)
+    path = trained(prepared())
+    good = path.read_bytes()
+    path.write_bytes(b"a model of somebody's later version")
+    again = trained(prepared())
+    assert f"{path.parent.name}/model.pt does not hold a model" in capsys.readouterr().out
+    assert again != path and path.read_bytes() == b"a model of somebody's later version"
+    assert load_model(again).classes == ["Bike", "Car"] and trained(prepared()) == again
+    again.write_bytes(good[:1000])
+    third = trained(prepared())
+    assert third not in (path, again) and again.read_bytes() == good[:1000]
+
+
+def test_a_model_for_other_classes_is_passed_over(workspace, own_zips, monkeypatch):
+    for name, value in {"DATASET": str(own_zips), "IMAGE_SIZE": "32", "EPOCHS": "1"}.items():
+        monkeypatch.setenv(name, value)
+    path = run_folder(prepared(), 32, Recipe(1)) / "model.pt"
+    path.parent.mkdir(parents=True)
+    save_model(BikeCarCNN(["Cat", "Dog"], 32), path)
+    found = trained(prepared())
+    assert found != path and load_model(found).classes == ["Bike", "Car"]
+    assert load_model(path).classes == ["Cat", "Dog"]
+
+
+# --- parameters, and the machine ---
+
+
+@pytest.mark.parametrize(
+    "name, text, options, said",
+    [
+        ("EPOCHS", "1e3", {}, "EPOCHS='1e3' is not an integer; try EPOCHS=40."),
+        ("EPOCHS", "3,5", {}, "is not an integer"),
+        ("EPOCHS", '"3"', {}, "is not an integer"),
+        ("EPOCHS", "-1", {"at_least": 1}, "EPOCHS=-1 is out of range; it must be at least 1."),
+        ("EPOCHS", "9" * 400, {"at_least": 1, "at_most": 9}, "it must be at least 1 and at most 9."),
+        ("LR", "0,002", {}, "is not a number"),
+        ("LR", "nan", {}, "it must be a finite number"),
+        ("LR", "-inf", {"at_most": 1}, "it must be at most 1"),
+        ("LR", "1e30", {"at_most": 1}, "it must be at most 1"),
+        ("TENSORBOARD", "maybe", {}, "is not yes or no"),
+        ("SCALE", "foo", {"one_of": ("map", "layer")}, "SCALE='foo' is none of map, layer."),
+    ],
+)
+def test_values_that_a_parameter_cannot_have(name, text, options, said, monkeypatch):
+    default = {"EPOCHS": 40, "LR": 2e-3, "TENSORBOARD": True, "SCALE": "map"}[name]
+    monkeypatch.setenv(name, text)
+    with pytest.raises(Problem, match=re.escape(said)):
+        parameter(name, default, **options)
+
+
+def test_values_that_a_parameter_can_have(monkeypatch):
+    for text, default, value in [
+        (" 3 ", 40, 3), ("1_000", 40, 1000), ("1e-3", 2e-3, 0.001), ("1", 2e-3, 1.0), ("", 40, 40),
+        ("On", False, True), ("off", True, False), ("NO", True, False), ("yes", False, True),
+    ]:  # fmt: skip
+        monkeypatch.setenv("SOME_PARAMETER", text)
+        assert parameter("SOME_PARAMETER", default) == value
+    monkeypatch.delenv("SOME_PARAMETER")
+    with pytest.raises(Problem, match="SOME_PARAMETER=0 is out of range"):  # a reader changed the notebook
+        parameter("SOME_PARAMETER", 0, at_least=1)
+
+
+@pytest.fixture
+def only(monkeypatch):
+    """A function that makes PyTorch say that this machine has so many GPUs of one kind."""
+
+    def have(kind, count=1):
+        monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: kind and torch.device(kind))
+        monkeypatch.setattr(torch.accelerator, "device_count", lambda: count)
+
+    return have
+
+
+@pytest.mark.parametrize("kind", ["cuda", "mps", "xpu"])
+def test_a_gpu_is_taken_where_there_is_one(kind, only, monkeypatch):
+    only(kind, count=2)
+    assert choose_device() == torch.device(kind)
+    for name in ("cpu", "CPU", kind, f"{kind}:1"):
+        monkeypatch.setenv("DEVICE", name)
+        assert choose_device() == torch.device(name.lower())
+    for name in (f"{kind}:2", "gpu", f"{kind}:", "cuda:-1", "meta"):
+        monkeypatch.setenv("DEVICE", name)
+        with pytest.raises(Problem, match=f"DEVICE='{name}' .*use auto, cpu, {kind}, {kind}:0, {kind}:1"):
+            choose_device()
+
+
+def test_without_a_gpu_there_is_the_cpu_alone(only, monkeypatch):
+    only(None, count=0)
+    assert choose_device() == torch.device("cpu")
+    for name in ("cuda", "cuda:0", "gpu", "mps"):
+        monkeypatch.setenv("DEVICE", name)
+        with pytest.raises(Problem, match=f"DEVICE='{name}' is not a device of this machine; use auto, cpu"):
+            choose_device()
+
+
+@pytest.mark.parametrize(
+    "kind, dtype, memory_format, room, fused",
+    [
+        ("cpu", torch.bfloat16, torch.channels_last, 0, True),
+        ("cuda", torch.bfloat16, torch.channels_last, 500, True),
+        ("mps", torch.float32, torch.contiguous_format, 0, True),
+        ("xpu", torch.bfloat16, torch.contiguous_format, 0, True),
+        ("hpu", torch.float32, torch.contiguous_format, 0, False),
+    ],
+)
+def test_what_each_kind_of_device_gets(kind, dtype, memory_format, room, fused, monkeypatch):
+    device = torch.device(kind)
+    for has_it in (True, False):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda has_it=has_it: {"avx512_bf16": has_it})
+        for gpu in (torch.cuda, torch.xpu):
+            monkeypatch.setattr(gpu, "is_bf16_supported", lambda including_emulation, has_it=has_it: has_it)
+        assert fastest_dtype(device) == (dtype if has_it else torch.float32)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 4000))
+    assert fastest_memory_format(device) == memory_format and room_for_pixels(device) == room
+    given = {}
+    monkeypatch.setattr(torch.optim, "AdamW", lambda parameters, **options: given.update(options))
+    adamw(iter([SimpleNamespace(device=device)]), 0.1)
+    assert given["fused"] is fused and given["lr"] == 0.1
+
+
+def test_choices_can_be_switched_off(monkeypatch):
+    monkeypatch.setenv("BFLOAT16", "no")
+    monkeypatch.setenv("CHANNELS_LAST", "0")
+    assert fastest_dtype(torch.device("cpu")) == torch.float32
+    assert fastest_memory_format(torch.device("cpu")) == torch.contiguous_format
+
+
+def test_pixels_stay_on_the_device_where_they_fit(parts):
+    device = torch.device("meta")  # any other than where they are
+    pictures = parts[0]
+    assert pictures.pixels_on(device, room=0) is pictures.pixels
+    assert copy.copy(pictures).pixels_on(device, room=pictures.pixels.nbytes - 1) is pictures.pixels
+    kept = pictures.pixels_on(device, room=pictures.pixels.nbytes)
+    assert kept.device == device and pictures.pixels_on(device, room=1) is kept
 
 
 # --- evaluation ---
@@ -288,7 +612,23 @@ def test_confusion_precision_recall_and_mistakes_by_hand(parts):
 
 def test_metrics_can_be_read_back(tmp_path):
     save_metrics(tmp_path / "metrics.json", {"test_accuracy": 0.5, "confusion": [[1, 0], [0, 1]]})
-    assert json.loads((tmp_path / "metrics.json").read_text())["confusion"] == [[1, 0], [0, 1]]
+    assert json.loads((tmp_path / "metrics.json").read_text("utf-8"))["confusion"] == [[1, 0], [0, 1]]
+
+
+def test_metrics_say_what_was_chosen_and_what_came_of_it(parts, tmp_path):
+    model, history = train(parts, tmp_path / "model.pt")
+    evaluation = evaluate(model, parts[2])
+    recipe = Recipe(3, batch_size=8, augmented=False)
+    metrics = metrics_of(evaluation, history, model, recipe, dataset="own", train_seconds=1.25)
+    assert {"dataset", "seed", "parameters", "epochs", "train_seconds", "images_per_second", "val_accuracy"} < set(
+        metrics
+    )
+    assert {"test_accuracy", "test_accuracy_low", "test_accuracy_high", "confusion"} < set(metrics)
+    assert metrics["chosen"] == {
+        "image_size": 32, "num_epochs": 3, "batch_size": 8, "lr": 2e-3, "seed": 0,
+        "augmented": False, "optimizer": "adamw",
+    }  # fmt: skip
+    assert json.loads(json.dumps(metrics)) == metrics
 
 
 # --- TensorBoard ---
@@ -328,6 +668,30 @@ def test_what_the_board_shows(parts, tmp_path):
     assert {"test/Bike", "test/Car"} <= set(tags["tensors"])
     assert len(list((tmp_path / "run" / "hparams").iterdir())) == 1
     assert not model.conv1._forward_hooks
+
+
+def test_curves_of_an_earlier_run_are_gone_where_their_file_is_in_use(tmp_path, monkeypatch, capsys):
+    """Windows does not delete a file that TensorBoard, or a kernel that still runs, has open."""
+    first = board.open_board(tmp_path)
+    for step in range(1, 6):
+        first.add_scalar("loss/train", 7.0, step)
+    first.flush()
+
+    def in_use(path, **_):
+        raise PermissionError(13, "in use by another process", str(path))
+
+    with monkeypatch.context() as windows:
+        windows.setattr(Path, "unlink", in_use)
+        second = board.open_board(tmp_path)
+    assert first.all_writers is None  # closed, as nobody could have done after the cell ran again
+    assert "is open in another program" in capsys.readouterr().out
+    for step in (1, 2):
+        second.add_scalar("loss/train", 3.0, step)
+    second.close()
+    events = EventAccumulator(str(tmp_path), size_guidance={"scalars": 0}).Reload()
+    assert [(event.step, event.value) for event in events.Scalars("loss/train")] == [(1, 3.0), (2, 3.0)]
+    board.open_board(tmp_path).close()
+    assert len(list(tmp_path.glob("events*"))) == 1
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries do as they like")

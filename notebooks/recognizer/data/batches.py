@@ -14,17 +14,19 @@ def batches(
     batch_size: int,
     *,
     device: torch.device | str = "cpu",
+    room: int = 0,
     shuffle: torch.Generator | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches of (images, labels): float32 B×3×S×S in [0, 1], and int64 B.
 
+    Where all pixels fit into `room` bytes, they are copied to `device` once and stay there.
     With a generator, shuffled by it and whole batches only: batch norm learns nothing good from a rest of one image.
     Raises `Problem` for a `batch_size` below 1; one larger than the set becomes the set.
     """
     if batch_size < 1:
         raise Problem(f"A batch of {batch_size} images is none; use a BATCH_SIZE of 1 or more.")
     batch_size = min(batch_size, len(pictures))
-    pixels = pictures.pixels_on(torch.device(device))
+    pixels = pictures.pixels_on(torch.device(device), room)
     order = torch.randperm(len(pictures), generator=shuffle) if shuffle else torch.arange(len(pictures))
     for chosen in order.split(batch_size):
         if shuffle and len(chosen) < batch_size:

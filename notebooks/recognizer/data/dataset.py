@@ -33,20 +33,19 @@ class Pictures(ImageFolder):
         except FileNotFoundError as error:
             name = shown(Path(error.filename))
             raise Problem(f"{name} vanished; another notebook may be dealing the images anew. Run again.") from error
-        self._pixels_on_gpu: Tensor | None = None
+        self._kept: Tensor | None = None
 
     @property
     def paths(self) -> list[Path]:
         return [Path(path) for path, _ in self.samples]
 
-    def pixels_on(self, device: torch.device) -> Tensor:
-        """`pixels`, kept on an NVIDIA GPU where all of them fit into half of its free memory; else as they are."""
-        if device.type != "cuda":
+    def pixels_on(self, device: torch.device, room: int) -> Tensor:
+        """`pixels`; where all of them fit into `room` bytes, a copy on `device` that is made once and kept."""
+        if not room:
             return self.pixels
-        if self._pixels_on_gpu is None:
-            has_room = self.pixels.nbytes < torch.cuda.mem_get_info(device)[0] / 2
-            self._pixels_on_gpu = self.pixels.to(device) if has_room else self.pixels
-        return self._pixels_on_gpu
+        if self._kept is None:
+            self._kept = self.pixels.to(device) if self.pixels.nbytes <= room else self.pixels
+        return self._kept
 
     def find_classes(self, directory: str) -> tuple[list[str], dict[str, int]]:
         """The folders with images in them. ImageFolder itself would take .ipynb_checkpoints for a class, too."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..data.dataset import Pictures
 from ..network.hardware import choose_device
 from ..network.models import load_model, save_model
+from ..network.recipe import Recipe
 from ..network.training import fit
 from .responses import BATCH_SIZE, all_maps
 
@@ -76,9 +77,8 @@ def trained_on_shuffled_labels(
                 _fresh(model, seed).to(choose_device()),
                 shuffled,
                 shuffled,
-                num_epochs=num_epochs,
-                seed=seed,
-                checkpoint=best,
+                Recipe(num_epochs, seed=seed),
+                best,
                 after_epoch=[lambda epoch: save_model(epoch.model, last)],
             )
             if history.interrupted:

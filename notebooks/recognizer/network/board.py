@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 from torchvision.utils import make_grid
 
+from ..settings import shown
 from .evaluation import Evaluation
 from .training import Epoch
 
@@ -20,12 +21,26 @@ if not shutil.which("tensorboard"):
     os.environ.setdefault("TENSORBOARD_BINARY", str(Path(sys.executable).with_name("tensorboard")))
 
 
+_open_boards: dict[Path, SummaryWriter] = {}  # of this process, by their folders
+
+
 def open_board(run: Path) -> SummaryWriter:
-    """A writer for the folder `run`, cleared of an earlier run's curves, which would be drawn over the new ones."""
+    """A writer for the folder `run`, cleared of an earlier run's curves, which would be drawn over the new ones.
+
+    A writer that this process still has for the same folder is closed. Windows does not delete a file that another
+    program has open; TensorBoard is then told to hide what is in it.
+    """
+    if earlier := _open_boards.pop(run.resolve(), None):
+        earlier.close()
     for old in run.glob("events.out.tfevents.*"):
-        old.unlink()
+        try:
+            old.unlink()
+        except PermissionError:
+            print(f"{shown(old)} is open in another program; it stays, and TensorBoard hides the curves in it.")
     shutil.rmtree(run / "hparams", ignore_errors=True)
-    return SummaryWriter(run)
+    board = SummaryWriter(run, purge_step=0)  # hides steps from 0 on that are in older files
+    _open_boards[run.resolve()] = board
+    return board
 
 
 def log_batch(board: SummaryWriter, name: str, images: Tensor) -> None:

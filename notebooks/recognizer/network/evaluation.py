@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torchvision.transforms.functional import center_crop
 
 from ..data.dataset import Pictures
+from .recipe import Recipe
 from .training import History, logits_of, probabilities_of
 
 
@@ -83,19 +84,21 @@ def evaluate(model: nn.Module, pictures: Pictures) -> Evaluation:
     probabilities, labels = predict(model, pictures).numpy(), pictures.labels.numpy()
     predicted = probabilities.argmax(axis=1)
     confusion = confusion_matrix(labels, predicted, labels=range(len(model.classes)))
-    return Evaluation(model.classes, probabilities, predicted, labels, confusion)
+    return Evaluation(
+        classes=model.classes, probabilities=probabilities, predicted=predicted, labels=labels, confusion=confusion
+    )
 
 
 def metrics_of(
     evaluation: Evaluation,
     history: History,
     model: nn.Module,
+    recipe: Recipe,
     *,
     dataset: str,
     train_seconds: float,
-    chosen: dict,
 ) -> dict:
-    """What `metrics.json` holds of a run: how good the kept epoch is, how long it took, what was `chosen` (with a seed).
+    """What `metrics.json` holds of a run: how good the kept epoch is, how long it took, and what was `chosen` for it.
 
     Accuracies are in [0, 1], `parameters` is their number, `confusion` has a row for each true class.
     """
@@ -103,7 +106,7 @@ def metrics_of(
     speeds = [epoch.images_per_second for epoch in history.epochs]
     return {
         "dataset": dataset,
-        "seed": chosen["seed"],
+        "seed": recipe.seed,
         "parameters": sum(p.numel() for p in model.parameters()),
         "epochs": len(history.epochs),
         "train_seconds": round(train_seconds, 1),
@@ -116,7 +119,7 @@ def metrics_of(
         "classes": evaluation.classes,
         "best_epoch": history.best.number,
         "interrupted": history.interrupted,
-        "chosen": chosen,
+        "chosen": {"image_size": model.image_size} | recipe.described(),
     }
 
 

@@ -1,5 +1,8 @@
 """The networks, small enough to read at a glance. Each takes float32 RGB in [0, 1], N×3×S×S, and normalises inside."""
 
+import io
+import pickle
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -75,28 +78,28 @@ class BikeCarCNN(nn.Module):
 
 
 class ReLUConv2d(nn.Conv2d):
-    """A convolution that puts out what is left after ReLU, as `Conv2D(..., activation="relu")` of Keras does."""
+    """A convolution whose output went through ReLU, as that of `Conv2D(..., activation="relu")` of Keras does."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x).relu_()  # in place: nobody else sees what it was before
 
 
 class ReLULinear(nn.Linear):
-    """A fully connected layer that puts out what is left after ReLU, as `Dense(..., activation="relu")` of Keras does."""
+    """A fully connected layer whose output went through ReLU, as that of `Dense(..., activation="relu")` of Keras."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x).relu_()
 
 
 class LayerByLayerCNN(nn.Module):
-    """The cat/dog network of the classic Keras tutorial: four times 3×3 convolution and 2×2 max pooling, then 512 and 1.
+    """The cat/dog network of the classic Keras tutorial: four 3×3 convolutions with 2×2 max pooling, then 512 and 1.
 
-    Input float32 N×3×S×S in [0, 1] with S = `image_size`, and nothing more is done to it: Keras' `rescale=1/255` is how
-    that range came about. Output one logit, float32 N×1: how much the second of the two classes is preferred. The sigmoid
-    that Keras has in its last layer is left to `probabilities_of`, because the loss of a logit can be computed without
-    rounding where that of a probability close to 0 or 1 cannot.
-    Layers have the names of Keras, each puts out what it does there (after the ReLU), and the weights start as there: those
-    of Glorot & Bengio 2010, uniform, biases zero.
+    Input float32 N×3×S×S in [0, 1] with S = `image_size`, and nothing more is done to it: that range is what Keras'
+    `rescale=1/255` makes. Output one logit, float32 N×1: how much the second of the two classes is preferred. The
+    sigmoid that Keras has in its last layer is left to `probabilities_of`, because the loss of a logit can be computed
+    without rounding where that of a probability close to 0 or 1 cannot.
+    Layers have the names of Keras, the output of each is what it is there (after the ReLU), and the weights start as
+    there: those of Glorot & Bengio 2010, uniform, biases zero.
     Raises `Problem` for other than two classes, and for an `image_size` that the layers leave nothing of.
     """
 
@@ -139,6 +142,7 @@ class LayerByLayerCNN(nn.Module):
 
 
 ARCHITECTURES = {"BikeCarCNN": BikeCarCNN, "LayerByLayerCNN": LayerByLayerCNN}
+SAVED = {"architecture", "classes", "image_size", "weights"}
 
 
 def save_model(model: nn.Module, path: Path) -> None:
@@ -159,46 +163,48 @@ def save_model(model: nn.Module, path: Path) -> None:
 def load_model(path: Path | str) -> nn.Module:
     """A saved model on the CPU, in eval mode, with `.image_size` and `.classes` (names in the order of its logits).
 
-    Raises `Problem` when there is no such file or it holds something else.
+    Raises `Problem` when there is no such file, when it cannot be read, and when it holds something else.
     """
     path = Path(path)
     if not path.exists():
         raise Problem(f"There is no model at {shown(path)}; run notebook 02 (or 05) to train one.")
     try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-        model = ARCHITECTURES[saved["architecture"]](saved["classes"], saved["image_size"])
-        model.load_state_dict(saved["weights"])
-    except Exception as error:
-        raise Problem(
-            f"{shown(path)} does not hold a model of this version; run notebook 02 (or 05) to train one."
-        ) from error
-    return model.eval()
-
-
-def layer_table(model: nn.Module) -> list[tuple[str, str, tuple[int, ...], int]]:
-    """A row a layer, in the order they run: name, kind, output shape without the batch, number of parameters.
-
-    A layer that runs several times (a shared pooling layer) has a row each time; its parameters count once.
-    """
-    rows: list[tuple[str, str, tuple[int, ...], int]] = []
-    counted: set[nn.Module] = set()
-
-    def note(name: str, layer: nn.Module, output: Tensor) -> None:
-        parameters = 0 if layer in counted else sum(p.numel() for p in layer.parameters())
-        counted.add(layer)
-        rows.append((name, type(layer).__name__, tuple(output.shape[1:]), parameters))
-
-    leaves = [(name, layer) for name, layer in model.named_modules() if name and not any(layer.children())]
-    hooks = [
-        layer.register_forward_hook(lambda layer, _, output, name=name: note(name, layer, output))
-        for name, layer in leaves
-    ]
-    was_training = model.training
+        content = path.read_bytes()
+    except OSError as error:
+        raise Problem(f"{shown(path)} cannot be read: {error.strerror}.") from error
     try:
-        with torch.no_grad():
-            model.eval()(torch.zeros(1, 3, model.image_size, model.image_size))
-    finally:
-        model.train(was_training)
-        for hook in hooks:
-            hook.remove()
-    return rows
+        return _unpacked(content)
+    except _NotAModel as reason:
+        raise Problem(
+            f"{shown(path)} does not hold a model of this version: {reason}. Run notebook 02 (or 05) to train one."
+        ) from reason
+
+
+class _NotAModel(Exception):
+    """Its text says why."""
+
+
+def _unpacked(content: bytes) -> nn.Module:
+    """The model in what `save_model` wrote. Raises `_NotAModel` when somebody or something else wrote it."""
+    if not content or content.startswith(b"version https://git-lfs"):
+        raise _NotAModel("it is a pointer of Git LFS, `git lfs pull` fetches the model" if content else "it is empty")
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:  # what a file of PyTorch is
+            damaged = archive.testzip()
+        saved = None if damaged else torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except zipfile.BadZipFile as error:
+        raise _NotAModel("it is cut off, or no file of PyTorch") from error
+    except (pickle.UnpicklingError, RuntimeError) as error:
+        if "allocate memory" in str(error):  # PyTorch has no MemoryError
+            raise
+        raise _NotAModel("it holds more than numbers and names, or PyTorch cannot read it") from error
+    if damaged:
+        raise _NotAModel("it is damaged")
+    if not isinstance(saved, dict) or saved.keys() != SAVED or saved["architecture"] not in ARCHITECTURES:
+        raise _NotAModel("another program or version saved it")
+    model = ARCHITECTURES[saved["architecture"]](saved["classes"], saved["image_size"])
+    try:
+        model.load_state_dict(saved["weights"])
+    except (RuntimeError, TypeError) as error:
+        raise _NotAModel("its weights are those of other layers") from error
+    return model.eval()

@@ -1,6 +1,7 @@
 """A run of training: the folder it is kept in, and the newest one of what is in Train now."""
 
 import glob
+import itertools
 from pathlib import Path
 
 import torch
@@ -12,43 +13,36 @@ from ..data.dataset import Pictures
 from ..settings import Problem, parameter
 from .hardware import choose_device
 from .models import BikeCarCNN, load_model
+from .recipe import Recipe
 from .training import fit, save_epochs
 
 
-def run_folder(
-    record: Record,
-    *,
-    image_size: int,
-    num_epochs: int,
-    batch_size: int,
-    lr: float,
-    seed: int,
-    recipe: str = "",
-) -> Path:
-    """Where a run keeps its logs: the same images and parameters, the same folder; others, another one.
+def run_folder(record: Record, image_size: int, recipe: Recipe, name: str = "") -> Path:
+    """Where a run keeps its logs: the same images and recipe, the same folder; others, another one.
 
-    `recipe` names what else is not as in notebook 02.
+    `name` says what else is not as in notebook 02.
     """
-    parameters = f"{image_size}px-{num_epochs}epochs-batch{batch_size}-lr{lr:g}-seed{seed}"
-    return settings.LOGS / "-".join([record.name, parameters, *([recipe] if recipe else [])])
+    numbers = f"{recipe.num_epochs}epochs-batch{recipe.batch_size}-lr{recipe.lr:g}-seed{recipe.seed}"
+    return settings.LOGS / "-".join([record.name, f"{image_size}px", numbers, *([name] if name else [])])
 
 
 def new_network(
-    network: type[nn.Module], record: Record, train: Pictures, *, recipe: str = "", **chosen: float
+    network: type[nn.Module], record: Record, train: Pictures, recipe: Recipe, name: str = ""
 ) -> tuple[nn.Module, Path]:
     """An untrained `network` for the classes and the size of `train`, on the device to train on, and its `run_folder`.
 
-    `chosen` is what `fit` is told as well: `num_epochs`, `batch_size`, `lr` and `seed`, which gives the weights.
+    The seed of `recipe` gives the weights.
     """
-    torch.manual_seed(chosen["seed"])
+    torch.manual_seed(recipe.seed)
     model = network(train.classes, train.image_size).to(choose_device())
-    return model, run_folder(record, image_size=train.image_size, recipe=recipe, **chosen)
+    return model, run_folder(record, train.image_size, recipe, name)
 
 
 def trained(record: Record) -> Path:
     """The newest `model.pt` of a BikeCarCNN that learned from what is in Train now (`record`).
 
     Where there is none, what notebook 02 would make; a network of notebook 05 has other layers and does not count.
+    A `model.pt` that cannot be read is left as it is: the new model goes to a folder of its own.
     """
     for path in sorted(
         settings.LOGS.glob(f"{glob.escape(record.name)}-*/model.pt"),
@@ -56,20 +50,23 @@ def trained(record: Record) -> Path:
         reverse=True,
     ):
         try:
-            if isinstance(load_model(path), BikeCarCNN):
-                return path
+            model = load_model(path)
         except Problem as problem:
             print(problem)
+            continue
+        if isinstance(model, BikeCarCNN) and set(model.classes) == set(record.classes):
+            return path
     print("There is no model for these images yet: training one as notebook 02 does, without TensorBoard.")
-    chosen = {
-        "num_epochs": parameter("EPOCHS", 40),
-        "batch_size": parameter("BATCH_SIZE", 32),
-        "lr": parameter("LR", 2e-3),
-        "seed": parameter("SEED", 0),
-    }
-    image_size = parameter("IMAGE_SIZE", 128)
+    recipe = Recipe(
+        num_epochs=parameter("EPOCHS", 40, at_least=1),
+        batch_size=parameter("BATCH_SIZE", 32, at_least=2),
+        lr=parameter("LR", 2e-3, at_least=1e-8, at_most=1),
+        seed=parameter("SEED", 0, at_least=0, at_most=2**32 - 1),
+    )
+    image_size = parameter("IMAGE_SIZE", 128, at_least=32, at_most=1024)
     train, val = (Pictures(settings.DATASETS / part, image_size) for part in ("Train", "Val"))
-    model, run = new_network(BikeCarCNN, record, train, **chosen)
-    path = run / "model.pt"
-    fit(model, train, val, **chosen, checkpoint=path, after_epoch=[save_epochs(run / "epochs")])
-    return path
+    model, usual = new_network(BikeCarCNN, record, train, recipe)
+    others = (usual.with_name(f"{usual.name}-{number}") for number in itertools.count(2))
+    run = next(folder for folder in itertools.chain([usual], others) if not (folder / "model.pt").exists())
+    fit(model, train, val, recipe, run / "model.pt", after_epoch=[save_epochs(run / "epochs")])
+    return run / "model.pt"

@@ -1,16 +1,15 @@
 """`fit`: the training loop, and what is kept of it."""
 
+import contextlib
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from ..data.augmentation import augment
@@ -18,8 +17,9 @@ from ..data.batches import batches
 from ..data.dataset import Pictures
 from ..progress import progress_bar
 from ..settings import Problem
-from .hardware import autocast, fastest_memory_format, keep_freed_memory
+from .hardware import autocast, device_of, fast_forward, fastest_memory_format, keep_freed_memory, room_for_pixels
 from .models import save_model
+from .recipe import Recipe, optimizer_and_average
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Epoch:
     """What is known after one pass over the training images. Losses are mean cross-entropies, accuracies in [0, 1].
 
     `is_best` says that validation does not tell it from the best epoch so far (see `as_good_as`).
-    `model` is the running average of the network being trained (see `fit`), which is what validation looks at and what
-    is kept; whoever uses it leaves it in the mode it was in.
+    `model` is the running average of the network being trained (see `fit`). Validation looks at it, and it is what is
+    kept; whoever uses it leaves it in the mode it was in.
     """
 
     number: int
@@ -78,108 +78,128 @@ def probabilities_of(logits: Tensor) -> Tensor:
     return logits.softmax(dim=1)
 
 
+def loss_and_accuracy(logits: Tensor, labels: Tensor) -> tuple[float, float]:
+    """The mean loss of logits, N×K or N×1, and the share of images that they are right about."""
+    right = probabilities_of(logits).argmax(dim=1) == labels
+    return loss_of(logits, labels).item(), right.float().mean().item()
+
+
 def logits_of(
     model: nn.Module,
     pictures: Pictures,
     batch_size: int = 32,
     look: Callable[[Tensor], Tensor] = lambda images: images,
 ) -> Tensor:
-    """The model's answer to every image, or to what `look` makes of it: float32 N×K (or N×1), on the CPU, in their order.
+    """The model's answer to every image, or to what `look` makes of it.
 
-    `look` takes a batch, float32 B×3×S×S in [0, 1], and returns one.
+    Returns float32 N×K (or N×1), on the CPU, in the order of `pictures`. `look` takes a batch, float32 B×3×S×S in
+    [0, 1], and returns one.
     """
-    device = next(model.parameters()).device
+    device = device_of(model)
     was_training = model.training
     model.eval()
+    in_order = batches(pictures, batch_size, device=device, room=room_for_pixels(device))
     with torch.no_grad(), autocast(device):
-        found = [model(look(images)).float().cpu() for images, _ in batches(pictures, batch_size, device=device)]
+        found = [model(look(images)).float().cpu() for images, _ in in_order]
     model.train(was_training)
     return torch.cat(found)
 
 
-NewOptimizer = Callable[[Iterable[nn.Parameter], float], torch.optim.Optimizer]
+def train_one_epoch(
+    model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], optimizer: torch.optim.Optimizer
+) -> tuple[float, float]:
+    """One pass over `batches` of images and labels. Returns the mean loss, and the share of images that were right."""
+    model.train()
+    losses, right = [], []
+    for images, labels in batches:
+        logits = model(images)
+        loss = loss_of(logits, labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.detach())
+        right.append(probabilities_of(logits.detach()).argmax(dim=1) == labels)
+    return torch.stack(losses).mean().item(), torch.cat(right).float().mean().item()
 
 
-def adamw(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Optimizer:
-    """Adam with decoupled weight decay (Loshchilov & Hutter 2019), of 0.05."""
-    return torch.optim.AdamW(parameters, lr=lr, weight_decay=0.05, fused=True)
+def training_batches(
+    train: Pictures, recipe: Recipe, device: torch.device, generator: torch.Generator, progress: tqdm
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches of one epoch: shuffled, and augmented if `recipe` says so. `progress` counts their images."""
+    shuffled = batches(train, recipe.batch_size, device=device, room=room_for_pixels(device), shuffle=generator)
+    for images, labels in shuffled:
+        if recipe.augmented:
+            images = augment(images, generator)
+        yield images.to(memory_format=fastest_memory_format(device)), labels
+        progress.update(len(images))
 
 
-def rmsprop(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Optimizer:
-    """RMSprop (Hinton 2012) with the numbers of Keras 2, which differ from PyTorch's: it remembers ten steps, not a hundred."""
-    return torch.optim.RMSprop(parameters, lr=lr, alpha=0.9, eps=1e-7)
+def training_epochs(model: nn.Module, train: Pictures, val: Pictures, recipe: Recipe) -> Iterator[Epoch]:
+    """Train `model` by `recipe`, and look at `val` after each epoch. Arguments and errors as in `fit`."""
+    keep_freed_memory()
+    device = device_of(model)
+    torch.manual_seed(recipe.seed)  # for dropout
+    generator = torch.Generator().manual_seed(recipe.seed)  # for the order of images and their augmentation
+    model.to(memory_format=fastest_memory_format(device))
+    batch_size = min(recipe.batch_size, len(train))
+    images = len(train) // batch_size * batch_size  # of an epoch: batches are whole
+    optimizer, average = optimizer_and_average(model, recipe, recipe.num_epochs * images // batch_size)
+    highest, total = 0.0, recipe.num_epochs * images
+    with progress_bar("epoch 1", total, "images", leave=True, smoothing=0.05) as progress, fast_forward(model):
+        for number in range(1, recipe.num_epochs + 1):
+            started = time.perf_counter()
+            of_epoch = training_batches(train, recipe, device, generator, progress)
+            train_loss, train_accuracy = train_one_epoch(model, of_epoch, optimizer)
+            seconds = time.perf_counter() - started
+            val_loss, val_accuracy = loss_and_accuracy(logits_of(average, val), val.labels)
+            if not math.isfinite(train_loss + val_loss):
+                raise Problem(
+                    f"Training diverged in epoch {number}: the loss is no longer a number. "
+                    f"Take a learning rate below {recipe.lr:g}."
+                )
+            highest = max(highest, val_accuracy)
+            progress.set_description(f"epoch {number}/{recipe.num_epochs}, val accuracy {val_accuracy:.1%}")
+            yield Epoch(
+                number=number,
+                model=average,
+                lr=optimizer.param_groups[0]["lr"],
+                train_loss=train_loss,
+                train_accuracy=train_accuracy,
+                val_loss=val_loss,
+                val_accuracy=val_accuracy,
+                images_per_second=images / seconds,
+                is_best=as_good_as(highest, val_accuracy, len(val)),
+            )
 
 
 def fit(
     model: nn.Module,
     train: Pictures,
     val: Pictures,
-    *,
-    num_epochs: int,
-    lr: float = 2e-3,
-    batch_size: int = 32,
-    new_optimizer: NewOptimizer = adamw,
-    augmented: bool = True,
-    seed: int = 0,
+    recipe: Recipe,
     checkpoint: Path,
     after_epoch: Sequence[Callable[[Epoch], None]] = (),
 ) -> History:
-    """Train `model` on the device where it is; keep its best epoch by validation in the file `checkpoint`.
+    """Train `model` by `recipe` on the device where it is; keep its best epoch by validation in the file `checkpoint`.
 
-    Of epochs that validation cannot tell apart the last one counts as the best (see `as_good_as`).
-    The loss is the cross-entropy, of one logit the binary one. `new_optimizer` is called with the parameters and `lr`;
-    the learning rate then goes through one cycle: up to `lr` over the first twentieth of the steps, down to zero over the
-    rest (Smith & Topin 2018). At a high learning rate the weights jump about from batch to batch, and validation with them;
-    so a running average of them is what is validated and kept (Polyak & Juditsky 1992; `AveragedModel` of PyTorch).
-    With `augmented=False` the network sees the images as they are, the same ones in every epoch.
+    Of epochs that validation cannot tell apart the last one counts as the best (see `as_good_as`). A running average of
+    the weights is what is validated and kept (see `optimizer_and_average`). The loss is the cross-entropy, of one logit
+    the binary one.
     After each epoch every function of `after_epoch` is called with what is known of it.
     Ctrl-C (in Jupyter: the stop button) ends the run in good order once an epoch is complete.
     Either way `model` is left in eval mode with the weights of its best epoch.
-    Raises `Problem` for fewer images than make a batch of two, or fewer epochs than one.
+    Raises `Problem` for fewer than two images, and when the loss is no longer a number.
     """
-    if num_epochs < 1 or batch_size < 2 or len(train) < 2:
-        raise Problem(
-            f"Training takes at least 1 epoch and 2 images a batch, not {num_epochs} and {min(batch_size, len(train))}."
-        )
-    keep_freed_memory()
-    torch.manual_seed(seed)  # for dropout
-    generator = torch.Generator().manual_seed(seed)  # for the order of images and their augmentation
-    model.to(memory_format=fastest_memory_format())
-    batch_size = min(batch_size, len(train))
-    steps = len(train) // batch_size
-    optimizer, schedule, average = new_run(model, new_optimizer, lr=lr, total_steps=num_epochs * steps)
+    if len(train) < 2:
+        raise Problem(f"Training takes at least 2 images, not {len(train)}; add some to datasets/Train.")
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     history = History()
-    highest = 0.0
-
-    total = num_epochs * steps * batch_size
-    with progress_bar("epoch 1", total, "images", leave=True, smoothing=0.05) as progress:
+    with contextlib.closing(training_epochs(model, train, val, recipe)) as epochs:
         try:
-            for number in range(1, num_epochs + 1):
-                train_loss, train_accuracy, speed = train_one_epoch(
-                    model, average, train, batch_size, optimizer, schedule, generator, progress, augmented
-                )
-                logits = logits_of(average.module, val)
-                val_loss = loss_of(logits, val.labels).item()
-                val_accuracy = (probabilities_of(logits).argmax(dim=1) == val.labels).float().mean().item()
-                highest = max(highest, val_accuracy)
-                is_best = as_good_as(highest, val_accuracy, len(val))
-                lr_now = schedule.get_last_lr()[0]
-                epoch = Epoch(
-                    number,
-                    average.module,
-                    lr_now,
-                    train_loss,
-                    train_accuracy,
-                    val_loss,
-                    val_accuracy,
-                    speed,
-                    is_best,
-                )
-                if is_best:
-                    save_model(average.module, checkpoint)
+            for epoch in epochs:
+                if epoch.is_best:
+                    save_model(epoch.model, checkpoint)
                 history.epochs.append(epoch)
-                progress.set_description(f"epoch {number}/{num_epochs}, val accuracy {val_accuracy:.1%}")
                 for function in after_epoch:
                     function(epoch)
         except KeyboardInterrupt:
@@ -194,8 +214,8 @@ def fit(
 def as_good_as(highest: float, accuracy: float, count: int) -> bool:
     """Whether an accuracy on `count` images is within one standard error of the highest one (Breiman et al. 1984).
 
-    The highest of many accuracies on few images is a matter of luck as well; and a later epoch has learned more. One image
-    more or less never counts, or a highest accuracy of 100 % would have no error at all.
+    The highest of many accuracies on few images is a matter of luck as well, and a later epoch has learned more. One
+    image more or less never counts, or a highest accuracy of 100 % would have no error at all.
     """
     standard_error = math.sqrt(highest * (1 - highest) / count)
     return accuracy >= highest - max(standard_error, 1 / count) - 1e-6  # rounding
@@ -215,55 +235,3 @@ def save_epochs(folder: Path) -> Callable[[Epoch], None]:
             save_model(epoch.model, folder / f"epoch_{epoch.number:03d}.pt")
 
     return save
-
-
-def new_run(
-    model: nn.Module, new_optimizer: NewOptimizer, *, lr: float, total_steps: int
-) -> tuple[torch.optim.Optimizer, LRScheduler, AveragedModel]:
-    """What goes with the model through its training: the optimizer, the learning rate's schedule, the running average."""
-    optimizer = new_optimizer(model.parameters(), lr)
-    # Two steps at least, where there are as many: OneCycleLR divides by the steps of the rise less one.
-    rise = max(0.05, min(2 / total_steps, 0.6))
-    moves = "betas" in optimizer.defaults  # Adam's momentum as well; RMSprop has none, and would be given one
-    schedule = OneCycleLR(optimizer, lr, total_steps=total_steps, pct_start=rise, cycle_momentum=moves)
-    return optimizer, schedule, AveragedModel(model, multi_avg_fn=_running_average, use_buffers=True)
-
-
-def _running_average(average: list[Tensor], new: list[Tensor], steps: int) -> None:
-    """Forgets what is more than about 100 steps old; at the start sooner, or the untrained weights would linger."""
-    decay = min(0.99, (1 + int(steps)) / (10 + int(steps)))
-    get_ema_multi_avg_fn(decay)(average, new, steps)
-
-
-def train_one_epoch(
-    model: nn.Module,
-    average: AveragedModel,
-    train: Pictures,
-    batch_size: int,
-    optimizer: torch.optim.Optimizer,
-    schedule: LRScheduler,
-    generator: torch.Generator,
-    progress: tqdm,
-    augmented: bool = True,
-) -> tuple[float, float, float]:
-    """One pass over the training images: their mean loss, accuracy (both of what the network saw), images a second."""
-    device = next(model.parameters()).device
-    started, count = time.perf_counter(), 0
-    loss_sum, correct = torch.zeros(2, device=device)
-    model.train()
-    for images, labels in batches(train, batch_size, device=device, shuffle=generator):
-        images = augment(images, generator) if augmented else images
-        with autocast(device):
-            logits = model(images.to(memory_format=fastest_memory_format()))
-        loss = loss_of(logits, labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        average.update_parameters(model)
-
-        count += len(images)
-        loss_sum += loss.detach() * len(images)
-        correct += (probabilities_of(logits.detach()).argmax(dim=1) == labels).sum()
-        progress.update(len(images))
-    return loss_sum.item() / count, correct.item() / count, count / (time.perf_counter() - started)
