@@ -36,10 +36,11 @@ def part_masks(pictures: Pictures, size: int) -> tuple[np.ndarray, list[str]] | 
                 values = (colours.max(axis=2) > 0) * np.uint8(label + 1)
             if values.ndim > 2 or values.max() >= len(parts):
                 raise Problem(
-                    f"{shown(file)} is no mask of parts: its pixels are to be numbers below {len(parts)} in one channel. "
+                    f"{shown(file)} is no mask of parts: its pixels must be numbers below {len(parts)} in one channel. "
                     "Remove or replace it."
                 )
-            np.maximum(mask, cv2.resize(values, (size, size), interpolation=cv2.INTER_NEAREST), out=mask)
+            # EXACT: INTER_NEAREST takes the upper left pixel of each square instead of the middle one.
+            np.maximum(mask, cv2.resize(values, (size, size), interpolation=cv2.INTER_NEAREST_EXACT), out=mask)
     return masks, parts
 
 
@@ -51,11 +52,12 @@ def _read_mask(file: Path) -> np.ndarray:
     return values
 
 
-def part_sizes(masks: np.ndarray, parts: list[str]) -> dict[str, float]:
-    """How many pixels of the masks a part measures across: half of all that is seen of it is in pieces at least so large.
+def part_sizes(masks: np.ndarray, parts: list[str], image_size: int) -> dict[str, float]:
+    """The size of each part that can be seen, in pixels of images of `image_size`×`image_size`.
 
-    `masks` is N×H×W, indices into `parts`. A piece is what hangs together, gaps of four pixels closed, because a wheel is cut
-    by spokes and frame; its size is the longer side of the box around it.
+    Half of all that can be seen of the part is in pieces of at least that size. `masks` is N×S×S, of any S, with
+    indices into `parts`. Gaps of four pixels in the masks do not divide a piece, because spokes and frame cut a wheel;
+    its size is the longer side of the box around it.
     """
     sizes = {}
     for index in np.unique(masks[masks > 0]):
@@ -65,8 +67,20 @@ def part_sizes(masks: np.ndarray, parts: list[str]) -> dict[str, float]:
             _, _, boxes, _ = cv2.connectedComponentsWithStats(whole)
             found += [(max(width, height), area) for _, _, width, height, area in boxes[1:]]
         sides, areas = np.array(sorted(found)).T
-        sizes[parts[index]] = float(sides[areas.cumsum() >= areas.sum() / 2][0])
+        middle = sides[areas.cumsum() >= areas.sum() / 2][0]
+        sizes[parts[index]] = float(middle * image_size / masks.shape[-1])
     return sizes
+
+
+def middle_of(mask: np.ndarray, image_size: int) -> tuple[float, float]:
+    """The middle of the largest connected piece of a mask, bool S×S, as (y, x) in pixels of an image of `image_size`.
+
+    0 is the middle of the first pixel. Of an empty mask it is the middle of the image.
+    """
+    _, _, boxes, centres = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    largest = boxes[1:, cv2.CC_STAT_AREA].argmax() + 1 if mask.any() else 0
+    x, y = ((centre + 0.5) * image_size / len(mask) - 0.5 for centre in centres[largest])
+    return y, x
 
 
 def _files(folder: Path, name: str) -> list[Path]:

@@ -1,9 +1,10 @@
-"""Notebooks 04 and 05: what filters respond to, and what layers keep, in numbers. A file a measure."""
+"""Notebooks 04 and 05: measures of what filters respond to and what layers keep, one file for each measure."""
 
 from .ablation import ablate
 from .cards import painted, save_cards
 from .controls import (
     like_any_other,
+    once_forgotten,
     randomised_from_the_top,
     trained_on_shuffled_labels,
     untrained,
@@ -34,6 +35,7 @@ __all__ = [
     "mean",
     "measure",
     "observe",
+    "once_forgotten",
     "orientation_tuning",
     "painted",
     "pooled",

@@ -1,4 +1,4 @@
-"""Which filters matter? Take one out, and see by how much the answers get worse."""
+"""Take out each filter in turn and measure by how much the answers get worse."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,17 +10,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.fx import GraphModule, Interpreter, Node
 from torch.fx.node import map_arg
+from torchvision.transforms.v2.functional import to_dtype
 
-from ..network.hardware import fastest_dtype, keep_freed_memory
+from ..network.hardware import device_of, fastest_dtype, fastest_memory_format, keep_freed_memory
 from ..settings import Problem
 from .graph import following, node_of, traced
 
-BATCH = 50  # images at once: more, and what the first layers put out comes as new pages from the system each time
+BATCH = 50  # images at once; with more, the outputs of the first layers need new pages from the system each time
 Values = dict[Node, Tensor]
 
 
 class Change(NamedTuple):
-    """What happens to one filter: which one it is, and what it says now minus what it said, N×1×H×W."""
+    """The change of one filter: its number, and its new map minus its old one, N×1×H×W."""
 
     number: int
     new: Tensor
@@ -31,14 +32,14 @@ Step = Callable[[Values, Values, Change | None], Tensor]
 
 @dataclass(frozen=True)
 class Ablation:
-    """What became of each image without each filter of a layer.
+    """The answers to N images without each of a layer's C filters.
 
-    `log_odds` float32 C×N: without filter c, the logarithm of how much likelier the true class is than all others together
-    (of two classes, the difference of their logits); `correct` bool C×N: whether the answer is the true class. `whole` float32
-    N and `right` bool N: the same of the whole network. `labels` int N.
+    `log_odds` float32 C×N: without filter c, the logarithm of how much likelier the true class is than all others
+    together (of two classes, the difference of their logits). `correct` bool C×N: whether the answer is the true class.
+    `whole` float32 N and `right` bool N: the same of the whole network. `labels` int N.
 
-    A network that is sure of nearly all its answers has its whole loss in a few images, so that the loss ranks filters by
-    what they do to those; log-odds change by as much whether the network is sure or not, and every image has its say.
+    The loss of a network that is sure of nearly all its answers lies in a few images, so that it ranks filters by these
+    few. Log-odds change by as much whether the network is sure or not, so that every image counts.
     """
 
     log_odds: np.ndarray
@@ -49,12 +50,12 @@ class Ablation:
 
     @property
     def drops(self) -> np.ndarray:
-        """By how much the log-odds of the truth drop in each image without each filter: float32 N×C."""
+        """The drop of the log-odds of the true class in each image without each filter: float32 N×C."""
         return (self.whole - self.log_odds).T
 
     @property
     def need(self) -> np.ndarray:
-        """How much a filter is needed: the mean of `drops` over all images, float C. Below 0 the network is better without."""
+        """How much each filter is needed, the mean of `drops` over all images: float C, below 0 where it does harm."""
         return self.drops.mean(axis=0)
 
     @property
@@ -64,15 +65,15 @@ class Ablation:
 
     @property
     def loss_rises(self) -> np.ndarray:
-        """By how much the cross-entropy of each image rises without each filter: float32 N×C."""
+        """The rise of the cross-entropy of each image without each filter: float32 N×C."""
         return (self.losses - np.logaddexp(0, -self.whole)).T
 
     def loss_change(self, label: int | None = None) -> np.ndarray:
-        """By how much the mean loss rises without each filter, over all images or those of one class: float C."""
+        """The rise of the mean loss without each filter, over all images or those of one class: float C."""
         return self.loss_rises[self._of(label)].mean(axis=0)
 
     def accuracy_change(self, label: int | None = None) -> np.ndarray:
-        """By how much the accuracy rises (mostly it falls) without each filter: float C in [-1, 1]."""
+        """The accuracy without each filter minus that of the whole network: float C in [-1, 1]."""
         return (self.correct.astype(float) - self.right)[:, self._of(label)].mean(axis=1)
 
     def _of(self, label: int | None) -> np.ndarray | slice:
@@ -80,22 +81,22 @@ class Ablation:
 
 
 def ablate(model: nn.Module, layer_name: str, pixels: Tensor, labels: Tensor, to: str = "zero") -> Ablation:
-    """Set one filter of `layer_name` after the other to zero, or to its mean over all images, and ask the network again.
+    """Set each filter of `layer_name` in turn to zero, or to its mean over all images, and ask the network again.
 
-    `pixels` is uint8 N×3×S×S, `labels` int64 N. The network runs once, and is remembered; for each filter only what
-    follows the layer is run again. Convolutions and linear layers are given no more than what has changed in their input,
-    and what they make of it is added to what they put out before: as the change is small, bfloat16 is exact enough for it,
-    where the hardware has that (an error of a 250th of the change, where the network in bfloat16 errs by a 250th of
-    everything). And of a single filter, the convolution after it needs only that one.
-    Raises `Problem` for a network that `torch.fx` cannot trace, a layer that does not run exactly once, another `to`.
+    `pixels` is uint8 N×3×S×S, `labels` int64 N. The network runs once and its outputs are kept. For each filter only
+    the steps that follow the layer run again. Convolutions and linear layers compute only what the change in their
+    input adds to their earlier output. As the change is small, bfloat16 is exact enough for it where the hardware has
+    it (the error is a 250th of the change, while that of a whole network in bfloat16 is a 250th of everything). A
+    convolution right after the layer reads the changed filter alone. Raises `Problem` for a network that `torch.fx`
+    cannot trace, a layer that does not run exactly once, another `to`.
     """
     if to not in ("zero", "mean"):
         raise Problem(f"A filter can be set to 'zero' or to its 'mean', not to {to!r}.")
     keep_freed_memory()
-    graph = traced(model).to(memory_format=torch.channels_last)  # which convolutions on a CPU like best
+    device = device_of(model)
+    graph = traced(model).to(memory_format=fastest_memory_format(device))
     layer = node_of(graph, layer_name)
     steps = [(node, _step(graph, node)) for node in following(layer) if node.op != "output"]
-    device = next(model.parameters()).device
     pixels, labels = pixels.to(device), labels.to(device)
     batches = list(zip(pixels.split(BATCH), labels.split(BATCH)))
     log_odds, correct = [], []
@@ -107,7 +108,7 @@ def ablate(model: nn.Module, layer_name: str, pixels: Tensor, labels: Tensor, to
                 value += maps.transpose(0, 1).flatten(1).mean(dim=1) * len(images) / len(pixels)
         for images, truth in batches:
             whole = _run(graph, images)
-            maps = whole[layer].transpose(0, 1).unsqueeze(2).contiguous()  # filter by filter: each is read in one piece
+            maps = whole[layer].transpose(0, 1).unsqueeze(2).contiguous()  # filter by filter, each in one piece
             answers = [_answer(graph, whole)]
             for number, in_its_place in enumerate(value):
                 change = Change(number, in_its_place - maps[number])
@@ -121,10 +122,11 @@ def ablate(model: nn.Module, layer_name: str, pixels: Tensor, labels: Tensor, to
     return Ablation(odds[1:], hits[1:], odds[0], hits[0], labels.cpu().numpy())
 
 
-def _run(graph: GraphModule, images: Tensor) -> Values:
-    """What every step puts out."""
+def _run(graph: GraphModule, pixels: Tensor) -> Values:
+    """What every step outputs for `pixels`, uint8 n×3×S×S."""
     run = Interpreter(graph, garbage_collect_values=False)
-    run.run((images.float() / 255).contiguous(memory_format=torch.channels_last))
+    images = to_dtype(pixels, next(graph.parameters()).dtype, scale=True)
+    run.run(images.contiguous(memory_format=fastest_memory_format(images.device)))
     return run.env
 
 
@@ -135,7 +137,7 @@ def _answer(graph: GraphModule, values: Values) -> Tensor:
 def _without(
     graph: GraphModule, steps: list[tuple[Node, Step]], whole: Values, layer: Node, change: Change, value: Tensor
 ) -> Tensor:
-    """The logits after a change of one filter of `layer`, which now says `value`; `steps` are what follows the layer."""
+    """The logits after a change of one filter of `layer` to `value`; `steps` are those that follow the layer."""
     values = dict(whole)
     if not all(_of_one_filter(_linear_layer(graph, user)) for user in layer.users):
         values[layer] = whole[layer].clone()
@@ -146,8 +148,10 @@ def _without(
 
 
 def _step(graph: GraphModule, node: Node) -> Step:
-    """What happens at `node`: from the values so far, those of the whole network, and the change, where the node is the first
-    to meet it, to what it puts out."""
+    """A function that computes the output of `node` from the values so far and those of the whole network.
+
+    It is also given the change, where `node` directly follows the layer.
+    """
     if linear := _linear_layer(graph, node):
         return _add_what_changes(linear, node)
     layer = graph.get_submodule(node.target) if node.op == "call_module" else None
@@ -164,7 +168,7 @@ def _step(graph: GraphModule, node: Node) -> Step:
 
 
 def _add_what_changes(layer: nn.Conv2d | nn.Linear, node: Node) -> Step:
-    """A step that is linear in its input: what it put out, and what it makes of the change."""
+    """The step of a layer that is linear in its input: its earlier output plus what the change adds to it."""
     dtype = fastest_dtype(layer.weight.device)
     weight = layer.weight.to(dtype)
     (source,) = node.all_input_nodes
@@ -183,19 +187,19 @@ def _add_what_changes(layer: nn.Conv2d | nn.Linear, node: Node) -> Step:
 
 
 def _linear_layer(graph: GraphModule, node: Node) -> nn.Conv2d | nn.Linear | None:
-    """The layer that runs at `node`, where all it does is linear in its input, but for a bias."""
+    """The layer that runs at `node`, if it is linear in its input but for a bias, else None."""
     layer = graph.get_submodule(node.target) if node.op == "call_module" else None
     is_linear = type(layer) in (nn.Conv2d, nn.Linear) and getattr(layer, "padding_mode", "zeros") == "zeros"
     return layer if is_linear else None
 
 
 def _of_one_filter(layer: nn.Module | None) -> bool:
-    """Whether what a layer makes of one of the filters before it can be found from that filter alone."""
+    """Whether a change of one input filter can be followed through the layer without the other filters."""
     return isinstance(layer, nn.Conv2d) and layer.groups == 1
 
 
 def _log_odds(logits: Tensor, labels: Tensor) -> Tensor:
-    """Of R×N×K logits and N labels: that of the true class, minus what all others come to together (log-sum-exp). R×N."""
+    """The logit of the true class minus the log-sum-exp of all others: of R×N×K logits and N labels, R×N."""
     is_true = F.one_hot(labels, logits.shape[2]).bool().expand_as(logits)
     others = logits.masked_fill(is_true, -torch.inf).logsumexp(dim=2)
     return logits[is_true].view(others.shape) - others

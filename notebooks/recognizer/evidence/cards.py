@@ -1,4 +1,4 @@
-"""Filter cards: all that is known of one filter in one picture."""
+"""Filter cards: a picture of each filter with all that is known of it."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -9,12 +9,13 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
-from ..maps.grids import INK, QUIET, font, mosaic
+from ..maps.fonts import draw_text
+from ..maps.grids import INK, QUIET, mosaic
 from ..maps.pictures import save_png
 from ..settings import results_folder
 from .dissection import DETECTOR_IOU, enlarged
 from .measures import LayerEvidence
-from .receptive_field import ReceptiveField, receptive_fields
+from .receptive_field import BEYOND, ReceptiveField, receptive_fields
 from .responses import Strongest, all_maps, strongest
 
 PANEL, GAP, MARGIN, HEADER = 172, 12, 14, 141  # pixels
@@ -32,13 +33,14 @@ def save_cards(
     examples: Sequence[int],
     part_size: Mapping[str, float],
 ) -> dict[str, dict[str, Path]]:
-    """Draw a card for each of the filters `chosen` (layer → class → numbers), and a page of them a layer and class.
+    """Draw a card for each of the filters `chosen` (layer → class → numbers), and a page for each layer and class.
 
-    `twin` is the network to compare with, `evidence` and `of_twin` what was measured of both (layer → `LayerEvidence`),
-    `pixels` uint8 N×3×S×S the images to look for strong patches in, `examples` the index of one image a class, `part_size`
-    how many pixels a part measures across. Written are `results_<Class>/filter_cards/<layer_name>/filter_<NNN>.png` and
-    the page, `…/filter_cards/<layer_name>.png`, with the facts of the whole layer above, in place of those of an earlier
-    run. Returns the paths of the pages: layer → class → path.
+    `twin` is the network to compare with; `evidence` and `of_twin` are the measures of both (layer → `LayerEvidence`).
+    Strong patches are looked for in `pixels`, uint8 N×3×S×S; `examples` holds the index of one image for each class,
+    and `part_size` the number of pixels that each part measures across. Writes
+    `results_<Class>/filter_cards/<layer_name>/filter_<NNN>.png` and the page, `…/filter_cards/<layer_name>.png`, which
+    begins with the facts of the whole layer. Cards of an earlier run are removed. Returns the paths of the pages:
+    layer → class → path.
     """
     layers = list(chosen)
     fields = receptive_fields(model, pixels.shape[-1])
@@ -77,20 +79,21 @@ def _panels(
     examples: Sequence[int],
     maps: np.ndarray,
 ) -> dict[str, np.ndarray]:
-    """The pictures of a card, each with its caption: what it looks for, what it does in each example, its patches."""
+    """The pictures of a card by caption: the kernel or the strongest patch, the maps of the examples, all patches."""
     own, of_twin = (_patches(found, number, pixels, field) for found in patches)
     kernel = _kernel_behind(model, name)
     panels = {"what excites it most": own[0]} if kernel is None else {"its kernel": _kernel_picture(kernel[number])}
     most = max(float(patches[0].values[number, 0]), 1e-9)  # in all the images
     highest = max(float(maps[:, number].max()), 1e-9)  # in the examples
     for class_name, image, image_maps in zip(model.classes, pixels[list(examples)], maps):
-        response = image_maps[number]
-        panels[f"in a {class_name}: up to {response.max() / most:.0%}"] = painted(image, response / highest)
+        response = torch.from_numpy(image_maps[[number]])[None]
+        strength = enlarged(response / highest, field, image.shape[-1], image.shape[1:])[0, 0].numpy()
+        panels[f"in a {class_name}: up to {float(response.max()) / most:.0%}"] = painted(image, strength)
     return panels | {"its strongest patches": mosaic(own), "those of its untrained twin": mosaic(of_twin)}
 
 
 def layer_facts(evidence: LayerEvidence, of_twin: LayerEvidence, field: ReceptiveField, image_size: int) -> list[str]:
-    """What was measured of a whole layer, in a few lines of text, beside the same of its untrained twin."""
+    """The measures of a whole layer in a few lines of text, beside those of its untrained twin."""
     side = min(field.size, image_size)
     dead = f"{evidence.dead.sum()} of them dead" if evidence.dead.any() else "none of them dead"
     lines = [
@@ -120,9 +123,10 @@ def facts(
     image_size: int,
     part_size: Mapping[str, float],
 ) -> list[str]:
-    """What was measured of one filter, a line each: what it marks, sees, prefers, and what happens without it.
+    """The measures of one filter, one line for what it marks, sees, prefers, and what happens without it.
 
-    The first is left out where there are no masks."""
+    Without masks there is no first line.
+    """
     side = min(field.size, image_size)
     sees = f"sees {side}×{side} of {image_size}×{image_size} pixels"
     marks = []
@@ -151,7 +155,7 @@ def facts(
 
 
 def twin_facts(evidence: LayerEvidence, number: int) -> str:
-    """The same of its untrained twin, in a line."""
+    """The same of its untrained twin, in one line."""
     area = evidence.auroc[number]
     line = f"its untrained twin: AUROC {max(area, 1 - area):.2f}, tuning {evidence.tuning.strength[number]:.2f}"
     if (dissection := evidence.dissection) is not None:
@@ -164,17 +168,17 @@ def _p_value(p: float) -> str:
     return "corrected p < 0.001" if p < 0.001 else f"corrected p = {p:.3f}"
 
 
-def painted(image: Tensor, response: np.ndarray) -> np.ndarray:
-    """An image, uint8 3×S×S, in grey, painted over in orange where a map h×w is 1, less where it is less: uint8 S×S×3."""
-    strength = enlarged(torch.from_numpy(response)[None, None].float(), image.shape[1:])[0, 0]
-    paint = 0.85 * strength.clamp(0, 1).numpy()[..., None]
+def painted(image: Tensor, strength: np.ndarray) -> np.ndarray:
+    """An image, uint8 3×S×S, in grey, under orange paint: as much as `strength`, S×S in [0, 1], says. uint8 S×S×3."""
+    paint = 0.85 * strength.clip(0, 1)[..., None]
     # Grey of medium contrast, so that paint is seen on black and on white.
-    grey = 60 + 0.6 * image.float().mean(dim=0).numpy()[..., None]
+    grey = 60 + 0.6 * image.float().mean(dim=0).cpu().numpy()[..., None]
     return (grey * (1 - paint) + PAINT * paint).astype(np.uint8)
 
 
 def _kernel_behind(model: nn.Module, layer_name: str) -> Tensor | None:
-    """C×3×k×k of the first convolution, where the layer is the first of its kind: those kernels can be seen as colours."""
+    """The kernels of the first convolution, C×3×k×k, which can be seen as colours; None unless the layer is the first
+    one of its kind."""
     kind = type(model.get_submodule(layer_name))
     of_kind = [name for name, layer in model.named_modules() if isinstance(layer, kind)]
     first = next((layer for layer in model.modules() if isinstance(layer, nn.Conv2d)), None)
@@ -188,45 +192,36 @@ def _kernel_picture(kernel: Tensor) -> np.ndarray:
 
 
 def _patches(found: Strongest, number: int, pixels: Tensor, field: ReceptiveField) -> np.ndarray:
-    """What the strongest positions of a filter see: uint8 count×PATCH×PATCH×3, light grey beyond the image.
+    """What the strongest positions of a filter see, as `ReceptiveField.crop` has it: uint8 count×PATCH×PATCH×3.
 
-    Where a filter responds in fewer images than that, the rest is light grey."""
-    crops = []
+    The patch of an image in which the filter does not respond, and so has no strongest position, is light grey.
+    """
+    crops = np.full((len(found.images[number]), PATCH, PATCH, 3), BEYOND, np.uint8)
     places = zip(found.images[number], found.rows[number], found.columns[number], found.values[number])
-    for image, row, column, value in places:
-        if value <= 0:  # it did not respond: there is no strongest place
-            crops.append(np.full((PATCH, PATCH, 3), 225, np.uint8))
-            continue
-        top, left, bottom, right = field.box(int(row), int(column))
-        size = pixels.shape[-1]
-        if bottom - top >= size:
-            top, left, bottom, right = 0, 0, size, size
-        crop = np.full((bottom - top, right - left, 3), 225, np.uint8)
-        inside = pixels[int(image), :, max(top, 0) : bottom, max(left, 0) : right].permute(1, 2, 0).numpy()
-        y, x = max(-top, 0), max(-left, 0)
-        crop[y : y + inside.shape[0], x : x + inside.shape[1]] = inside
-        crops.append(_enlarged(crop, PATCH))
-    return np.stack(crops)
+    for crop, (image, row, column, value) in zip(crops, places):
+        if value > 0:
+            crop[:] = _resized(field.crop(pixels[int(image)], int(row), int(column)), PATCH)
+    return crops
 
 
-def _enlarged(picture: np.ndarray, side: int) -> np.ndarray:
-    """uint8 H×W×3 as side×side×3: pixels stay squares when it grows."""
+def _resized(picture: np.ndarray, side: int) -> np.ndarray:
+    """uint8 H×W×3 as side×side×3. Pixels stay squares when the picture grows."""
     way = Image.Resampling.NEAREST if len(picture) < side else Image.Resampling.BOX
     return np.asarray(Image.fromarray(picture).resize((side, side), way))
 
 
 def _sheet(title: str, lines: Sequence[str], panels: dict[str, np.ndarray], num_panels: int = 0) -> np.ndarray:
-    """Title, lines of text, and pictures side by side, each with its caption, as wide as `num_panels` at least: uint8 H×W×3."""
+    """Title, lines of text and pictures with captions side by side, as wide as `num_panels` or more: uint8 H×W×3."""
     width = 2 * MARGIN + max(len(panels), num_panels) * (PANEL + GAP) - GAP
     height = HEADER + 18 + PANEL + MARGIN if panels else 48 + 19 * len(lines)
     sheet = Image.new("RGB", (width, height), "white" if panels else "#f2f2f2")
     draw = ImageDraw.Draw(sheet)
     draw.line((0, 0, width, 0), "#dddddd")
-    draw.text((MARGIN, 10), title, INK, font(18, bold=True))
+    draw_text(draw, (MARGIN, 10), title, INK, 18, bold=True)
     for number, line in enumerate(lines):
-        draw.text((MARGIN, 38 + 19 * number), line, INK, font(13))
+        draw_text(draw, (MARGIN, 38 + 19 * number), line, INK, 13)
     for number, (caption, picture) in enumerate(panels.items()):
         x = MARGIN + number * (PANEL + GAP)
-        draw.text((x, HEADER), caption, QUIET, font(12))
-        sheet.paste(Image.fromarray(_enlarged(picture, PANEL)), (x, HEADER + 18))
+        draw_text(draw, (x, HEADER), caption, QUIET, 12)
+        sheet.paste(Image.fromarray(_resized(picture, PANEL)), (x, HEADER + 18))
     return np.asarray(sheet)

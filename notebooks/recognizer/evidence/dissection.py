@@ -1,4 +1,4 @@
-"""Network dissection: which part of the images does each filter mark? (Bau et al. 2017, 2020)"""
+"""Network dissection: the part of the images that each filter marks (Bau et al. 2017, 2020)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,14 +7,14 @@ from functools import cached_property
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, one_hot
+from torch.nn.functional import one_hot
 
 from ..settings import Problem
+from .receptive_field import ReceptiveField, receptive_fields
 from .responses import all_maps
 
-# As in Bau et al. 2020: a filter marks the top 1 % of the pixels, and detects a part that it overlaps with by 4 %.
-# With the 0.5 % of 2017, a part that covers an eighth of the pixels, as bodies of the drawn sample do, could never reach
-# these 4 %, and wheels, with 8.6 % of them, 5.8 % at the best.
+# As in Bau et al. 2020: a filter marks the top 1 % of the pixels, and detects a part with which its IoU is above 0.04.
+# With the 0.5 % of 2017, the IoU with a part that covers an eighth of the pixels could never be as high as that.
 TOP = 0.01
 DETECTOR_IOU = 0.04
 
@@ -44,7 +44,7 @@ class Dissection:
 
     @cached_property
     def iou_interval(self) -> tuple[np.ndarray, np.ndarray]:
-        """The 95 % interval of `iou`, (low, high), each C×P: a bootstrap over images, with the thresholds as they are."""
+        """The 95 % interval of `iou`, (low, high), each C×P: a bootstrap over images, with the thresholds unchanged."""
         num_images = len(self.intersections)
         even = np.full(num_images, 1 / num_images)
         drawn = np.random.default_rng(0).multinomial(num_images, even, 1000)
@@ -80,12 +80,12 @@ def dissect(
     """Compare where filters respond most with where parts are: name → `Dissection`.
 
     `pixels` N×3×S×S as in `map_batches`; `masks` integers N×H×W, the index into `parts` of what each pixel shows, 0 for
-    the background. Without `parts` they are called '0', '1', …. A filter marks a pixel where its map, enlarged
-    bilinearly to H×W, exceeds the threshold that a share `top` of all its enlarged maps exceeds. (Bau et al. 2017 took
-    the threshold before enlarging; maps as small as 4×4 lose their peaks then, and mark a third of that share.)
+    the background. Without `parts` they are called '0', '1', …. A filter marks a pixel where its map, enlarged to H×W
+    (`enlarged`), exceeds the threshold that a share `top` of all its enlarged maps exceeds. (Bau et al. 2017 took the
+    threshold before enlarging; maps as small as 4×4 lose their peaks then, and mark a third of that share.)
     A filter that is constant, or at its maximum in a larger share than that, marks nothing; one that is mostly zero
     marks what is above zero. The IoU with a part that covers a share q > `top` of all pixels is at most `top` / q.
-    For a control, give the masks of other images: `masks[permutation]`. It keeps all maps of the layers in memory.
+    For a control, give the masks of other images: `masks[permutation]`. All maps of the layers are kept in memory.
     Raises `Problem` as `map_batches` does, and for masks that do not fit the images or the parts.
     """
     masks = torch.as_tensor(masks).long()
@@ -97,18 +97,27 @@ def dissect(
             f"Masks hold the index of a part, and part 0 is the background; these go from {masks.min()} to "
             f"{masks.max()}, with {len(parts)} parts."
         )
+    side = pixels.shape[-1]
+    try:
+        fields = receptive_fields(model, side)
+    except Problem:  # it cannot be traced, so nobody knows where its positions look
+        fields = {}
+    evenly = ReceptiveField(side, 0, 0)
     return {
-        name: _dissect_layer(maps, masks, parts, top) for name, maps in all_maps(model, layer_names, pixels).items()
+        name: _dissect_layer(maps, fields.get(name, evenly), side, masks, parts, top)
+        for name, maps in all_maps(model, layer_names, pixels).items()
     }
 
 
-def _dissect_layer(maps: np.ndarray, masks: Tensor, parts: list[str], top: float) -> Dissection:
+def _dissect_layer(
+    maps: np.ndarray, field: ReceptiveField, image_size: int, masks: Tensor, parts: list[str], top: float
+) -> Dissection:
     maps = torch.from_numpy(maps)
-    thresholds = _thresholds(maps, masks.shape[1:], top)
+    thresholds = _thresholds(maps, field, image_size, masks.shape[1:], top)
     intersections, unions = [], []
     # One image after the other: what an image takes stays in the processor's cache.
     for image_maps, mask in zip(maps.split(1), masks):
-        excess = enlarged(image_maps, mask.shape)[0] - thresholds[:, None, None]
+        excess = enlarged(image_maps, field, image_size, mask.shape)[0] - thresholds[:, None, None]
         marked = excess.gt_(0).flatten(1)
         shown = one_hot(mask.flatten(), len(parts)).float()
         # Counts of pixels, which float32 holds exactly up to 2^24, an image of 4096×4096.
@@ -121,19 +130,32 @@ def _dissect_layer(maps: np.ndarray, masks: Tensor, parts: list[str], top: float
     return Dissection(parts, thresholds.numpy(), torch.stack(intersections).numpy(), torch.stack(unions).numpy())
 
 
-def _thresholds(maps: Tensor, size: Sequence[int], top: float) -> Tensor:
+def _thresholds(maps: Tensor, field: ReceptiveField, image_size: int, size: Sequence[int], top: float) -> Tensor:
     """What a share `top` of the pixels of each filter's enlarged maps exceed: float32 C."""
     # Filter by filter, because enlarged maps of all of them take gigabytes.
     by_filter = [
-        np.quantile(enlarged(maps[:, [k]], size).numpy(), 1 - top, overwrite_input=True) for k in range(maps.shape[1])
+        np.quantile(enlarged(maps[:, [k]], field, image_size, size).numpy(), 1 - top, overwrite_input=True)
+        for k in range(maps.shape[1])
     ]
     # Enlarging rounds: without this margin a constant map would exceed its own value here and there.
     return torch.tensor(by_filter, dtype=torch.float32) + 1e-6 * maps.abs().amax(dim=(0, 2, 3))
 
 
-def enlarged(maps: Tensor, size: Sequence[int]) -> Tensor:
-    """Maps N×C×h×w, float, as large as an image of `size`, (H, W): N×C×H×W, bilinear."""
-    return interpolate(maps, tuple(size), mode="bilinear", align_corners=False)
+def enlarged(maps: Tensor, field: ReceptiveField, image_size: int, size: Sequence[int]) -> Tensor:
+    """Maps N×C×h×w, float32, drawn over images of `image_size`×`image_size` in H×W squares, `size`: N×C×H×W.
+
+    Each value stands in the middle of what its position sees (`field`), also where pooling leaves out the last rows or
+    convolutions without padding the first. Between these places it is bilinear; beyond the outermost ones it goes on as
+    it is there.
+    """
+    rows, columns = (_hats(field.middles(old, image_size), image_size, new) for old, new in zip(maps.shape[2:], size))
+    return rows @ maps @ columns.T
+
+
+def _hats(middles: np.ndarray, image_size: int, count: int) -> Tensor:
+    """By how much each of `count` squares along an image consists of each value at `middles`: float32 count×values."""
+    squares = (np.arange(count) + 0.5) * image_size / count - 0.5
+    return torch.tensor(np.stack([np.interp(squares, middles, each) for each in np.eye(len(middles))], axis=1)).float()
 
 
 def _sums(drawn: np.ndarray, counts: np.ndarray) -> np.ndarray:

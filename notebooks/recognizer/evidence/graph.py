@@ -5,10 +5,10 @@ import operator
 
 import torch
 from torch import nn
-from torch.fx import GraphModule, Node, Tracer
+from torch.fx import Graph, GraphModule, Node, Tracer
 from torch.nn import functional
 
-from ..maps.activations import unknown_layer
+from ..maps.layers import unknown_layer
 from ..settings import Problem
 
 IN_PLACE = {
@@ -20,26 +20,38 @@ IN_PLACE = {
 }
 
 
+# What tracing raises in a forward that needs real numbers: for a branch (TraceError, which is a ValueError), int() or
+# torch.zeros of a shape (TypeError), len() (RuntimeError), an assertion of its own (AssertionError), or a layer that it
+# makes in passing (NameError).
+UNTRACEABLE = (ValueError, TypeError, RuntimeError, AssertionError, NameError)
+
+
 class _ByLayer(Tracer):
-    """A step a layer, whoever wrote the layer; `torch.fx` itself would look into those that are not PyTorch's own."""
+    """Makes one step of each layer, while `torch.fx` itself looks into layers that are not PyTorch's own."""
 
     def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
         return not any(module.children())
 
 
+def trace(model: nn.Module, tracer: Tracer) -> Graph:
+    """The steps of `model` as `tracer` sees them. Raises `Problem` for a network that `torch.fx` cannot trace."""
+    try:
+        return tracer.trace(model)
+    except UNTRACEABLE as error:
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise Problem(
+            f"torch.fx cannot trace this {type(model).__name__} ({why}); use a network whose forward has no branches "
+            "that depend on its input."
+        ) from error
+
+
 def traced(model: nn.Module) -> GraphModule:
     """A copy of `model` in eval mode as a graph of its steps (`torch.fx`), none of which overwrites what another made.
 
-    Raises `Problem` for a network whose `forward` takes decisions, which cannot be written down as a list.
+    Raises `Problem` for a network that `torch.fx` cannot trace.
     """
     model = copy.deepcopy(model).eval()
-    try:
-        graph = GraphModule(model, _ByLayer().trace(model))
-    except Exception as error:  # whatever a forward that takes decisions runs into
-        raise Problem(
-            f"{type(model).__name__} cannot be taken apart into steps ({error}); use a network whose forward has no "
-            "branches that depend on its input."
-        ) from error
+    graph = GraphModule(model, trace(model, _ByLayer()))
     for module in graph.modules():
         if hasattr(module, "inplace"):
             module.inplace = False

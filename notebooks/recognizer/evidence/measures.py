@@ -16,12 +16,12 @@ from .selectivity import auroc, class_selectivity, linear_probe, permutation_p_v
 
 @dataclass(frozen=True)
 class LayerEvidence:
-    """What was measured of one layer's C filters on N test images.
+    """The measures of one layer's C filters on N test images.
 
-    `means` float32 N×C: the mean of each map; `auroc` C: how well it alone tells the second class from the first;
-    `p_values` C: of that, corrected for as many filters (Benjamini & Hochberg 1995); `class_selectivity` C;
-    `probe` bool N: which images a linear classifier of the whole layer gets right; `ablation`: what happens without each
-    filter; `dissection` only where there are masks.
+    `means` float32 N×C: the mean of each map. `auroc` C: how well each mean tells the second class from the first.
+    `p_values` C: of the AUROCs, corrected for the number of filters (Benjamini & Hochberg 1995). `class_selectivity` C.
+    `probe` bool N: which images a linear classifier of the whole layer gets right. `ablation`: the answers without each
+    filter. `dissection` only where there are masks.
     """
 
     means: np.ndarray
@@ -35,7 +35,7 @@ class LayerEvidence:
 
     @property
     def preference(self) -> np.ndarray:
-        """How far a filter's AUROC is from chance, 2 |AUROC − 0.5|: float C in [0, 1], 1 where it tells the classes apart."""
+        """The distance of each AUROC from chance, 2 |AUROC − 0.5|: float C in [0, 1]."""
         return 2 * np.abs(self.auroc - 0.5)
 
     @property

@@ -1,4 +1,4 @@
-"""Which orientation of bars each filter prefers, and how much (Ringach, Shapley & Hawken 2002)."""
+"""The orientation of bars that each filter prefers, and how much (Ringach, Shapley & Hawken 2002)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ class OrientationTuning:
     """How a layer's C filters respond to gratings of K orientations, evenly spaced from 0° up to 180°.
 
     0° are horizontal bars, 90° vertical ones, and between them they turn counterclockwise: 45° rise to the right (/).
-    `responses` float C×K, not negative, at `period`, float C: the pixels from bar to bar to which a filter responds
-    most. A filter that never responds has responses of 0, and NaN for everything else.
+    `period` float C: the pixels from bar to bar to which a filter responds most. `responses` float C×K: the responses
+    at that period, not negative. A filter that never responds has responses of 0, and NaN for everything else.
     """
 
     responses: np.ndarray
@@ -38,7 +38,7 @@ class OrientationTuning:
 
     @property
     def strength(self) -> np.ndarray:
-        """1 − circular variance, float C in [0, 1]: 0 where all orientations are answered alike, 1 where one alone is."""
+        """1 − circular variance, float C in [0, 1]: 0 for the same response to all orientations, 1 for one alone."""
         return 1 - self.circular_variance
 
     @property
@@ -81,11 +81,15 @@ def orientation_tuning(
     """Show drifting gratings to `model` and measure how every filter is tuned: name → `OrientationTuning`.
 
     A response is the mean over phases and positions of the positive part of the map, at the period at which the filter
-    responds most. Only the central half of a map counts: at the border filters see padding. Raises `Problem` as
-    `map_batches` does, and for an odd `num_orientations`, which would leave no orthogonal one.
+    responds most. Only the central half of a map counts, because at the border filters see padding, and only `periods`
+    up to the size of the image, because longer ones show no whole bar. Raises `Problem` as `map_batches` does, for an
+    odd `num_orientations`, which leaves no orthogonal one, and where no period is left.
     """
     if num_orientations % 2:
         raise Problem(f"num_orientations={num_orientations} must be even, so that each has an orthogonal one.")
+    periods = [period for period in periods if period <= image_size]
+    if not periods:
+        raise Problem(f"No grating fits into an image of {image_size} pixels; give shorter periods.")
     by_period = []
     for period in periods:
         images = gratings(image_size, period, num_orientations, num_phases)
@@ -96,7 +100,7 @@ def orientation_tuning(
 def _mean_responses(
     model: nn.Module, layer_names: Sequence[str], images: Tensor, num_orientations: int
 ) -> dict[str, np.ndarray]:
-    """What gratings of one period give, averaged over phases and central positions: name → float C×K."""
+    """The responses to gratings of one period, averaged over phases and central positions: name → float C×K."""
     means: dict[str, list[np.ndarray]] = {}
     for batch in map_batches(model, layer_names, images):
         for name, maps in batch.items():

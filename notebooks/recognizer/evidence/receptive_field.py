@@ -1,20 +1,22 @@
-"""Which part of the image a position of a feature map sees (Araujo, Norris & Sim 2019, «Computing receptive fields»)."""
+"""The part of an image that a position of a map sees (Araujo, Norris & Sim 2019, «Computing receptive fields»)."""
 
 import operator
 from dataclasses import dataclass
 from types import SimpleNamespace
 
+import numpy as np
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from ..settings import Problem
+from .graph import trace
 
+BEYOND = 225  # the light grey of whatever a position does not see
 WINDOWS = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
 WINDOW_FUNCTIONS = (functional.max_pool2d, functional.avg_pool2d)
 CONVOLUTION_ARGUMENTS = ["input", "weight", "bias", "stride", "padding", "dilation", "groups"]
 
-# What puts out, at every position, something made of the values at that same position alone.
+# Layers whose output at a position depends on the input at that same position alone.
 POINTWISE = (
     *(nn.Identity, nn.BatchNorm2d, nn.Dropout, nn.Dropout2d),
     *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish),
@@ -26,15 +28,15 @@ POINTWISE_FUNCTIONS = {
     *(functional.relu, functional.relu6, functional.leaky_relu, functional.elu, functional.gelu),
     *(functional.silu, functional.hardswish, functional.dropout, functional.dropout2d),
 }
-POINTWISE_METHODS = set(["add", "add_", "sub", "mul", "mul_", "div", "relu", "relu_", "sigmoid", "tanh", "contiguous"])
+POINTWISE_METHODS = {"add", "add_", "sub", "mul", "mul_", "div", "relu", "relu_", "sigmoid", "tanh", "contiguous"}
 
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """What the positions of a map see, in input pixels, downwards and across alike.
+    """The input pixels that the positions of a map see, the same downwards and across.
 
-    Position 0 sees `size` pixels from pixel `start` on, which is negative where padding takes part; each further
-    position sees as many, `stride` pixels on. A stride of 0: every position sees the whole image.
+    Position 0 sees `size` pixels from pixel `start` on, which is negative where padding takes part. Each further
+    position sees as many, `stride` pixels on. With a stride of 0 every position sees the whole image.
     """
 
     size: int
@@ -49,6 +51,38 @@ class ReceptiveField:
         top, left = self.start + row * self.stride, self.start + column * self.stride
         return top, left, top + self.size, left + self.size
 
+    def middles(self, count: int, image_size: int) -> np.ndarray:
+        """The pixel in the middle of what each of `count` positions sees, 0 for the middle of the first: float `count`.
+
+        Positions that all see the whole image are taken to be spread evenly over it.
+        """
+        if self.stride == 0:
+            return (np.arange(count) + 0.5) * image_size / count - 0.5
+        return self.start + (self.size - 1) / 2 + self.stride * np.arange(count)
+
+    def nearest(self, pixel: tuple[float, float], shape: tuple[int, int], image_size: int) -> tuple[int, int]:
+        """(row, column), in a map of `shape` (h, w), of the position whose middle is nearest to `pixel` (y, x)."""
+        row, column = (
+            int(np.abs(self.middles(count, image_size) - place).argmin()) for count, place in zip(shape, pixel)
+        )
+        return row, column
+
+    def crop(self, image: Tensor, row: int, column: int) -> np.ndarray:
+        """The part of an `image`, uint8 3×S×S, that a position sees: uint8, `size`×`size`×3 or S×S×3.
+
+        A field smaller than the image is cut out of it, with light grey for what lies beyond the image. Of a larger
+        field the whole image is returned, with light grey for what lies outside of the field.
+        """
+        top, left, bottom, right = self.box(row, column)
+        rows, columns = slice(max(top, 0), max(bottom, 0)), slice(max(left, 0), max(right, 0))
+        seen = np.full((*image.shape[1:], 3), BEYOND, np.uint8)
+        seen[rows, columns] = image[:, rows, columns].permute(1, 2, 0).cpu().numpy()
+        if self.size >= image.shape[1]:
+            return seen
+        margin = self.size + abs(self.start)  # no position sees anything further out
+        wide = np.pad(seen, ((margin, margin), (margin, margin), (0, 0)), constant_values=BEYOND)
+        return wide[top + margin : bottom + margin, left + margin : right + margin]
+
 
 def receptive_fields(model: nn.Module, image_size: int) -> dict[str, ReceptiveField]:
     """The receptive field of every module that runs, in order, for images of `image_size`×`image_size`.
@@ -59,13 +93,7 @@ def receptive_fields(model: nn.Module, image_size: int) -> dict[str, ReceptiveFi
     (flattening, linear layers, adaptive pooling, attention) sees the whole image.
     The model is traced, not run. Raises `Problem` for a model that `torch.fx` cannot trace.
     """
-    try:
-        graph = fx.Tracer().trace(model)
-    except Exception as error:
-        raise Problem(
-            f"The receptive fields of this {type(model).__name__} cannot be found, because torch.fx cannot trace "
-            f"it ({str(error).splitlines()[0] if str(error) else type(error).__name__})."
-        ) from error
+    graph = trace(model, fx.Tracer())
     whole = ReceptiveField(image_size, 0, 0)
     vertical, horizontal = (_along(model, graph, axis, whole) for axis in (0, 1))
     return {name: _union([vertical[name], horizontal[name]], whole) for name in vertical}
@@ -89,7 +117,7 @@ def _along(model: nn.Module, graph: fx.Graph, axis: int, whole: ReceptiveField) 
         else:
             field = whole
         of_node[node] = field
-        # The last node traced inside a block is what the block puts out. fx writes the second call as 'name@1'.
+        # The last node traced inside a block is the output of the block. fx writes the second call as 'name@1'.
         for name in node.meta.get("nn_module_stack", ()):
             name, _, repeat = name.partition("@")
             of_module[f"{name}#{int(repeat) + 1}" if repeat else name] = field
@@ -97,7 +125,7 @@ def _along(model: nn.Module, graph: fx.Graph, axis: int, whole: ReceptiveField) 
 
 
 def _window(model: nn.Module, node: fx.Node) -> nn.Module | SimpleNamespace | None:
-    """Whatever has the kernel_size, stride, padding and dilation of `node`; None for a node that is no window."""
+    """An object with the kernel_size, stride, padding and dilation of `node`; None for a node that is no window."""
     if node.op == "call_module":
         layer = model.get_submodule(node.target)
         return layer if isinstance(layer, WINDOWS) else None
@@ -109,7 +137,7 @@ def _window(model: nn.Module, node: fx.Node) -> nn.Module | SimpleNamespace | No
 
 
 def _convolution(model: nn.Module, node: fx.Node) -> SimpleNamespace | None:
-    """What `_window` gives for a call of `conv2d`; None where its weights are computed, so that their size is not known."""
+    """The same as `_window` for a call of `conv2d`; None where its weights are computed and their size is unknown."""
     given = {"stride": 1, "padding": 0, "dilation": 1}
     given |= dict(zip(CONVOLUTION_ARGUMENTS, node.args)) | node.kwargs
     if given["weight"].op != "get_attr":
@@ -125,7 +153,7 @@ def _is_pointwise(model: nn.Module, node: fx.Node) -> bool:
 
 
 def _through(window: nn.Module | SimpleNamespace, field: ReceptiveField, axis: int) -> ReceptiveField:
-    """What a window over positions with `field` sees, along one axis."""
+    """The field, along one axis, of a window over positions with `field`."""
 
     def along(value: int | tuple[int, ...]) -> int:
         return value[axis] if isinstance(value, tuple | list) else value

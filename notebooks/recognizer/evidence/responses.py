@@ -1,4 +1,4 @@
-"""What layers say about many images, gathered batch by batch, so that memory stays small."""
+"""The outputs of layers for many images, gathered batch by batch, so that memory stays small."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -11,6 +11,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from torchvision.transforms.v2.functional import to_dtype
 
 from ..maps.activations import capture
+from ..network.hardware import fastest_memory_format
 from ..settings import Problem
 
 BATCH_SIZE = 32
@@ -18,10 +19,10 @@ BATCH_SIZE = 32
 
 @dataclass(frozen=True)
 class Strongest:
-    """Where each filter responds most, best first: C×count arrays.
+    """The places at which each filter responds most, best first: C×count arrays.
 
-    Filter f has the value `values[f, k]` (float32) at (`rows[f, k]`, `columns[f, k]`) of its map of image `images[f, k]`
-    (int); the images of a filter are all different.
+    Filter f has the value `values[f, k]` (float32) at (`rows[f, k]`, `columns[f, k]`) of its map of image
+    `images[f, k]` (int). The images of a filter are all different.
     """
 
     images: np.ndarray
@@ -31,15 +32,16 @@ class Strongest:
 
 
 def map_batches(model: nn.Module, layer_names: Sequence[str], pixels: Tensor) -> Iterator[dict[str, np.ndarray]]:
-    """For each batch of `pixels`, what the layers put out, as maps: name → float32 n×C×h×w.
+    """The maps of the layers for each batch of `pixels`: name → float32 n×C×h×w.
 
     `pixels` is N×3×S×S, uint8 or float32 in [0, 1]. A linear layer has maps of one position, 1×1. Names of further
-    calls are as in `capture`. Raises `Problem` as `capture` does, and for a layer that puts out something else
-    than N×C×h×w or N×C.
+    calls are as in `capture`. Raises `Problem` as `capture` does, and for a layer whose output is neither N×C×h×w nor
+    N×C.
     """
+    # A network without weights runs where its images are.
+    memory_format = fastest_memory_format(next(model.parameters(), pixels).device)
     for batch in pixels.split(BATCH_SIZE):
-        # The order in memory that convolutions on a CPU are fastest with.
-        images = to_dtype(batch, torch.float32, scale=True).contiguous(memory_format=torch.channels_last)
+        images = to_dtype(batch, torch.float32, scale=True).contiguous(memory_format=memory_format)
         captured = capture(model, layer_names, images)
         yield {name: _as_maps(name, values) for name, values in captured.items()}
 
@@ -80,8 +82,8 @@ def pooled(model: nn.Module, layer_names: Sequence[str], pixels: Tensor, dimensi
 def on_grid(model: nn.Module, layer_names: Sequence[str], pixels: Tensor, side: int) -> dict[str, np.ndarray]:
     """Maps averaged over the same `side`×`side` squares of the image for every layer: name → float32 N×(C·side²).
 
-    Other than `pooled` it gives layers of more filters more values, but all of them know equally well *where*. A map
-    that is smaller stays as it is, and a linear layer is a map of 1×1. Arguments and errors as in `map_batches`.
+    Unlike `pooled` it gives layers of more filters more values, but all layers know places equally well. A smaller map
+    stays as it is, and a linear layer is a map of 1×1. Arguments and errors as in `map_batches`.
     """
 
     def pool(maps: np.ndarray) -> np.ndarray:
@@ -121,7 +123,8 @@ def _best(values: np.ndarray, positions: np.ndarray, width: int, count: int) -> 
 def _as_maps(name: str, values: np.ndarray) -> np.ndarray:
     if values.ndim not in (2, 4):
         raise Problem(
-            f"Layer {name!r} puts out neither maps nor one value a filter, but {values.ndim} dimensions; choose another."
+            f"The output of layer {name!r} is neither maps nor one value for each filter: it has {values.ndim} "
+            "dimensions. Choose another layer."
         )
     return values if values.ndim == 4 else values[:, :, None, None]
 
@@ -132,6 +135,6 @@ def _joined(batches: Iterator[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
 
 
 def _grid(cells: int, height: int, width: int) -> tuple[int, int]:
-    """The h×w with the most cells, at most `cells`, that a map has positions for; of several the squarest."""
+    """The h×w with the most cells that a map has positions for, up to `cells`; of several the squarest."""
     shapes = [(h, min(width, cells // h)) for h in range(1, min(height, cells) + 1)]
     return max(shapes, key=lambda shape: (shape[0] * shape[1], min(shape)))

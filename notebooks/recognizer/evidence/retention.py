@@ -1,4 +1,4 @@
-"""What a layer still knows of the picture itself, beside what it knows of the class."""
+"""How much of the picture itself can be read from a layer, and how much of its class."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,18 +16,18 @@ from .selectivity import linear_probe
 
 SIDE = 7  # of thumbnails and of grids: what the last pooling of a LayerByLayerCNN leaves
 PENALTIES = np.logspace(-3, 6, 10)  # from hardly any to one that silences thousands of values of variance 1
-PICTURE = "the picture"  # what it is itself measured under: a blank, which no layer has in its name
+PICTURE = "the picture"  # the name under which it is measured like a layer; no layer has a blank in its name
 
 
 @dataclass(frozen=True)
 class Retention:
-    """What was found of one layer, of C filters, on N test images.
+    """The measures of one layer of C filters on N test images.
 
-    `thumbnails` float N×SIDE²: their grey thumbnails, as a linear map reads them from the layer; `errors` float N×2: by
-    how much these are wrong, squared and summed, and by how much the mean thumbnail of the training images is;
-    `found_closer` and `found_mirrored` bool N: whether a copy seen from closer, or mirrored, leads back to its image;
-    `probe` bool N: which images a linear classifier gets right; `zeros` float N: the share of values that are exactly
-    0; `dead` bool C: filters that are 0 everywhere in all N images.
+    `thumbnails` float N×SIDE²: their grey thumbnails, as a linear map reads them from the layer. `errors` float N×2:
+    the squared errors of these, summed over the thumbnail, and those of the mean thumbnail of the training images.
+    `found_closer` and `found_mirrored` bool N: whether a copy seen from closer, or mirrored, leads back to its image.
+    `probe` bool N: which images a linear classifier gets right. `zeros` float N: the share of values that are exactly
+    0. `dead` bool C: filters that are 0 everywhere in all N images.
     """
 
     thumbnails: np.ndarray
@@ -48,12 +48,12 @@ def retention(
 ) -> dict[str, Retention]:
     """Measure what layers keep: name → `Retention`, and under 'the picture', first, that of the picture itself.
 
-    `train` and `test` are pixels, uint8 N×3×S×S, and labels, int64 N; linear maps learn from `train` and are asked about
-    `test`. Every layer is averaged over the same `grid`×`grid` squares before (`on_grid`): what is then missing from a
-    late one is more than the places that pooling has merged. Raises `Problem` as `capture` does.
+    `train` and `test` are pixels, uint8 N×3×S×S, and labels, int64 N. Linear maps learn from `train` and are asked
+    about `test`. Before that, every layer is averaged over the same `grid`×`grid` squares (`on_grid`), so that early
+    layers have no advantage from finer places. Raises `Problem` as `capture` does.
     """
     (train_pixels, train_labels), (pixels, labels) = train, test
-    seen = _Seeing(model).eval()
+    seen = _Seeing(model)
     inside = {PICTURE: "picture", **{name: f"model.{name}" for name in layer_names}}
     names = list(inside.values())
     learned, asked = (on_grid(seen, names, each, grid) for each in (train_pixels, pixels))
@@ -78,24 +78,24 @@ def retention(
 
 
 def grey_thumbnails(pixels: Tensor, side: int = SIDE) -> np.ndarray:
-    """How bright each of `side`×`side` squares of the images is: uint8 or float N×3×S×S → float32 N×side² in [0, 1]."""
+    """The brightness of each of `side`×`side` squares of images, uint8 or float N×3×S×S: float32 N×side² in [0, 1]."""
     grey = rgb_to_grayscale(to_dtype(pixels, torch.float32, scale=True))
     return adaptive_avg_pool2d(grey, side).flatten(1).numpy()
 
 
 def reconstruct(learned: np.ndarray, targets: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """What a linear map that takes values `learned` (N×D) to `targets` (N×T) makes of the values `asked` (M×D): float M×T.
+    """Learn a linear map from `learned` (N×D) to `targets` (N×T) and apply it to `asked` (M×D): float M×T.
 
     The map is that of ridge regression (Hoerl & Kennard 1970), with the penalty under which each training image is
-    predicted best from the others. All values are divided by one number, their spread as a whole: divided each by its
-    own, one that hardly ever moves in the training images would shout whenever it does in others.
+    predicted best from the others. All values are divided by one number, their common spread. Divided each by its own
+    spread, a value that hardly varies over the training images would dominate wherever it does in others.
     """
     spread = max(float(learned.std(axis=0).mean()), 1e-9)
     return RidgeCV(PENALTIES).fit(learned / spread, targets).predict(asked / spread)
 
 
 def r_squared(errors: np.ndarray) -> float:
-    """The share of the variance that was predicted, from `Retention.errors`: 1 is all of it, 0 no more than the mean tells."""
+    """The share of the variance that was predicted, from `Retention.errors`: 1 for all, 0 for no more than the mean."""
     wrong, by_mean = errors.sum(axis=0)
     return float(1 - wrong / by_mean)
 
@@ -103,8 +103,8 @@ def r_squared(errors: np.ndarray) -> float:
 def found_again(originals: np.ndarray, copies: np.ndarray) -> np.ndarray:
     """Whether, of all `originals` (N×D), copy n is most like original n: bool N. Chance is 1 / N.
 
-    Alike is the cosine between values from which the mean of the originals is taken off; of a single value (D = 1), which
-    has no direction, how near they are. A tie is no success.
+    The similarity is the cosine between values minus the mean of the originals. A single value (D = 1) has no
+    direction; there it is the distance that counts. A tie is no success.
     """
     mean = originals.mean(axis=0)
     if originals.shape[1] == 1:
@@ -120,7 +120,7 @@ def found_again(originals: np.ndarray, copies: np.ndarray) -> np.ndarray:
 def silence(
     model: nn.Module, layer_names: Sequence[str], pixels: Tensor
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """The share of each image's values that are exactly 0 (float N), and which filters are 0 everywhere (bool C), by layer.
+    """The share of each image's values that are 0, name → float N, and the filters that are 0 everywhere, bool C.
 
     Arguments and errors as in `map_batches`.
     """

@@ -8,6 +8,8 @@ from sklearn.preprocessing import StandardScaler
 
 from ..settings import Problem
 
+AT_ONCE = 2**20  # shuffled labels in memory
+
 
 def class_selectivity(means: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Morcos et al. 2018: (μ_max − μ_others) / (μ_max + μ_others) of each filter, float C in [0, 1].
@@ -36,8 +38,7 @@ def auroc(means: np.ndarray, labels: np.ndarray) -> np.ndarray:
     Raises `Problem` unless the labels are 0 and 1, both of them.
     """
     labels = _binary(labels)
-    surplus = _rank_surplus(means, labels[:, None])[:, 0]
-    return 0.5 + surplus / (labels.sum() * (1 - labels).sum())
+    return 0.5 + _centred_ranks(means).T @ labels / (labels.sum() * (1 - labels).sum())
 
 
 def permutation_p_values(
@@ -49,19 +50,24 @@ def permutation_p_values(
     Smyth 2010). For many filters at once give the result to `scipy.stats.false_discovery_control`.
     """
     labels = _binary(labels)
-    shuffled = np.repeat(labels[:, None], num_permutations, axis=1)
-    shuffled = np.random.default_rng(seed).permuted(shuffled, axis=0)
-    found = np.abs(_rank_surplus(means, labels[:, None]))
-    by_chance = np.abs(_rank_surplus(means, shuffled))
-    # Ranks are halves, so these comparisons are exact. So many permutations, because a correction for 128 filters
-    # multiplies the smallest p by up to that number.
-    return ((by_chance >= found).sum(axis=1) + 1) / (num_permutations + 1)
+    random = np.random.default_rng(seed)
+    ranks = _centred_ranks(means)
+    found = np.abs(ranks.T @ labels)[:, None]
+    # There are so many permutations because a correction for 128 filters multiplies the smallest p by up to that
+    # number. They are made in blocks because all of them would take gigabytes where there are thousands of images.
+    at_once = max(1, AT_ONCE // len(labels))
+    extreme = np.zeros(ranks.shape[1], int)
+    for start in range(0, num_permutations, at_once):
+        shape = min(at_once, num_permutations - start), len(labels)
+        shuffled = random.permuted(np.broadcast_to(labels, shape), axis=1)
+        extreme += (np.abs(ranks.T @ shuffled.T) >= found).sum(axis=1)  # ranks are halves: this comparison is exact
+    return (extreme + 1) / (num_permutations + 1)
 
 
 def linear_probe(
     train_x: np.ndarray, train_labels: np.ndarray, test_x: np.ndarray, test_labels: np.ndarray
 ) -> np.ndarray:
-    """Which test images a linear classifier of a layer's values gets right (Alain & Bengio 2016): bool, length of the test set.
+    """Which of M test images a linear classifier of a layer's values gets right (Alain & Bengio 2016): bool M.
 
     Values N×D are standardised by the training set; logistic regression with scikit-learn's default penalty.
     """
@@ -76,7 +82,10 @@ def _binary(labels: np.ndarray) -> np.ndarray:
     return labels
 
 
-def _rank_surplus(means: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """By how much the ranks of class 1 sum to more than by chance (Mann & Whitney's U, centred); labels N×K → C×K."""
+def _centred_ranks(means: np.ndarray) -> np.ndarray:
+    """The ranks of each filter's values among the N images, minus their mean: float N×C.
+
+    Their sum over the images of class 1 says how much higher than by chance these rank (Mann & Whitney's U, centred).
+    """
     ranks = rankdata(means, axis=0)
-    return (ranks - ranks.mean(axis=0)).T @ labels
+    return ranks - ranks.mean(axis=0)

@@ -1,4 +1,4 @@
-"""Is it true? Numbers with intervals, next to their controls, and what follows from them."""
+"""Numbers with intervals next to their controls, and the verdict that follows from them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Estimate(NamedTuple):
 
 
 def share(hits: np.ndarray) -> Estimate:
-    """The share of True in bool N, and its 95 % interval (Wilson 1927), which has a width even where that is none or all."""
+    """The share of True in bool N and its 95 % interval (Wilson 1927), which has a width even at 0 and 1."""
     return Estimate(float(hits.mean()), *wilson_interval(int(hits.sum()), len(hits)))
 
 
@@ -40,9 +40,9 @@ def bootstrap(
     num_resamples: int = 1000,
     seed: int = 0,
 ) -> Estimate:
-    """`statistic` of `samples`, and where 95 % of it lie when each sample is drawn anew with replacement (Efron 1979).
+    """`statistic` of `samples`, and its 95 % interval when each sample is drawn anew with replacement (Efron 1979).
 
-    Each of `samples` is an array whose first axis is drawn from, on its own.
+    Each of `samples` is an array whose first axis is drawn from, independently of the others.
     """
     found = _resampled([samples], statistic, num_resamples, seed)
     return _estimate(statistic(*samples), found[0])
@@ -50,10 +50,11 @@ def bootstrap(
 
 @dataclass(frozen=True)
 class Observation:
-    """What people say of feature maps, what was measured of it, and with what it is compared.
+    """A claim about feature maps, its measure, and the controls that it is compared with.
 
-    `trained` is of the network in question, `controls` of other networks or other images, `excess` by how much the first is
-    above each of those; where the claim names a number, it must be above that, `at_least`, as well.
+    `trained` is the number of the network in question, `controls` are those of other networks or other images, and
+    `excess` is by how much the first exceeds each of them. `at_least` is a number that it must exceed as well, where
+    the claim names one.
     """
 
     claim: str
@@ -65,8 +66,11 @@ class Observation:
 
     @property
     def verdict(self) -> str:
-        """'holds' where the network is above everything it is compared with, 'does not hold' where it is below any of that,
-        each by a whole interval; else 'cannot tell'."""
+        """'holds', 'does not hold' or 'cannot tell'.
+
+        It holds where the network is above everything that it is compared with, by a whole interval each time. It does
+        not hold where the network is below any of that by a whole interval.
+        """
         compared = [*self.excess.values()]
         if self.at_least is not None:
             compared.append(Estimate(*(end - self.at_least for end in self.trained)))
@@ -90,10 +94,9 @@ def observe(
 ) -> Observation:
     """Ask the same of each network in `evidence`; the first is the one in question, the others are controls.
 
-    `samples` picks, from what was measured of a network, arrays whose first axis (images, or filters) is drawn from, and
-    `statistic` makes a number of them. All networks have the same images drawn, or filters of the same numbers, which began
-    as twins: what a draw does to both is no difference between them. So an excess can be certain where the intervals of
-    the two, side by side, overlap.
+    `samples` picks arrays from the measures of a network; their first axis (images, or filters) is drawn from, and
+    `statistic` makes a number of them. The same images are drawn for all networks, or filters of the same numbers,
+    which began as twins. So an excess can be certain although the intervals of the two networks overlap.
     """
     of_each = {name: samples(measured) for name, measured in evidence.items()}
     found = dict(zip(of_each, _resampled([*of_each.values()], statistic, num_resamples, seed=0)))
@@ -108,8 +111,10 @@ def observe(
 
 
 def verdict_rows(observations: Sequence[Observation], controls: Sequence[str]) -> list[list[str]]:
-    """A row an observation: claim, measure, trained; of each of `controls` its number and by how much the trained network
-    exceeds it ('–' where there is none); the number to exceed; the verdict."""
+    """One row for each observation: claim, measure, trained network, `controls`, the number to exceed, verdict.
+
+    The cell of a control holds its number and by how much the trained network exceeds it, or '–' where there is none.
+    """
 
     def control(observation: Observation, name: str) -> str:
         if name not in observation.controls:
@@ -132,7 +137,7 @@ def verdict_rows(observations: Sequence[Observation], controls: Sequence[str]) -
 def _resampled(
     of_each: Sequence[Sequence[np.ndarray]], statistic: Callable[..., float], num_resamples: int, seed: int
 ) -> np.ndarray:
-    """`statistic` of the samples of each network, drawn anew `num_resamples` times, alike for all: float networks×resamples."""
+    """`statistic` of the samples of each network, drawn anew in the same way for all: float networks×resamples."""
     random = np.random.default_rng(seed)
     found = np.empty((len(of_each), num_resamples))
     for number in range(num_resamples):
@@ -143,7 +148,8 @@ def _resampled(
 
 
 def _estimate(value: float, resampled: np.ndarray) -> Estimate:
-    return Estimate(float(value), *map(float, np.nanpercentile(resampled, (2.5, 97.5))))
+    known = resampled[~np.isnan(resampled)]
+    return Estimate(float(value), *map(float, np.percentile(known, (2.5, 97.5)) if len(known) else (np.nan, np.nan)))
 
 
 def _written(number: float, spec: str) -> str:

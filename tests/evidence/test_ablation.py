@@ -1,0 +1,139 @@
+"""Networks without one filter, against planted filters and captum."""
+
+import numpy as np
+import pytest
+import torch
+from captum.attr import LayerFeatureAblation
+from torch import nn
+from torch.nn import functional
+
+from recognizer import capture
+from recognizer.evidence.ablation import ablate
+from recognizer.settings import Problem
+
+from .networks import conv, planted
+
+
+@pytest.mark.parametrize("layer_name", ["conv", "relu"])
+def test_ablation_finds_the_only_filter_that_matters(red_or_not, layer_name):
+    pixels, labels = red_or_not
+    found = ablate(planted(), layer_name, pixels, labels)
+    assert found.right.all()
+    assert found.accuracy_change().tolist() == [-0.5, 0, 0, 0]  # without red, all are taken for class 0
+    assert found.accuracy_change(1).tolist() == [-1, 0, 0, 0]
+    assert found.accuracy_change(0).tolist() == [0, 0, 0, 0]
+    assert found.loss_change()[0] > 1 and np.abs(found.loss_change()[1:]).max() == 0
+
+
+@pytest.fixture(params=[False, True], ids=["float32", "bfloat16 where there is any"])
+def rounding(request, monkeypatch):
+    """How far what a change makes of the answers may be off, as a share of that change."""
+    monkeypatch.setenv("BFLOAT16", str(int(request.param)))
+    return 1e-2 if request.param else 1e-6
+
+
+def test_setting_to_the_mean_is_half_red(red_or_not, rounding):
+    pixels, labels = red_or_not
+    found = ablate(planted(), "relu", pixels, labels, to="mean")
+    # The answer is then the same for every image: that of the mean image.
+    mean = (pixels.float() / 255).mean(dim=(0, 2, 3))
+    expected = ((20 * mean[0] - 10) * (2 * labels - 1)).numpy()
+    change = np.abs(found.whole - expected).max()
+    assert np.allclose(found.log_odds[0], expected, atol=1e-5 + rounding * change)
+    assert np.allclose(found.losses[0], functional.softplus(-torch.tensor(found.log_odds[0])), atol=1e-5)
+
+
+class Branching(nn.Module):
+    """In-place steps, a shortcut around a convolution, several groups: all that makes re-running a part go wrong."""
+
+    def __init__(self, inplace: bool) -> None:
+        super().__init__()
+        self.inplace = inplace
+        self.conv1 = nn.Conv2d(3, 6, 3, padding=1)
+        self.relu1 = nn.ReLU(inplace)
+        self.conv2 = nn.Conv2d(6, 6, 3, padding=1, groups=2)
+        self.conv3 = nn.Conv2d(6, 6, 3, padding=2, dilation=2)
+        self.bn = nn.BatchNorm2d(6)
+        self.fc = nn.Linear(6, 3)
+
+    def forward(self, x):
+        x = self.relu1(self.conv1(x))
+        y = self.bn(self.conv3(x))
+        if self.inplace:
+            y += self.conv2(x)
+        else:
+            y = y + self.conv2(x)
+        return self.fc(functional.relu(y, self.inplace).mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize("to", ["zero", "mean"])
+@pytest.mark.parametrize("layer_name", ["conv1", "relu1", "conv2", "conv3", "bn"])
+def test_ablation_agrees_with_captum(layer_name, to, rounding):
+    """Captum runs the whole network once for each filter, here the twin without in-place steps, which mislead it."""
+    torch.manual_seed(1)
+    model, twin = Branching(inplace=True).eval(), Branching(inplace=False).eval()
+    model.bn.running_mean.normal_()
+    twin.load_state_dict(model.state_dict())
+    pixels, labels = torch.randint(0, 256, (40, 3, 12, 12), dtype=torch.uint8), torch.arange(40) % 3
+    found = ablate(model, layer_name, pixels, labels, to=to)
+    images = pixels.float() / 255
+    maps = capture(twin, layer_name, images)[layer_name]
+
+    def losses(images):
+        return functional.cross_entropy(twin(images), labels, reduction="none")
+
+    for number in (0, 4):
+        baseline = 0.0 if to == "zero" else float(maps[:, number].mean())
+        mask = torch.zeros(1, 6, 1, 1, dtype=torch.long)
+        mask[:, number] = 1
+        captum = LayerFeatureAblation(losses, twin.get_submodule(layer_name))
+        with torch.no_grad():
+            change = captum.attribute(images, baseline, layer_mask=mask.expand(1, *maps.shape[1:]))
+        expected = -change[:, number, 0, 0].numpy()
+        assert np.allclose(found.loss_rises[:, number], expected, atol=1e-5 + rounding * np.abs(expected).max())
+        assert np.allclose(found.loss_change()[number], expected.mean(), atol=1e-5 + rounding * np.abs(expected).max())
+
+
+def test_ablation_of_a_network_with_one_logit(red_or_not):
+    """The same network with two logits, of which the first is zero, and with one."""
+    pixels, labels = red_or_not
+    one = planted()
+    one.last = conv(
+        one.last.weight[1:].detach() - one.last.weight[:1].detach(), (one.last.bias[1:] - one.last.bias[:1]).detach()
+    )
+    single, double = (ablate(model, "relu", pixels, labels) for model in (one, planted()))
+    assert (
+        np.allclose(single.log_odds, double.log_odds, rtol=0.01, atol=0.05) and (single.correct == double.correct).all()
+    )
+
+
+def test_log_odds_are_those_of_the_probabilities():
+    torch.manual_seed(2)
+    model = Branching(inplace=False).eval()  # three classes
+    pixels, labels = torch.randint(0, 256, (30, 3, 12, 12), dtype=torch.uint8), torch.arange(30) % 3
+    found = ablate(model, "relu1", pixels, labels)
+    p = model(pixels.float() / 255).softmax(dim=1)
+    of_truth = p[torch.arange(30), labels].detach()
+    assert np.allclose(found.whole, torch.logit(of_truth), atol=1e-4)
+    assert (found.right == (p.argmax(dim=1) == labels).numpy()).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_ablation_of_a_network_of_another_precision(red_or_not, dtype):
+    pixels, labels = red_or_not
+    found, expected = (ablate(model, "relu", pixels, labels, to="mean") for model in (planted().to(dtype), planted()))
+    np.testing.assert_allclose(found.log_odds, expected.log_odds, atol=0.1)
+
+
+def test_ablation_leaves_the_model_as_it_was(network, pixels):
+    network.train()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    ablate(network, "relu6", pixels[:8], torch.zeros(8, dtype=torch.long))
+    assert network.training
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    network.eval()
+
+
+def test_ablation_of_an_unknown_layer_names_the_closest(network, pixels):
+    with pytest.raises(Problem, match="'relu9'.*'relu8'"):
+        ablate(network, "relu9", pixels, torch.zeros(40, dtype=torch.long))

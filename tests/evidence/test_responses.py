@@ -1,0 +1,70 @@
+"""What layers say about many images, against plain PyTorch and planted pixels."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from recognizer.evidence.responses import pooled, spatial_means, strongest
+from recognizer.settings import Problem
+
+from .networks import conv
+
+
+def test_spatial_means_are_means_of_what_the_layer_puts_out(network, pixels):
+    means = spatial_means(network, ["relu1", "conv5", "fc1"], pixels)
+    with torch.no_grad():
+        first = network.relu1(network.bn1(network.pool1(network.conv1((pixels / 255 - 0.5) / 0.25))))
+    np.testing.assert_allclose(means["relu1"], first.mean(dim=(2, 3)), atol=1e-5)
+    assert {name: each.shape for name, each in means.items()} == {
+        "relu1": (40, 16),
+        "conv5": (40, 128),
+        "fc1": (40, 128),
+    }
+    assert all(each.dtype == np.float32 for each in means.values())
+    of_floats = spatial_means(network, ["conv5"], pixels / 255)
+    np.testing.assert_allclose(of_floats["conv5"], means["conv5"], atol=1e-6)
+
+
+def test_pooling_gives_every_layer_as_many_values(network, pixels):
+    names = ["relu1", "relu2", "relu3", "relu4", "relu7", "fc1"]
+    found = pooled(network, names, pixels)
+    assert {name: each.shape for name, each in found.items()} == dict.fromkeys(names, (40, 128))
+    # 32 filters in 2×2 cells: the mean over each quarter, filter after filter.
+    quarters = nn.Sequential(nn.Conv2d(3, 32, 1))
+    with torch.no_grad():
+        maps = quarters(pixels / 255).numpy()
+    expected = maps.reshape(40, 32, 2, 32, 2, 32).mean(axis=(3, 5)).reshape(40, 128)
+    np.testing.assert_allclose(pooled(quarters, ["0"], pixels)["0"], expected, atol=1e-5)
+
+
+def test_pooling_where_maps_are_small_or_filters_many(network, pixels):
+    assert pooled(network, ["fc2"], pixels)["fc2"].shape == (40, 2)
+    assert pooled(network, ["relu7"], pixels, dimension=1000)["relu7"].shape == (40, 512)
+    with pytest.raises(Problem, match="'relu7' has 128 filters"):
+        pooled(network, ["relu7"], pixels, dimension=64)
+
+
+def test_strongest_finds_planted_pixels():
+    """Filter c is the colour c: one bright pixel of it in each image, brighter from image to image."""
+    places = np.random.default_rng(0).integers(0, 20, (40, 3, 2))
+    images = torch.zeros(40, 3, 20, 20, dtype=torch.uint8)
+    for image, of_colours in enumerate(places):
+        for colour, (row, column) in enumerate(of_colours):
+            images[image, colour, row, column] = 100 + (image if colour < 2 else -image)
+    identity = nn.Sequential(conv(np.eye(3)[:, :, None, None]))
+    found = strongest(identity, ["0"], images, count=4)["0"]
+    assert found.images.tolist() == [[39, 38, 37, 36], [39, 38, 37, 36], [0, 1, 2, 3]]
+    for colour in range(3):
+        planted = places[found.images[colour], colour]
+        np.testing.assert_array_equal(found.rows[colour], planted[:, 0])
+        np.testing.assert_array_equal(found.columns[colour], planted[:, 1])
+    np.testing.assert_allclose(found.values[0], np.array([139, 138, 137, 136]) / 255, rtol=1e-6)
+    assert found.values.dtype == np.float32
+    assert strongest(identity, ["0"], images, count=99)["0"].images.shape == (3, 40)
+
+
+def test_a_layer_without_maps():
+    flat = nn.Sequential(nn.Flatten(2))
+    with pytest.raises(Problem, match="neither maps nor"):
+        spatial_means(flat, ["0"], torch.zeros(2, 3, 8, 8))

@@ -1,0 +1,85 @@
+"""Intervals against SciPy, and what follows from them."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from recognizer.evidence.verdict import Estimate, Observation, bootstrap, observe, share, verdict_rows
+
+
+def test_bootstrap_agrees_with_scipy():
+    values = np.random.default_rng(3).normal(size=80)
+    found = bootstrap(values, num_resamples=4000)
+    expected = stats.bootstrap((values,), np.mean, method="percentile", n_resamples=4000, random_state=1)
+    assert found.value == pytest.approx(values.mean())
+    assert found[1:] == pytest.approx(expected.confidence_interval, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    "trained, excess, at_least, verdict",
+    [
+        ((0.8, 0.7, 0.9), {"untrained": (0.3, 0.2, 0.4)}, None, "holds"),
+        ((0.8, 0.7, 0.9), {"untrained": (0.1, -0.1, 0.3)}, None, "cannot tell"),
+        ((0.8, 0.7, 0.9), {"untrained": (0.3, 0.2, 0.4), "shuffled": (-0.2, -0.3, -0.1)}, None, "does not hold"),
+        ((0.8, 0.7, 0.9), {}, 0.5, "holds"),
+        ((0.8, 0.7, 0.9), {}, 0.75, "cannot tell"),
+        ((0.1, 0.05, 0.2), {"untrained": (0.1, 0.05, 0.2)}, 0.5, "does not hold"),
+        ((np.nan, np.nan, np.nan), {}, 0.5, "cannot tell"),
+        ((0.8, 0.7, 0.9), {"untrained": (np.nan, np.nan, np.nan)}, 0.5, "cannot tell"),
+    ],
+)
+def test_verdict(trained, excess, at_least, verdict):
+    above = {name: Estimate(*values) for name, values in excess.items()}
+    controls_ = dict.fromkeys(above, Estimate(0, 0, 0))
+    found = Observation("claim", "measure", Estimate(*trained), controls_, above, at_least)
+    assert found.verdict == verdict
+
+
+def test_observations_compare_the_first_network_with_the_others():
+    networks = {
+        "trained": np.array([5.0, 5, 6]),
+        "untrained": np.array([1.0, 1, 2]),
+        "shuffled": np.array([2.0, 2, 2]),
+    }
+    found = observe(networks, "It grows", "mean of conv", lambda values: [values], at_least=4)
+    assert found.trained.value == pytest.approx(16 / 3)
+    assert found.controls["untrained"].value == pytest.approx(4 / 3)
+    (row,) = verdict_rows([found], ["shuffled", "untrained", "other masks"])
+    assert row == [
+        *("It grows", "mean of conv", "5.33 (5.00 to 6.00)"),
+        *("2.00; +3.33 (+3.00 to +4.00)", "1.33; +4.00 (+4.00 to +4.00)", "–", "4", "**holds**"),
+    ]
+
+
+def test_the_same_images_are_drawn_for_all_networks():
+    """SciPy's paired bootstrap of a difference that is smaller than what images differ by."""
+    random = np.random.default_rng(5)
+    of_image = random.normal(size=60)
+    one, other = of_image + 0.3 + 0.2 * random.normal(size=60), of_image
+    found = observe({"trained": one, "untrained": other}, "", "", lambda values: [values], num_resamples=4000)
+    expected = stats.bootstrap(
+        (one, other), lambda a, b, axis: a.mean(axis) - b.mean(axis), paired=True, method="percentile",
+        n_resamples=4000, random_state=1,
+    ).confidence_interval  # fmt: skip
+    assert found.excess["untrained"][1:] == pytest.approx(expected, abs=0.01)
+    assert found.verdict == "holds" and found.trained.low < found.controls["untrained"].high
+
+
+def test_what_rounds_to_nothing_has_no_sign():
+    assert f"{Estimate(-0.001, -0.2, 0.001):+.2f}" == "+0.00 (-0.20 to +0.00)"
+
+
+def test_a_share_of_none_has_an_interval_too():
+    none = share(np.zeros(64, bool))
+    assert none.value == 0 and none.low == pytest.approx(0) and 0.04 < none.high < 0.07
+
+
+def test_bootstrap_leaves_out_what_is_not_a_number():
+    assert bootstrap(np.array([1.0, np.nan, 1.0])) == (1, 1, 1)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("values", [np.array([]), np.array([np.nan, np.nan])])
+def test_nothing_to_draw_from_gives_no_number_and_no_warning(values):
+    assert np.isnan(bootstrap(values)).all()
+    assert observe({"one": values, "other": values}, "", "", lambda each: [each]).verdict == "cannot tell"
