@@ -22,7 +22,7 @@ PROJECT = SOURCE if (SOURCE / "notebooks" / "recognizer" / "settings.py").exists
 def folder_from(name: str, default: Path) -> Path:
     """The folder that the environment variable `name` gives, or `default` where it is not set or empty.
 
-    A relative path starts at the project, whatever the current folder is, so that a notebook's kernel and `run.py` agree.
+    A relative path starts at the project, not at the current folder, so that a notebook's kernel and `run.py` agree.
     """
     text = os.environ.get(name, "").strip()
     return (PROJECT / Path(text).expanduser()).resolve() if text else default
@@ -34,6 +34,10 @@ DATASETS = WORKSPACE / "datasets"
 LOGS = WORKSPACE / "logs"
 # Downloads and drawn samples; several workspaces can share them.
 ARCHIVES = folder_from("RECOGNIZER_ARCHIVES", DATASETS / "archives")
+
+
+# A read-only disk or file, a file where a folder belongs.
+NO_ACCESS = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
 
 
 class Problem(ValueError):
@@ -85,25 +89,34 @@ def results_folder(name_image: str) -> Path:
 def shown(path: Path) -> str:
     """`path` as it is printed: relative to the workspace, so that no one's folder names end up in a notebook."""
     path = Path(path)
-    return path.relative_to(WORKSPACE).as_posix() if path.is_relative_to(WORKSPACE) else path.name
+    return path.relative_to(WORKSPACE).as_posix() if WORKSPACE in path.parents else path.name
 
 
 @contextlib.contextmanager
-def room_on_disk(doing: str, needed: int = 0) -> Iterator[None]:
-    """Around work that writes `needed` bytes below the workspace: a full disk becomes a `Problem` that says so.
+def room_on_disk(doing: str, folder: Path | None = None, needed: int = 0) -> Iterator[None]:
+    """Around work that writes `needed` bytes below `folder` (default the workspace), which is made if need be.
 
-    What is known to be too large is refused before it starts: a file mapped into memory would end the whole process.
+    A full disk, one that must not be written to, and a file in the folder's place become a `Problem`. What is known to
+    be too large is refused before it starts: a file mapped into memory would end the whole process.
     """
-    WORKSPACE.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(WORKSPACE).free
-    if needed > free:
-        raise Problem(
-            f"There is no room for {doing}: it takes {needed / 1e6:,.0f} MB, and {free / 1e6:,.0f} MB are free; "
-            "make room and run again."
-        )
+    folder = folder or WORKSPACE
     try:
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+        if needed > free:
+            raise Problem(
+                f"There is no room for {doing}: it takes {needed / 1e6:,.0f} MB, and {free / 1e6:,.0f} MB are free; "
+                "make room and run again."
+            )
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
+        if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
+            raise Problem(f"The disk filled up while {doing}; make room and run again. Nothing is lost.") from error
+        path = Path(str(error.filename or ""))
+        is_here = path.is_relative_to(folder) or folder.is_relative_to(path)
+        if error.errno not in NO_ACCESS or not is_here:
             raise
-        raise Problem(f"The disk filled up while {doing}; make room and run again. Nothing is lost.") from error
+        raise Problem(
+            f"{shown(path)} cannot be written ({error.strerror}): move away what is in its place, allow it, or work in "
+            "another folder with RECOGNIZER_WORKSPACE=path/to/folder."
+        ) from error

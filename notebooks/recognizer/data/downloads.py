@@ -66,7 +66,6 @@ def download(wanted: Download, path: Path) -> Path:
         _forget(part)  # a run that was killed may have left its traces
         _check_kept(wanted, path)
         return path
-    path.parent.mkdir(parents=True, exist_ok=True)
     _receive(wanted, part)
     try:
         digest = _verified(wanted, part, "Run again; if it happens again, it was changed there: do not trust it.")
@@ -109,7 +108,7 @@ def _receive(wanted: Download, part: Path) -> None:
     attempt, had = 0, 0
     while True:
         try:
-            with room_on_disk(f"downloading {wanted.file_name}"):
+            with room_on_disk(f"downloading {wanted.file_name}", part.parent):
                 _receive_rest(wanted, part)
             return
         except _TryAgain as failure:
@@ -148,7 +147,7 @@ def _receive_rest(wanted: Download, part: Path) -> None:
                 start = 0
                 _begin(part, response)
             rest = int(response.headers.get("Content-Length", 0))
-            with room_on_disk(f"downloading {wanted.file_name}", needed=rest):
+            with room_on_disk(f"downloading {wanted.file_name}", part.parent, needed=rest):
                 _append(response, part, start + rest if rest else None)
     except (requests.ConnectionError, requests.Timeout) as error:
         raise _TryAgain(f"cannot be reached ({type(error).__name__})") from error

@@ -38,7 +38,6 @@ def decoded(pictures: ImageFolder, image_size: int) -> Tensor:
     name = f"{'' if place == settings.DATASETS else place.name + '-'}{Path(pictures.root).name}-{image_size}px"
     path = settings.DATASETS / "cache" / f"{name}-{key}.npy"
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
         for outdated in path.parent.glob(f"{name}-*"):
             is_left_over = time.time() - outdated.stat().st_mtime > 600  # seconds: of a run that was killed
             if key not in outdated.name or (outdated.suffix == ".part" and is_left_over):
@@ -55,7 +54,7 @@ def decoded(pictures: ImageFolder, image_size: int) -> Tensor:
 def _decode_to(pictures: ImageFolder, image_size: int, path: Path) -> None:
     shape = (len(pictures), 3, image_size, image_size)
     with (
-        room_on_disk(f"the pixels of {Path(pictures.root).name}", needed=math.prod(shape)),
+        room_on_disk(f"the pixels of {Path(pictures.root).name}", path.parent, needed=math.prod(shape)),
         path.open("wb") as file,
         without_warnings(),
         ThreadPoolExecutor() as pool,
