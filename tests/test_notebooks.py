@@ -1,11 +1,17 @@
-"""The notebooks as documents, and as Colab meets them: alone. (nbval runs their cells, see pytest.ini.)"""
+"""The notebooks as documents, and as Colab meets them: alone. (nbval runs their cells, see pyproject.toml.)"""
 
+import ast
+import importlib.util
 import json
 import os
 import platform
 import re
 import subprocess
+import sys
+import sysconfig
+import venv
 from pathlib import Path
+from types import ModuleType
 
 import nbformat
 import pytest
@@ -55,19 +61,22 @@ def test_set_up_and_address_are_the_same_everywhere():
     assert address in (PROJECT / "README.md").read_text("utf-8")
 
 
-def test_a_parameter_has_one_default():
+def test_a_parameter_has_one_default_and_one_range():
     """But for those of the recipe of notebook 05, which is another one."""
     another_recipe = {"SAMPLE_IMAGES", "IMAGE_SIZE", "EPOCHS", "BATCH_SIZE", "LR", "SCALE"}
-    defaults: dict[str, set[str]] = {}
+    call = re.compile(r'\bparameter\("([A-Z_]+)", ([^,()]+)((?:[^()]|\([^()]*\))*)\)')
+    defaults, ranges = {}, {}
     for path in SOURCES:
         text = "\n".join(c.source for c in code_cells(path)) if path.suffix == ".ipynb" else path.read_text("utf-8")
-        for name, default in re.findall(r'parameter\("([A-Z_]+)", ([^)]+)\)', text):
+        for name, default, limits in call.findall(text):
             if path.stem.startswith("05") and name in another_recipe:
                 continue
             if not default.startswith("record."):  # what was chosen in notebook 01
                 defaults.setdefault(name, set()).add(default)
+            ranges.setdefault(name, set()).add(limits)
     assert {"DATASET", "EPOCHS", "LAYER_NAME", "SEED"} <= defaults.keys()
-    assert not {name: found for name, found in defaults.items() if len(found) > 1}
+    assert not {name: found for each in (defaults, ranges) for name, found in each.items() if len(found) > 1}
+    assert all("at_least" in limits for limits in ranges["SEED"] | ranges["EPOCHS"] | ranges["IMAGE_SIZE"])
 
 
 def test_links_between_notebooks_lead_somewhere():
@@ -76,14 +85,75 @@ def test_links_between_notebooks_lead_somewhere():
             assert (path.parent / target).exists(), f"{path.name} links to {target}"
 
 
-def test_alone_on_colab(tmp_path):
-    """Only notebook 03 arrives, on a machine that has the libraries and nothing of the project: it fetches the rest,
-    draws the sample, trains, and shows what filters see."""
+def test_every_cell_is_plain_python():
+    """Magics are not: jupytext turns them into comments, and a body of comments alone is an error."""
+    for path in NOTEBOOKS:
+        for cell in code_cells(path):
+            ast.parse(cell.source, path.name)
+
+
+@pytest.fixture
+def set_up(monkeypatch):
+    """A function that runs the set-up cell where the package is missing; returns what it says, or ""."""
+    source = code_cells(NOTEBOOKS[0])[0].source
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+
+    def run() -> str:
+        try:
+            exec(source, {"__name__": "__main__"})
+        except Exception as problem:
+            assert problem._render_traceback_() == [str(problem)]  # IPython shows this alone
+            return str(problem)
+        return ""
+
+    return run
+
+
+def test_where_the_package_is_missing_the_set_up_says_what_to_run(set_up):
+    assert "`pip install -e .` or `make setup`" in set_up()
+
+
+def test_on_colab_a_copy_without_an_owner_says_what_to_do(set_up, monkeypatch):
+    monkeypatch.setitem(sys.modules, "google.colab", ModuleType("google.colab"))
+    assert "OWNER" in set_up()
+    monkeypatch.setenv("REPOSITORY", (PROJECT / "not-there").as_uri())
+    assert re.fullmatch(r"Installing file:///.+ failed: .*not-there.* repository", set_up())
+
+
+@pytest.fixture(scope="module")
+def colab(tmp_path_factory) -> Path:
+    """An environment like Colab's: its libraries are there, the package is not. The kernel "colab" runs in it."""
+    folder = tmp_path_factory.mktemp("colab")
+    venv.create(folder, with_pip=False)
+    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    ask = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    packages = Path(subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip())
+    # Python does not follow the .pth files in this folder, and so does not find the package that they lead to.
+    (packages / "libraries.pth").write_text(sysconfig.get_path("purelib"), "utf-8")
+    kernel = folder / "share" / "jupyter" / "kernels" / "colab"
+    kernel.mkdir(parents=True)
+    start = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    (kernel / "kernel.json").write_text(json.dumps({"argv": start, "display_name": "Colab", "language": "python"}))
+    return folder
+
+
+def test_alone_on_colab(colab, tmp_path, monkeypatch):
+    """Only notebook 03 arrives, on a machine that has the libraries and nothing of the project: it installs the package
+    and nothing else, draws the sample, trains, and shows what filters see."""
     remote = tmp_path / "remote"
-    kept = ["ls-files", "--cached", "--others", "--exclude-standard", "-z", "notebooks"]
-    for name in (
-        subprocess.run(["git", *kept], cwd=PROJECT, capture_output=True, check=True).stdout.decode().split("\0")
-    ):
+    kept = [
+        "ls-files",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+        "-z",
+        "notebooks",
+        "*.toml",
+        "README.md",
+        "LICENSE",
+    ]
+    listed = subprocess.run(["git", *kept], cwd=PROJECT, capture_output=True, check=True).stdout.decode()
+    for name in listed.split("\0"):
         if name and (PROJECT / name).exists():
             (remote / name).parent.mkdir(parents=True, exist_ok=True)
             (remote / name).write_bytes((PROJECT / name).read_bytes())
@@ -98,13 +168,16 @@ def test_alone_on_colab(tmp_path):
     )
     notebook = nbformat.read(PROJECT / "notebooks" / "03_feature_maps.ipynb", as_version=4)
     notebook.cells.insert(0, nbformat.v4.new_code_cell("import colab"))
-    environment = os.environ | {"REPOSITORY": remote.as_uri(), "SAMPLE_IMAGES": "30", "EPOCHS": "1"}
+    monkeypatch.setenv("JUPYTER_PATH", str(colab / "share" / "jupyter"))
+    # What is missing cannot be had from anywhere; hatchling, which builds the package, is among the libraries here.
+    offline = {"PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0", "PIP_CONFIG_FILE": os.devnull}
+    environment = os.environ | offline | {"REPOSITORY": remote.as_uri(), "SAMPLE_IMAGES": "30", "EPOCHS": "1"}
     del environment["RECOGNIZER_WORKSPACE"]
-    client = NotebookClient(
-        notebook, timeout=240, kernel_name="python3", resources={"metadata": {"path": str(machine)}}
-    )
+    client = NotebookClient(notebook, timeout=240, kernel_name="colab", resources={"metadata": {"path": str(machine)}})
     client.execute(env=environment)
-    project = machine / "project"
-    assert len(list(project.glob("results_Bike/*/conv1/filter_*.png"))) == 2 * 16
-    assert list(project.glob("logs/*/model.pt")) and (project / "datasets" / "split.json").exists()
-    assert json.loads((project / "datasets" / "split.json").read_text())["dataset"] == "sample"
+    assert len(list(machine.glob("results_Bike/*/conv1/filter_*.png"))) == 2 * 16
+    assert list(machine.glob("logs/*/model.pt"))
+    assert json.loads((machine / "datasets" / "split.json").read_text())["dataset"] == "sample"
+    (packages,) = colab.rglob("libraries.pth")
+    arrived = {path.name.partition("-")[0] for path in packages.parent.iterdir()}
+    assert arrived == {"libraries.pth", "recognizer"}
