@@ -3,16 +3,18 @@
 import inspect
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import Image as Picture
 from IPython.display import Markdown
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageOps
 
-from .maps.fonts import draw_text
+from .maps.fonts import PLAIN, draw_text, fonts_of, readable
 
 WIDTH = 9.6  # inches, at 100 dots each: as wide as a notebook's column
 BLUE, ORANGE, GREY, PURPLE, GREEN = "#1f6fb4", "#e07b00", "#888888", "#7b3fa0", "#2a9d5c"
@@ -37,12 +39,30 @@ def use_style() -> None:
     plt.rcParams.update(STYLE)
 
 
+def label(text: object) -> str:
+    """`text` as matplotlib is to be given it: in letters that a font here has, dollar signs as they are.
+
+    An installed font that has letters which DejaVu Sans lacks joins the fonts of all text that is drawn from then on.
+    """
+    text = readable(str(text))
+    fonts = font_manager.fontManager
+    for file in set(fonts_of(text).values()) - {PLAIN}:
+        family = font_manager.FontProperties(fname=file).get_name()
+        if family not in plt.rcParams["font.family"]:
+            fonts.addfont(file)
+            # It does for bold text as well; else matplotlib complains of every title.
+            fonts.ttflist += [replace(entry, weight="bold") for entry in fonts.ttflist if entry.fname == file]
+            plt.rcParams["font.family"] = [*plt.rcParams["font.family"], family]
+    return text.replace("$", r"\$")
+
+
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Markdown:
     """A table as notebooks show it: words to the left, numbers (also those that are text already) to the right."""
     rows = [[f"{value:,}" if isinstance(value, int) else str(value) for value in row] for row in rows]
     is_number = [
         all(row[i].replace(",", "").rstrip("%").replace(".", "").isdigit() for row in rows) for i in range(len(header))
     ]
+    rows = [[value.replace("|", r"\|") for value in row] for row in rows]  # a class may be called so
     lines = [header, ["---:" if number else ":---" for number in is_number], *rows]
     return Markdown("\n".join("| " + " | ".join(line) + " |" for line in lines))
 
@@ -82,6 +102,7 @@ def animation(frames: Sequence[np.ndarray], captions: Sequence[str], side: int =
 def captioned_sheet(images: Sequence[np.ndarray], captions: Sequence[str], title: str = "", columns: int = 6) -> Figure:
     """Images (H×W×3, float in [0, 1] or uint8) with a caption above each."""
     rows = -(-len(images) // columns)
+    captions, title = [label(caption) for caption in captions], label(title)
     lines = sum(max(len(c.splitlines()) for c in captions[i * columns : (i + 1) * columns]) for i in range(rows))
     size = (WIDTH, rows * WIDTH / columns + 0.19 * lines + 0.35 * bool(title))
     figure, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
@@ -126,16 +147,20 @@ def curves(curves: Mapping[str, Mapping[str, Sequence[float]]], kept: int) -> Fi
 
 def confusion_figure(confusion: np.ndarray, classes: Sequence[str], title: str) -> Figure:
     """K×K counts, a row for each true class, shaded by the share of that class."""
+    classes, title = [label(name) for name in classes], label(title)
     share = confusion / confusion.sum(axis=1, keepdims=True).clip(min=1)
     side = 1.6 + 0.9 * len(classes)
-    figure, axis = plt.subplots(figsize=(side + 0.6, side), layout="constrained")
+    longest = 0.09 * max(map(len, classes))  # inches
+    upright = longest > 0.9
+    size = (side + max(0.6, longest), side + longest * upright)
+    figure, axis = plt.subplots(figsize=size, layout="constrained")
     axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
     for row in range(len(classes)):
         for column in range(len(classes)):
             ink = "white" if share[row, column] > 0.5 else "black"
             text = f"{confusion[row, column]}\n{share[row, column]:.1%}"
             axis.text(column, row, text, ha="center", va="center", color=ink)
-    axis.set_xticks(range(len(classes)), classes)
+    axis.set_xticks(range(len(classes)), classes, rotation=90 if upright else 0)
     axis.set_yticks(range(len(classes)), classes)
     axis.set(title=title, xlabel="the network says", ylabel="it is")
     axis.spines[:].set_visible(False)
@@ -164,6 +189,9 @@ def panels(
     columns: int = 2,
 ) -> Figure:
     """`by_step` for several quantities (title → its lines), side by side, with one legend."""
+    steps = [label(step) for step in steps]
+    estimates = {label(name): {label(of): each for of, each in lines.items()} for name, lines in estimates.items()}
+    chances = {label(name): chance for name, chance in (chances or {}).items()}
     rows = -(-len(estimates) // columns)
     size = (WIDTH, 0.3 * bool(title) + (3.2 if columns == 1 else 2.7) * rows)
     figure, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
@@ -171,17 +199,17 @@ def panels(
         axis.set_visible(False)
     places = np.arange(len(steps))
     for axis, (name, lines) in zip(axes.flat, estimates.items()):
-        for label, values in lines.items():
+        for of, values in lines.items():
             value, low, high = np.array(values).T
-            (line,) = axis.plot(places, value, marker="o", markersize=4, label=label)
+            (line,) = axis.plot(places, value, marker="o", markersize=4, label=of)
             axis.fill_between(places, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
-        if (chance := (chances or {}).get(name)) is not None:
+        if (chance := chances.get(name)) is not None:
             axis.axhline(chance, color="black", linewidth=1, linestyle=":", label="by chance")
         axis.set_xticks(places, steps, fontsize=10 if columns == 1 else 8)
         axis.set(title=name, ylabel=ylabel, xlabel=xlabel)
     if title:
         figure.suptitle(title, fontsize=11, fontweight="bold", x=0.005, ha="left")
-    handles = {label: handle for axis in axes.flat for handle, label in zip(*axis.get_legend_handles_labels())}
+    handles = {of: handle for axis in axes.flat for handle, of in zip(*axis.get_legend_handles_labels())}
     figure.legend(handles.values(), handles, loc="outside lower left", ncols=min(len(handles), 5))
     return figure
 
@@ -198,6 +226,7 @@ def heatmap(
 
     Where `starred` (bool rows×columns) is True, the number is in brackets with a star.
     """
+    rows, columns, title = [label(row) for row in rows], [label(column) for column in columns], label(title)
     height = 0.9 + 0.34 * len(rows)
     figure, axis = plt.subplots(figsize=(min(WIDTH, 2 + 0.75 * len(columns)), height), layout="constrained")
     axis.imshow(values, cmap="Blues", aspect="auto", vmin=0)

@@ -67,7 +67,9 @@ def colour(maps: np.ndarray, scale: Scale = "layer", colormap: str = "viridis") 
         highest = np.where(finite, maps, -np.inf).max(axis=(1, 2))
         lowest[lowest == np.inf] = highest[highest == -np.inf] = np.nan  # maps without a finite value have no ends
         maps = np.where(finite, maps, 0)
-    dead = (lowest == highest) & finite.all(axis=(1, 2)) | np.isnan(lowest)
+    dead = lowest == highest
+    if broken is not None:
+        dead = dead & finite.all(axis=(1, 2)) | np.isnan(lowest)
     if isinstance(scale, str) and scale == "map":
         low, high = lowest, highest
     elif isinstance(scale, str) and scale == "layer":

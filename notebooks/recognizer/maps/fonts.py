@@ -40,7 +40,7 @@ def readable(text: str) -> str:
     if not any(missing for missing, _ in runs):
         return text
     words = (f" {'-'.join(filter(None, map(_word, run)))} " if missing else run for missing, run in runs)
-    shown = re.sub(" +", " ", "".join(words)).strip()
+    shown = re.sub(r" +(?=[ ,;:)])", "", "".join(words)).strip()
     missing = "".join(c for c in text if files[c] is None)
     if re.search("CJK|HIRAGANA|KATAKANA|HANGUL", " ".join(unicodedata.name(c, "") for c in missing)):
         needed = CJK
