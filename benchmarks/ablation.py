@@ -7,13 +7,11 @@ seed every variant sees the same split. What bfloat16 brings is speed: compare `
 `BFLOAT16=0 make bench`. Everything is written to a temporary folder; downloads are kept.
 """
 
-import temporary_workspace  # noqa: F401  first: it says where the package works
-
-# isort: split
 import argparse
 import contextlib
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -21,6 +19,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
+import temporary_workspace  # before the package, because it says where that works
 from recognizer import BikeCarCNN, settings
 from recognizer.data import prepare, split_images
 from recognizer.data.dataset import Pictures
@@ -89,6 +88,7 @@ def main() -> None:
     args = parser.parse_args()
     shares = {"val_share": 0.1, "test_share": 0.4}  # many to test on, as the differences are small
     prepare(args.dataset, sample_images=400, **shares, seed=0)
+    checkpoint = Path(temporary_workspace.FOLDER.name) / "model.pt"
     found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in VARIANTS}
     for seed in range(args.seeds):
         split_images(**shares, seed=seed)
@@ -100,7 +100,7 @@ def main() -> None:
                 REBUILT.get(name, lambda model: None)(model)
                 started = time.perf_counter()
                 of_variant = Recipe(args.epochs, seed=seed, **RECIPES.get(name, {}))
-                fit(model.to(choose_device()), train, val, of_variant, settings.LOGS / "model.pt")
+                fit(model.to(choose_device()), train, val, of_variant, checkpoint)
                 seconds = time.perf_counter() - started
                 four_looks, one_look = (
                     answers.argmax(dim=1) for answers in (predict(model, test), logits_of(model, test))

@@ -6,9 +6,6 @@ Each PHOTOS is a folder with the folders Bike and Car in it, or with Bike.zip an
 Everything is written to a temporary folder.
 """
 
-import temporary_workspace  # noqa: F401  first: it says where the package works
-
-# isort: split
 import argparse
 import time
 import zipfile
@@ -17,6 +14,7 @@ from pathlib import Path
 import cv2
 import torch
 
+import temporary_workspace  # before the package, because it says where that works
 from recognizer import BikeCarCNN
 from recognizer.data.dataset import Pictures
 from recognizer.drawings import VEHICLES, draw

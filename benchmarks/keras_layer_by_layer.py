@@ -11,9 +11,6 @@ many epochs: augmented, with a dropout of 0.5 before `dense_1`, RMSprop at 1e-4.
 folder; downloads are kept.
 """
 
-import temporary_workspace  # noqa: F401  first: it says where the package works
-
-# isort: split
 import argparse
 import importlib.util
 import os
@@ -26,6 +23,7 @@ import torch
 from torch import nn
 
 import plain
+import temporary_workspace  # before the package, because it says where that works
 from recognizer import LayerByLayerCNN, display_image_filtered, settings
 from recognizer.data import prepare
 from recognizer.data.dataset import Pictures

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from PIL import Image
@@ -18,9 +18,7 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
-
+plt.switch_backend("Agg")
 IMAGE_SIZE = 150
 TO_TENSOR = [v2.Resize((IMAGE_SIZE, IMAGE_SIZE)), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]
 NORMALIZE = v2.Normalize(mean=[0.5] * 3, std=[0.5] * 3)
