@@ -293,7 +293,7 @@ def test_recipes_that_nothing_can_be_trained_with():
     }
     for name, values in impossible.items():
         for value in values:
-            with pytest.raises(Problem, match=f"^Training takes .*, not {name}={value!r}"):
+            with pytest.raises(Problem, match=re.escape(f", not {name}={value!r}.")):
                 Recipe(**{"num_epochs": 1} | {name: value})
 
 
