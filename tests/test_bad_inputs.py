@@ -336,7 +336,7 @@ ARCHIVES = {  # the content of Bike.zip: what the sentence says
     "nothing": (b"", "Bike.zip is neither a zip nor a tar"),
     "another archive": (b"7z\xbc\xaf\x27\x1c" + bytes(100), "Bike.zip is neither a zip nor a tar"),
     "no list of contents": (without_a_list(), "Bike.zip is damaged or locked"),
-    "a password": (locked(), "Bike.zip is damaged or locked"),
+    "a password": (locked(), "Bike.zip is locked with a password; unpack it"),
     "an empty zip": (zip_of({}), "No image of Bike was found in Bike.zip;"),
     "only clutter": (zip_of({"Thumbs.db": b"x", ".DS_Store": b"x"}), "No image of Bike was found"),
     "only text": (zip_of({"a.txt": b"x"}), r"No image of Bike .* left out: a.txt: not an image"),

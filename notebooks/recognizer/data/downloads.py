@@ -13,7 +13,7 @@ import urllib3
 
 from ..progress import progress_bar
 from ..settings import Problem, room_on_disk, shown
-from .archives import check_whole, is_archive
+from .archives import check_whole, is_archive, what_instead
 
 CONNECT_SECONDS, READ_SECONDS = 5, 60
 ATTEMPTS = 5
@@ -212,7 +212,9 @@ def _verified(wanted: Download, path: Path, remedy: str) -> str:
                 f"used. {remedy}"
             )
     if not is_archive(path):
-        raise Problem(f"What {_host(wanted)} sent as {wanted.file_name} is no zip or tar archive. Check the address.")
+        what = what_instead(path)
+        rest = f" but {what}" if what else "; check the address"
+        raise Problem(f"What {_host(wanted)} sent as {wanted.file_name} is no zip or tar archive{rest}.")
     check_whole(path)
     return file_digest(path)
 
