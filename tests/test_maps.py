@@ -1,6 +1,5 @@
-"""Feature maps: that they are what the layer put out, and that the files show them."""
+"""Feature maps as pictures: that the files and grids show what the layer outputs, and say what they cannot show."""
 
-import copy
 import io
 
 import matplotlib
@@ -12,14 +11,13 @@ from PIL import Image
 from torch import nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from recognizer import BikeCarCNN, LayerByLayerCNN, capture, display_image_filtered, layer_names, to_input
-from recognizer.figures import animation
-from recognizer.maps.activations import hooked
-from recognizer.maps.colours import colour
+from recognizer import BikeCarCNN, LayerByLayerCNN, capture, display_image_filtered, figures, layer_names, to_input
+from recognizer.maps.colours import NO_NUMBER, as_maps, colour
 from recognizer.maps.pictures import stack_grids
 from recognizer.settings import Problem
 
 from .conftest import picture
+from .test_capture import Layouts, ending_in
 
 
 @pytest.fixture(scope="module")
@@ -33,112 +31,6 @@ def image_file(tmp_path):
     path = tmp_path / "a bike (1).png"
     path.write_bytes(picture(1, size=(40, 30)))
     return path
-
-
-def hook_count(model: nn.Module) -> int:
-    return sum(len(layer._forward_hooks) + len(layer._forward_pre_hooks) for layer in model.modules())
-
-
-# --- capturing ---
-
-
-def test_captured_maps_are_those_of_torchvisions_extractor(resnet):
-    names = ["conv1", "bn1", "layer1.1.bn2", "layer2.0.conv1", "layer4", "avgpool", "fc"]
-    images = torch.rand(2, 3, 64, 64)
-    found = capture(resnet, names, images)
-    reference = copy.deepcopy(resnet).eval()
-    for layer in reference.modules():
-        if isinstance(layer, nn.ReLU):
-            layer.inplace = False  # else the extractor's bn1 is what the ReLU after it made of it
-    with torch.no_grad():
-        expected = create_feature_extractor(reference, names)(images)
-    assert list(found) == names
-    for name in names:
-        assert found[name].dtype == np.float32
-        np.testing.assert_array_equal(found[name], expected[name].numpy())
-
-
-def test_an_in_place_relu_does_not_overwrite_what_was_captured():
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True))
-    found = capture(model, ["0", "1"], torch.randn(1, 3, 8, 8))
-    assert found["0"].min() < 0
-    np.testing.assert_array_equal(np.maximum(found["0"], 0), found["1"])
-
-
-def test_a_module_that_runs_twice_gives_both_calls(resnet):
-    """A ResNet block uses one ReLU twice; torchvision's extractor calls them relu and relu_1."""
-    images = torch.rand(1, 3, 64, 64)
-    found = capture(resnet, "layer1.0.relu", images)
-    with torch.no_grad():
-        expected = create_feature_extractor(resnet.eval(), ["layer1.0.relu", "layer1.0.relu_1"])(images)
-    np.testing.assert_array_equal(found["layer1.0.relu"], expected["layer1.0.relu"].numpy())
-    np.testing.assert_array_equal(found["layer1.0.relu#2"], expected["layer1.0.relu_1"].numpy())
-
-
-def test_no_hook_is_left_behind(resnet):
-    before = hook_count(resnet)
-    capture(resnet, ["conv1", "layer3.0.conv2"], torch.rand(1, 3, 64, 64))
-    assert hook_count(resnet) == before
-    with pytest.raises(Problem, match="RuntimeError: .*to have 3 channels, but got 5"):
-        capture(resnet, ["conv1"], torch.rand(1, 5, 64, 64))
-    assert hook_count(resnet) == before
-    with pytest.raises(ValueError):
-        capture(resnet, ["conv1", "no such layer"], torch.rand(1, 3, 64, 64))
-    assert hook_count(resnet) == before
-    with hooked(resnet, ["conv1"]):
-        assert hook_count(resnet) == before + 1
-    assert hook_count(resnet) == before
-
-
-def test_capture_leaves_the_model_as_it_was():
-    model = BikeCarCNN(image_size=32).train()
-    model.bn2.eval()
-    statistics = model.bn1.running_mean.clone()
-    capture(model, "conv3", torch.rand(2, 3, 32, 32))
-    assert model.training and model.bn1.training and not model.bn2.training
-    assert torch.equal(model.bn1.running_mean, statistics)
-
-
-def test_names(resnet):
-    assert layer_names(BikeCarCNN(), nn.Conv2d) == [f"conv{i}" for i in range(1, 8)]
-    assert layer_names(resnet) == [name for name, _ in resnet.named_modules() if name]
-    with pytest.raises(ValueError, match="no layer 'conv9'.*'conv"):
-        capture(BikeCarCNN(image_size=32), "conv9", torch.rand(3, 32, 32))
-    with pytest.raises(ValueError, match="layer2.0.conv1"):
-        capture(resnet, "layer2.conv1", torch.rand(3, 64, 64))
-
-
-class Odd(nn.Module):
-    """A layer that outputs a tuple, one that outputs a dictionary, and one that never runs."""
-
-    def __init__(self):
-        super().__init__()
-        self.lstm = nn.LSTM(4, 5, batch_first=True)
-        self.names = Names()
-        self.idle = nn.Linear(4, 4)
-
-    def forward(self, images):
-        values = self.lstm(images.flatten(2)[..., :4])[0]
-        return self.names({"out": values, "twice": 2 * values})["out"]
-
-
-class Names(nn.Module):
-    def forward(self, values):
-        return values
-
-
-def test_layers_that_output_something_else_or_do_not_run():
-    model, images = Odd(), torch.rand(1, 3, 8, 8)
-    np.testing.assert_allclose(capture(model, "lstm", images)["lstm"], model(images).detach().numpy(), rtol=1e-5)
-    with pytest.raises(Problem, match="outputs a dict of 2 tensors"):
-        capture(model, "names", images)
-    with pytest.raises(Problem, match="does not run"):
-        capture(model, "idle", images)
-
-
-def test_a_network_in_half_precision():
-    model = nn.Sequential(nn.Conv2d(3, 2, 3)).to(torch.bfloat16)
-    assert capture(model, "0", torch.rand(1, 3, 8, 8))["0"].dtype == np.float32
 
 
 # --- colours ---
@@ -165,10 +57,43 @@ def test_constant_maps_are_dead_and_draw_without_a_warning(recwarn):
 
 
 def test_unknown_scale_and_colormap():
-    with pytest.raises(Problem, match="'map', 'layer', 'global'"):
-        colour(np.zeros((1, 2, 2)), "picture")
+    for scale in ("picture", (1, 0), (0, np.nan), (0, "1"), (0, 1, 2), None):
+        with pytest.raises(Problem, match="'map', 'layer', 'global'"):
+            colour(np.zeros((1, 2, 2)), scale)
     with pytest.raises(Problem, match="try viridis"):
         colour(np.zeros((1, 2, 2)), "layer", "virdis")
+
+
+@pytest.mark.parametrize("scale", ["map", "layer", (0.0, 15.0)])
+def test_what_is_no_number_is_red_and_has_no_part_in_the_scale(scale):
+    maps = np.stack([np.arange(16.0).reshape(4, 4)] * 2)
+    expected = colour(maps, scale).rgb
+    for place, value in (((0, 1, 1), np.nan), ((0, 2, 2), np.inf), ((1, 1, 2), -np.inf)):
+        maps[place] = value
+        expected[place] = NO_NUMBER
+    found = colour(maps, scale)
+    np.testing.assert_array_equal(found.rgb, expected)
+    assert found.broken.sum() == 3 and not found.dead.any()
+    assert not (found.palette == NO_NUMBER).all(axis=1).any()
+
+
+def test_the_widest_range_of_numbers_has_colours(recwarn):
+    maps = np.array([[[-3e38, 0, 3e38]]], np.float32)
+    assert colour(maps).indices.tolist() == [[[0, 128, 255]]]
+    assert not recwarn.list
+
+
+def test_complex_values_are_drawn_by_their_magnitude():
+    maps = np.array([[[3 + 4j, 0, 10j]]], np.complex64)
+    np.testing.assert_array_equal(colour(maps).indices, colour(np.abs(maps)).indices)
+
+
+def test_any_number_of_dimensions_becomes_maps():
+    output = np.arange(2 * 3 * 4 * 5.0).reshape(2, 3, 4, 5)
+    np.testing.assert_array_equal(as_maps(output), output.reshape(6, 4, 5))
+    np.testing.assert_array_equal(as_maps(output[0], features_last=True), output[0].transpose(2, 0, 1))
+    assert as_maps(output[0, 0]).shape == (1, 4, 5)
+    assert as_maps(output[0, 0, 0]).shape == as_maps(output[0, 0, 0][:, None, None]).shape == (1, 1, 5)
 
 
 # --- files ---
@@ -239,7 +164,7 @@ def test_every_kind_of_image_is_taken(workspace, image_file):
 
 
 def test_every_layer_can_be_shown(workspace, image_file):
-    """Convolutions, pooling, activations, and linear layers, which have a grid and no files of single filters."""
+    """Convolutions, pooling, activations, and linear layers, which have a grid and no file per filter."""
     model = BikeCarCNN(image_size=32)
     for name in layer_names(model):
         (grid,) = display_image_filtered("Bike", model, name, image_file)
@@ -269,13 +194,13 @@ def test_every_layer_in_one_tall_picture(workspace, image_file):
     assert top == len(pixels)
 
 
-def test_an_animation_has_a_frame_a_picture():
+def test_an_animation_has_one_frame_per_picture():
     frames = np.random.default_rng(0).integers(0, 256, (3, 20, 20, 3), dtype=np.uint8)
-    with Image.open(io.BytesIO(animation(frames, ["a", "b", "c"], side=60).data)) as gif:
+    with Image.open(io.BytesIO(figures.animation(frames, ["a", "b", "c"], side=60).data)) as gif:
         assert (gif.format, gif.n_frames, gif.size) == ("GIF", 3, (60, 84))
 
 
-def test_layers_of_one_value_a_filter_and_of_one_row(workspace, resnet, image_file):
+def test_layers_of_one_value_per_filter_and_of_one_row(workspace, resnet, image_file):
     (grid,) = display_image_filtered("Bike", resnet, "avgpool", image_file)
     assert not (grid.parent / "avgpool").exists()
     flat = nn.Sequential(nn.Flatten(2), nn.Conv1d(3, 4, 5))
@@ -330,9 +255,8 @@ def test_global_scale_spans_all_layers_of_the_type(workspace, image_file):
             layer.bias.zero_()
     (grid,) = display_image_filtered("Bike", model, "0", image_file, scale="global", colormap="gray")
     with Image.open(grid.parent / "0" / "filter_000.png") as image:
-        assert (
-            np.asarray(image).max() <= 256 / 100 * 1.1
-        )  # beside values a hundred times larger, hardly above the bottom
+        # Beside values a hundred times larger, hardly above the bottom.
+        assert np.asarray(image).max() <= 256 / 100 * 1.1
 
 
 def test_several_layers_at_once_are_the_same_files(workspace, resnet, image_file):
@@ -355,6 +279,128 @@ def test_several_layers_at_once_are_the_same_files(workspace, resnet, image_file
         assert same.all(), file
 
 
-def test_name_image_must_be_a_folder_name(workspace, image_file):
-    with pytest.raises(Problem, match="cannot be part of a folder's name"):
-        display_image_filtered("../Bike", nn.Sequential(nn.Conv2d(3, 1, 1)), "0", image_file)
+# --- any layer ---
+
+
+def test_all_that_a_layer_outputs_for_the_image_is_drawn(workspace):
+    torch.manual_seed(0)
+    model, image = Layouts().eval(), torch.rand(3, 16, 16)
+    with torch.no_grad():
+        truth = model.truth(image[None])
+    (grid,) = display_image_filtered("Bike", model, "windows", image)
+    expected = colour(truth["windows"][0].numpy(), "layer").rgb  # two windows of eight tokens of six values
+    assert len(list((grid.parent / "windows").iterdir())) == 2
+    for number, map_ in enumerate(expected):
+        with Image.open(grid.parent / "windows" / f"filter_{number:03d}.png") as written:
+            np.testing.assert_array_equal(np.asarray(written), map_)
+    (grid,) = display_image_filtered("Bike", model, "tokens_first", image)
+    with Image.open(grid.parent / "tokens_first" / "filter_000.png") as written:
+        assert written.size == (5, 16)
+
+
+@pytest.mark.parametrize(("height", "width"), [(24, 24), (16, 32)])
+def test_features_that_come_last_are_maps_of_their_own(workspace, height, width):
+    model = ending_in(lambda x: x.permute(0, 2, 3, 1))
+    image = torch.rand(3, height, width)
+    (grid,) = display_image_filtered("Bike", model, "1", image)
+    (reference,) = display_image_filtered("Bike", model, "0", image)
+    for number in range(4):
+        files = [folder.with_suffix("") / f"filter_{number:03d}.png" for folder in (grid, reference)]
+        assert files[0].read_bytes() == files[1].read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("function", "sentence"),
+    [
+        (lambda x: x[:0], r"'1' outputs no values \(0×4×16×16\)"),
+        (lambda x: x[:, :, :0], r"'1' outputs no values \(4×0×16\)"),
+        (lambda x: x.mean(), "single number"),
+    ],
+)
+def test_what_cannot_be_drawn_is_a_sentence(workspace, function, sentence):
+    with pytest.raises(Problem, match=sentence):
+        display_image_filtered("Bike", ending_in(function), "1", torch.rand(3, 16, 16))
+    with pytest.raises(Problem, match="No layer is named"):
+        display_image_filtered("Bike", ending_in(function), [], torch.rand(3, 16, 16))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x.flatten(2)[:, :, None],  # maps one value high
+        lambda x: x.flatten(2)[..., None],  # and one value wide
+        lambda x: x.flatten(1),
+        lambda x: x / 0,
+        lambda x: torch.full_like(x, torch.nan),
+        lambda x: torch.complex(x, x),
+        lambda x: x > 0,
+    ],
+)
+@pytest.mark.parametrize("scale", ["map", "layer", "global"])
+@pytest.mark.filterwarnings("error")
+def test_every_shape_and_type_has_a_grid(workspace, function, scale):
+    (grid,) = display_image_filtered("Bike", ending_in(function), "1", torch.rand(3, 16, 16), scale=scale)
+    with Image.open(grid) as image:
+        assert image.width >= 500 and image.height > 130
+
+
+def test_a_grid_says_how_many_values_are_no_numbers(workspace):
+    """Read from the picture: the same grid without the infinities has no red, and another header."""
+    sheets = {}
+    for name, value in (("one", 1.0), ("infinite", torch.inf)):
+        model = ending_in(lambda x: torch.cat([x[:, :1] * 0 + value, x[:, 1:]], dim=1))  # noqa: B023
+        (grid,) = display_image_filtered(name, model, "1", torch.zeros(3, 16, 16))
+        with Image.open(grid) as sheet:
+            sheets[name] = np.asarray(sheet.convert("RGB"))
+    red = {name: (sheet == NO_NUMBER).all(axis=2).sum() for name, sheet in sheets.items()}
+    assert red["one"] == 0 and red["infinite"] >= 16 * 16
+    assert (sheets["one"][40:60, 130:] != sheets["infinite"][40:60, 130:]).any()
+
+
+def test_global_scale_leaves_out_layers_that_do_not_run_and_infinities(workspace):
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.idle, self.endless = nn.Conv2d(3, 2, 1), nn.Conv2d(3, 2, 1), nn.Conv2d(3, 2, 1, bias=False)
+
+        def forward(self, images):
+            self.endless(torch.where(images > 0.5, torch.inf, 0))
+            return self.a(images)
+
+    model, image = Network(), torch.rand(3, 16, 16)
+    values = capture(model, "a", image)["a"][0]
+    ends = (min(values.min(), 0), max(values.max(), 0))  # endless outputs nothing finite but 0
+    (grid,) = display_image_filtered("Bike", model, "a", image, scale="global")
+    with Image.open(grid.with_suffix("") / "filter_001.png") as written:
+        np.testing.assert_array_equal(np.asarray(written), colour(values, ends).rgb[1])
+
+
+# --- any image ---
+
+
+def test_the_image_gets_the_size_and_the_channels_that_the_model_takes(workspace, image_file):
+    grey = nn.Sequential(nn.Conv2d(1, 2, 1))
+    grey.image_size = (20, 30)
+    (grid,) = display_image_filtered("Bike", grey, "0", image_file)
+    with Image.open(grid.with_suffix("") / "filter_000.png") as written:
+        assert written.size == (30, 20)
+    for channels in (1, 2, 4, 5):
+        model = nn.Sequential(nn.Conv2d(channels, 2, 1))
+        assert display_image_filtered("Bike", model, "0", torch.rand(channels, 8, 8))
+
+
+def test_own_pictures_that_are_none_are_a_sentence_without_folders(workspace, tmp_path, image_file):
+    model = nn.Sequential(nn.Conv2d(3, 1, 1))
+    (tmp_path / "page.jpg").write_text("<html>log in</html>")
+    (tmp_path / "cut.png").write_bytes(image_file.read_bytes()[:-40])
+    long = tmp_path / f"{'自' * 80}x{'a' * 10}.png"  # 255 bytes, the most that a name may have
+    long.write_bytes(image_file.read_bytes())
+    for file in (tmp_path / "page.jpg", tmp_path / "cut.png", tmp_path, "x" * 300, "no\0name", tmp_path / "none.png"):
+        with pytest.raises(Problem) as told:
+            display_image_filtered("Bike", model, "0", file)
+        assert str(tmp_path) not in str(told.value) and len(str(told.value)) < 250
+    (grid,) = display_image_filtered("Bike", model, "0", long)
+    assert len(grid.parent.name.encode()) < 100
+    for thing, what in ((None, "NoneType"), (np.zeros((3, 8, 8), np.uint8), "array of uint8 and shape 3×8×8")):
+        with pytest.raises(Problem, match=what):
+            display_image_filtered("Bike", model, "0", thing)

@@ -81,7 +81,8 @@ def parameter(
 
 def results_folder(name_image: str) -> Path:
     """`results_<name_image>`, the folder for pictures of what filters see in images of that name."""
-    if not name_image or any(character in name_image for character in '/\\:*?"<>|'):
+    ok = isinstance(name_image, str) and name_image
+    if not ok or any(character in '/\\:*?"<>|' or ord(character) < 32 for character in name_image):
         raise Problem(f"name_image={name_image!r} cannot be part of a folder's name; use a word such as 'Bike'.")
     return WORKSPACE / f"results_{name_image}"
 
