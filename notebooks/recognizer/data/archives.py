@@ -209,7 +209,7 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
     """The path inside the folder, and on disk, of every file below it."""
     for entry in walk(folder):
         if entry.is_file():
-            yield Path(entry.path).relative_to(folder).as_posix(), Path(entry.path)
+            yield _inner(Path(entry.path).relative_to(folder).as_posix()), Path(entry.path)
 
 
 def _too_large(inner: str) -> Member:

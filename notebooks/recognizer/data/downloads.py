@@ -119,8 +119,8 @@ def _receive(wanted: Download, part: Path) -> None:
             if attempt == ATTEMPTS or pause > LONGEST_PAUSE:
                 asked = f" and asks us to come back in {pause:.0f} s" if pause > LONGEST_PAUSE else ""
                 raise Problem(
-                    f"{wanted.file_name} could not be downloaded: {_host(wanted)} {failure}{asked}. What has come is kept: "
-                    "run again to go on from there, or work offline with DATASET=sample."
+                    f"{wanted.file_name} could not be downloaded: {_host(wanted)} {failure}{asked}. What has come is "
+                    "kept: run again to go on from there, or work offline with DATASET=sample."
                 ) from failure
         print(f"{_host(wanted)} {reason}; asking again in {pause:.0f} s.")
         time.sleep(pause)
@@ -202,14 +202,14 @@ def _append(response: requests.Response, part: Path, size: int | None) -> None:
 
 
 def _verified(wanted: Download, path: Path, remedy: str) -> str:
-    """The SHA-256 of `path`. Raises `Problem`, with its `remedy`, unless it is a whole archive, and what was published."""
+    """The SHA-256 of `path`. Raises `Problem` unless it is a whole archive, and (with the `remedy`) what was published."""
     if wanted.checksum:
         kind, digest = wanted.checksum.split(":")
         found = file_digest(path, kind)
         if found != digest:
             raise Problem(
-                f"{wanted.file_name} has the {kind} {found}, not the {digest} that {_host(wanted)} publishes, and is not "
-                f"used. {remedy}"
+                f"{wanted.file_name} has the {kind} {found}, not the {digest} that {_host(wanted)} publishes, and is "
+                f"not used. {remedy}"
             )
     if not is_archive(path):
         what = what_instead(path)

@@ -21,9 +21,9 @@ from ..settings import Problem, parameter, room_on_disk
 from .archives import Member, count, members
 from .downloads import file_digest
 from .images import OWN, ImageFile, check, safe_name
+from .layout import ClassFiles
 from .place import alone_in, walk
 from .record import Record, images_on_disk, is_unchanged, read_record, write_record
-from .sources import ClassFiles
 from .taking_in import bring_back, finish_taking_in, folded
 
 AT_ONCE = 16  # files that are in memory while they are checked
@@ -165,7 +165,7 @@ def _is_complete(record: Record, present: Mapping[str, Path]) -> bool:
 
 def _is_ours(row: ImageFile, present: Mapping[str, Path]) -> bool:
     """Whether the file is still the one that was put there; one that the reader changed is the reader's."""
-    return not row.is_own and row.key in present and is_unchanged(row, present[row.key])
+    return not row.is_own and row.key in present and is_unchanged(row, present[row.key], present[row.key].stat())
 
 
 def _stamp(path: Path) -> str:

@@ -4,17 +4,16 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from .. import drawings, settings
 from ..drawings import PETS, VEHICLES
 from ..progress import progress_bar
 from ..settings import PROJECT, Problem
-from .archives import ENDINGS
+from .addresses import file_names, of_the_file
 from .downloads import Download, download, reachable
+from .layout import ClassFiles, by_class, check_names, class_name, in_folder
 from .place import alone_in, check_stays_out
 
 
@@ -105,27 +104,10 @@ SOURCES = {
         ),
     )
 }
-# What 'auto' tries, and what 'sample' draws, where pictures of these classes are wanted. Not caltech: there colour alone
-# tells the classes apart.
+# What 'auto' tries, and what 'sample' draws, where pictures of these classes are wanted. Not caltech: there colour
+# alone tells the classes apart.
 AUTOMATIC = {VEHICLES: ("motorbikes", "street"), PETS: ("pets",)}
 DRAWN = {VEHICLES: "sample", PETS: "drawn-pets"}
-
-
-@dataclass(frozen=True)
-class ClassFiles:
-    """Where the files of one class lie: in an archive or a folder, those whose path matches `pattern`.
-
-    `address` is where the archive was downloaded from, if it was.
-    """
-
-    class_name: str
-    path: Path
-    pattern: str = "*"
-    is_mask: bool = False
-    address: str = ""
-
-    def wants(self, inner: str) -> bool:
-        return fnmatchcase(inner, self.pattern)
 
 
 @dataclass(frozen=True)
@@ -144,9 +126,10 @@ def choose(dataset: str = "auto", classes: tuple[str, ...] = VEHICLES) -> Choice
     """Decide what `dataset` means, without downloading anything.
 
     `dataset` is 'auto' or 'sample', which mean pictures of `classes` (`drawings.VEHICLES` or `drawings.PETS`);
-    'drawn-pets', whatever `classes` are; a name in `SOURCES`, the path of a folder that holds one folder or one archive
-    a class, or addresses (http…) of one archive a class, separated by spaces. Relative paths start at the project's
-    folder. Raises `Problem` when it is none of these.
+    'drawn-pets', whatever `classes` are; a name in `SOURCES`; the path of a folder that holds one folder or one archive
+    a class; or addresses (http…) of one archive a class, separated by spaces. One archive, or parts such as train and
+    test, may hold a folder for each class instead. Relative paths start at the project's folder.
+    Raises `Problem` when it is none of these.
     """
     if dataset == "auto":
         return _automatic(classes)
@@ -157,10 +140,13 @@ def choose(dataset: str = "auto", classes: tuple[str, ...] = VEHICLES) -> Choice
     if dataset.startswith(("http://", "https://")):
         addresses = tuple(dataset.split())
         digest = hashlib.sha256(dataset.encode()).hexdigest()[:8]
-        reason = f"Using the archives at {len(addresses)} addresses, as asked."
+        several = f"archives at {len(addresses)} addresses" if len(addresses) > 1 else "archive at one address"
+        reason = f"Using the {several}, as asked."
         return Choice(f"addresses-{digest}", reason, addresses=addresses)
     folder = PROJECT / os.path.expanduser(dataset)
     check_stays_out(folder, settings.DATASETS)
+    if folder.is_file():
+        return Choice(class_name(folder), f"Using the archive {folder.name}, as asked.", folder=folder)
     if folder.is_dir():
         name = Path(os.path.abspath(folder)).name  # of ../pictures/.. as well
         return Choice(name, f"Using the folder {name}, as asked.", folder=folder)
@@ -195,47 +181,31 @@ def fetch(choice: Choice, *, sample_images: int) -> list[ClassFiles]:
 
     Archives land in `datasets/archives/<name>/`, checked against the published checksum where there is one, and
     under a temporary name until they are whole. `sample_images` is the number of drawings a class.
-    Raises `Problem` for a wrong checksum, an answer that is no archive, a server that refuses, fewer than two classes.
+    Raises `Problem` for a wrong checksum, an answer that is no archive, a server that refuses, fewer than two classes,
+    and names of classes that cannot be those of folders.
     """
     if choice.folder:
-        files = _in_folder(choice.folder)
+        files = in_folder(choice.folder) if choice.folder.is_dir() else by_class([choice.folder])
     elif choice.source:
         patterns = [(name, pattern, False) for name, pattern in choice.source.classes.items()]
         patterns += [(name, pattern, True) for name, pattern in choice.source.masks.items()]
         downloads = choice.source.downloads
         paths = _download_all(choice.name, downloads)
         files = [
-            ClassFiles(name, path, pattern, is_mask, wanted.url)
+            ClassFiles(name, path, (pattern,), is_mask, wanted.url)
             for name, pattern, is_mask in patterns
             for path, wanted in zip(paths, downloads)
         ]
     elif choice.addresses:
-        names = [Path(unquote(urlsplit(url).path)).name for url in choice.addresses]
-        if len(set(names)) < len(names):
-            raise Problem(
-                f"Several addresses end in the same name ({', '.join(names)}); give each class a name of its own."
-            )
-        downloads = [Download(url, None, name) for url, name in zip(choice.addresses, names)]
-        paths = _download_all(choice.name, downloads)
-        files = [ClassFiles(_class_name(path), path, address=url) for path, url in zip(paths, choice.addresses)]
+        names = file_names(choice.addresses, _archive_path(choice.name))
+        downloads = [Download(of_the_file(url), None, name) for url, name in zip(choice.addresses, names)]
+        addresses = dict(zip(_download_all(choice.name, downloads), choice.addresses))
+        files = [replace(each, address=addresses[each.path]) for each in by_class(list(addresses))]
     else:
         with alone_in(settings.ARCHIVES, choice.name):
-            files = _in_folder(_drawn(choice, sample_images))
-    _check_classes(choice, sorted({source.class_name for source in files}))
+            files = in_folder(_drawn(choice, sample_images))
+    check_names(choice.name, [each.class_name for each in files])
     return files
-
-
-def _check_classes(choice: Choice, classes: list[str]) -> None:
-    if len(classes) < 2:
-        raise Problem(
-            f"{choice.name} holds {len(classes)} class(es) {classes}, and telling things apart takes two. "
-            "Give one folder, zip or tar a class, for example Bike.zip and Car.zip."
-        )
-    if len({name.casefold() for name in classes}) < len(classes):
-        raise Problem(
-            f"{choice.name} holds classes that differ in upper and lower case only, {classes}; some computers take them "
-            "for one. Give them different names, or put them together."
-        )
 
 
 def _drawn(choice: Choice, images_per_class: int) -> Path:
@@ -255,24 +225,6 @@ def _drawn(choice: Choice, images_per_class: int) -> Path:
             )
         unfinished.rename(folder)
     return folder
-
-
-def _in_folder(folder: Path) -> list[ClassFiles]:
-    entries = [entry for entry in sorted(folder.iterdir()) if not entry.name.startswith((".", "__"))]
-    masks = folder / "masks"
-    found = [
-        ClassFiles(_class_name(entry), entry)
-        for entry in entries
-        if entry != masks and (entry.is_dir() or entry.name.lower().endswith(ENDINGS))
-    ]
-    if masks.is_dir():
-        found += [ClassFiles(entry.name, entry, is_mask=True) for entry in sorted(masks.iterdir()) if entry.is_dir()]
-    return found
-
-
-def _class_name(path: Path) -> str:
-    endings = [ending for ending in ENDINGS if path.name.lower().endswith(ending)]
-    return path.name[: -len(endings[0])] if endings else path.name
 
 
 def _download_all(folder_name: str, downloads: Iterable[Download]) -> list[Path]:
