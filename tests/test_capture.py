@@ -182,6 +182,14 @@ def test_what_cannot_be_divided_among_images_is_whole_for_one_and_a_sentence_for
             capture(model, name, images)
 
 
+def test_a_layer_that_drops_dimensions_of_one_value():
+    """squeeze() takes away the image as well where there is one only."""
+    model, images = ending_in(lambda x: x.mean(dim=(2, 3), keepdim=True).squeeze()), torch.rand(4, 3, 5, 5)
+    expected = model[0](images).mean(dim=(2, 3)).detach().numpy()
+    np.testing.assert_allclose(capture(model, "1", images)["1"], expected, rtol=1e-5)
+    np.testing.assert_allclose(capture(model, "1", images[0])["1"], expected[:1], rtol=1e-5)
+
+
 def test_tokens_first_of_a_model_for_one_image_alone():
     def tokens_first(x):
         assert len(x) == 1

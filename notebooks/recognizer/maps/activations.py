@@ -30,9 +30,10 @@ def hooked(model: nn.Module, names: Iterable[str]) -> Iterator[list[tuple[str, T
     try:
         for name in dict.fromkeys(names):
             if name not in layers:
-                own = next((known for known, layer in layers.items() if layer is name), None)
-                sentence = f"layer_name is the layer itself; pass its name, {own!r}." if own else None
-                raise Problem(sentence or unknown_layer(name, layer_names(model)))
+                of_layer = [known for known, layer in layers.items() if layer is name]
+                if of_layer:
+                    raise Problem(f"layer_name is the layer itself; pass its name, {of_layer[0]!r}.")
+                raise Problem(unknown_layer(name, layer_names(model)))
 
             def keep(layer: nn.Module, inputs: tuple, output: object, name: str = name) -> None:
                 found = _tensor_of(output)
@@ -226,11 +227,13 @@ def _idle(model: nn.Module, name: str, layer: nn.Module) -> str:
 
 
 def _numbers(key: str, output: Tensor | str) -> Tensor:
+    """`output` if it is a tensor that has a value for an image; else the sentence that says what it is."""
     if isinstance(output, str):
         raise Problem(f"Layer {key!r} outputs {output}; choose another layer_name.")
-    if output.is_meta or output.is_nested:
-        what = "no numbers, since the model is on the device meta" if output.is_meta else "a nested tensor"
-        raise Problem(f"Layer {key!r} outputs {what}; load the weights or choose another layer_name.")
+    if output.is_meta:
+        raise Problem(f"Layer {key!r} outputs no numbers, because the model is on the device meta; load its weights.")
+    if output.is_nested:
+        raise Problem(f"Layer {key!r} outputs a nested tensor; choose another layer_name.")
     if output.ndim == 0:
         raise Problem(f"Layer {key!r} outputs a single number for all images together; choose another layer_name.")
     return output
@@ -254,11 +257,11 @@ def _image_first(key: str, output: np.ndarray, count: int, probe: np.ndarray | N
     if count == 1:  # all of it belongs to the only image
         ones = [place for place, length in enumerate(output.shape) if length == 1]
         return np.moveaxis(output, ones[0], 0) if probe is None and len(ones) == 1 else output[np.newaxis]
-    if probe is None and len(output) == count:
+    if len(output) == count and (probe is None or probe.ndim != output.ndim):
         return output
     raise Problem(
-        f"Layer {key!r} outputs {'×'.join(map(str, output.shape))} for {count} images, and which part belongs to which "
-        "image cannot be told; pass one image at a time."
+        f"Layer {key!r} outputs {'×'.join(map(str, output.shape))} for {count} images, and nothing tells which part "
+        "belongs to which image; pass one image at a time."
     )
 
 
