@@ -107,12 +107,7 @@ def to_rgb(image: Image.Image, name: str = "") -> Image.Image:
     Raises `Unreadable` when it does not decode completely, or has more than `MOST_PIXELS`.
     """
     name = name or Path(getattr(image, "filename", "")).name
-    pixels = image.width * image.height
-    if pixels > MOST_PIXELS:
-        raise Unreadable(f"{image.width}×{image.height} pixels, more than decode safely", name)
-    with ONE_AT_A_TIME if pixels > LARGE else contextlib.nullcontext():
-        with _damage_told(name):
-            image.load()
+    with decoding(image, name):
         if turn := _turn(image):
             image = image.transpose(turn)
         if image.mode.startswith(("I", "F")):
@@ -121,6 +116,18 @@ def to_rgb(image: Image.Image, name: str = "") -> Image.Image:
             image = image.convert("RGBA")
             return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
         return image.convert("RGB")
+
+
+@contextlib.contextmanager
+def decoding(image: Image.Image, name: str = "") -> Iterator[None]:
+    """Decode `image`; no other large one is decoded until the block ends. Raises `Unreadable` as `to_rgb` does."""
+    pixels = image.width * image.height
+    if pixels > MOST_PIXELS:
+        raise Unreadable(f"{image.width}×{image.height} pixels, more than decode safely", name)
+    with ONE_AT_A_TIME if pixels > LARGE else contextlib.nullcontext():
+        with _damage_told(name):
+            image.load()
+        yield
 
 
 @contextlib.contextmanager

@@ -202,7 +202,7 @@ def _append(response: requests.Response, part: Path, size: int | None) -> None:
 
 
 def _verified(wanted: Download, path: Path, remedy: str) -> str:
-    """The SHA-256 of `path`. Raises `Problem` unless it is a whole archive, and (with the `remedy`) what was published."""
+    """The SHA-256 of `path`. Raises `Problem` unless it is a whole archive, and what was published (with `remedy`)."""
     if wanted.checksum:
         kind, digest = wanted.checksum.split(":")
         found = file_digest(path, kind)

@@ -63,7 +63,7 @@ def _flat(thumbnails: np.ndarray) -> np.ndarray:
 
 
 def _deviations(pixels: np.ndarray) -> np.ndarray:
-    """256 times the standard deviation of each row; infinite, which no product reaches, where all pixels are the same."""
+    """256 times the standard deviation of each row; infinite, which no product reaches, where all pixels are equal."""
     sums = pixels.sum(axis=1, dtype=float)
     variances = SIDE**2 * (pixels**2).sum(axis=1, dtype=float) - sums**2
     return np.sqrt(np.where(variances > 0, variances, np.inf))

@@ -140,7 +140,8 @@ def _class_folders(images: list[tuple[str, ...]], above: str = "", is_part: bool
         for name, folders in _class_folders(inside[folder], f"{above}{folder}/", bool(parts)).items():
             classes[name] += folders
     if not classes and len(parts) < len(inside):
-        for folder in inside:
+        # A part that is not sorted, in a folder of the same name: seg_pred/seg_pred.
+        for folder in (folder for folder in inside if not (is_part and PART.fullmatch(folder))):
             classes[class_name(PurePosixPath(folder))].append(f"{above}{folder}")
     return classes
 

@@ -7,12 +7,14 @@ import cv2
 import numpy as np
 
 from ..drawings import PARTS
+from ..inputs import Unreadable, decoding, identify, without_warnings
 from ..settings import Problem, shown
 from .dataset import Pictures
 
 OBJECT = ".mask."  # in the names of masks that show one object each: bike_001.mask.0.png of bike_001.image.png
 
 
+@without_warnings()
 def part_masks(pictures: Pictures, size: int) -> tuple[np.ndarray, list[str]] | None:
     """Masks of all `pictures`, uint8 N×size×size, and the names of the parts that their values are indices into.
 
@@ -30,7 +32,7 @@ def part_masks(pictures: Pictures, size: int) -> tuple[np.ndarray, list[str]] | 
     masks = np.zeros((len(files), size, size), np.uint8)
     for mask, label, of_image in zip(masks, pictures.targets, files):
         for file in of_image:
-            values = _read_mask(file)
+            values = _read_mask(file, in_colour=of_objects)
             if of_objects:
                 colours = values.reshape(*values.shape[:2], -1)[..., :3]  # not how transparent it is
                 values = (colours.max(axis=2) > 0) * np.uint8(label + 1)
@@ -40,16 +42,19 @@ def part_masks(pictures: Pictures, size: int) -> tuple[np.ndarray, list[str]] | 
                     "Remove or replace it."
                 )
             # EXACT: INTER_NEAREST takes the upper left pixel of each square instead of the middle one.
-            np.maximum(mask, cv2.resize(values, (size, size), interpolation=cv2.INTER_NEAREST_EXACT), out=mask)
+            values = cv2.resize(values.astype(np.uint8), (size, size), interpolation=cv2.INTER_NEAREST_EXACT)
+            np.maximum(mask, values, out=mask)
     return masks, parts
 
 
-def _read_mask(file: Path) -> np.ndarray:
-    content = np.fromfile(file, np.uint8)
-    values = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if len(content) else None
-    if values is None:
-        raise Problem(f"The mask {shown(file)} does not decode; remove or replace it.")
-    return values
+def _read_mask(file: Path, in_colour: bool) -> np.ndarray:
+    """The pixels of a mask as they are stored, H×W or H×W×C; or the colours that numbers in it stand for."""
+    try:
+        image = identify(file.read_bytes())
+        with decoding(image):
+            return np.asarray(image.convert("RGB") if in_colour and image.mode in ("P", "PA", "LA") else image)
+    except Unreadable as error:
+        raise Problem(f"The mask {shown(file)} does not decode ({error.reason}); remove or replace it.") from error
 
 
 def part_sizes(masks: np.ndarray, parts: list[str], image_size: int) -> dict[str, float]:
