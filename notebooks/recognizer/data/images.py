@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import re
 import unicodedata
 from dataclasses import dataclass, replace
@@ -83,8 +84,8 @@ def check(class_name: str, origin: str, content: bytes, reason: str = "") -> tup
 
 def is_image_name(path: Path | str) -> bool:
     """Whether a file is called like an image that torchvision's ImageFolder reads, and is not hidden itself."""
-    path = Path(path)
-    return path.suffix.lower() in IMG_EXTENSIONS and not path.name.startswith(".")
+    name = os.path.basename(path)
+    return os.path.splitext(name)[1].lower() in IMG_EXTENSIONS and not name.startswith(".")
 
 
 def safe_name(inner: str) -> str:

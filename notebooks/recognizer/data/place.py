@@ -10,11 +10,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ..settings import Problem, shown
+from ..settings import NO_ACCESS, Problem, room_on_disk, shown
 from .images import is_image_name
 
 SPLITS = ("Train", "Val", "Test")
-NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @contextlib.contextmanager
@@ -24,20 +23,20 @@ def alone_in(folder: Path, name: str = "") -> Iterator[None]:
     Waits for a process that is at work there already, and says so. The system ends the lock of a process that is
     killed. The same thread may do this again inside. Where the folder cannot be written to, or its disk has no locks,
     the block runs without one.
-    Raises `Problem` when the folder cannot be made, and when something in it cannot be written or vanishes meanwhile.
+    Raises `Problem` as `room_on_disk` does, and where a file in the folder vanishes meanwhile.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with room_on_disk("images were put in place", folder):
         lock = _acquired(FileLock(folder / f"{name and '.'}{name}.lock", is_singleton=True), folder)
         try:
             yield
+        except FileNotFoundError as error:
+            path = Path(str(error.filename or ""))
+            if not path.is_relative_to(folder):
+                raise
+            raise Problem(f"{shown(path)} vanished: another program moved or deleted it. Run again.") from error
         finally:
             if lock:
                 lock.release()
-    except OSError as error:
-        if sentence := _explanation(error, folder):
-            raise Problem(sentence) from error
-        raise
 
 
 def _acquired(lock: FileLock, folder: Path) -> FileLock | None:
@@ -48,32 +47,10 @@ def _acquired(lock: FileLock, folder: Path) -> FileLock | None:
             print(f"Another notebook is at work in {shown(folder)}/; this one goes on when that is done.", flush=True)
             lock.acquire()
     except (OSError, NotImplementedError) as error:
-        if getattr(error, "errno", None) not in NOT_ALLOWED:
+        if getattr(error, "errno", None) not in NO_ACCESS:
             print(f"The disk of {shown(folder)}/ has no locks for files: run one notebook at a time there.")
         return None
     return lock
-
-
-def _explanation(error: OSError, folder: Path) -> str:
-    """One sentence about a file or folder in `folder`; empty where the error is about something else."""
-    name = error.filename2 if error.errno == errno.ENOTDIR and error.filename2 else error.filename
-    if not isinstance(name, str | os.PathLike):
-        return ""
-    path = Path(name)
-    if not (path.is_relative_to(folder) or folder.is_relative_to(path)):
-        return ""
-    if error.errno in NOT_ALLOWED:
-        return (
-            f"{shown(path)} cannot be read or written ({error.strerror}). Allow it, close other programs that use it, "
-            "or work in another folder with RECOGNIZER_WORKSPACE=path/to/folder."
-        )
-    if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.ENOENT):
-        for each in (path, *path.parents):
-            if each.exists() and not each.is_dir():
-                return f"{shown(each)} is a file, and a folder of this name is needed; move it away and run again."
-    if error.errno == errno.ENOENT:
-        return f"{shown(path)} vanished: another program moved or deleted it meanwhile. Run again."
-    return ""
 
 
 def is_link(path: Path | str) -> bool:
@@ -138,36 +115,38 @@ def copy_links(folder: Path) -> None:
     next run. Raises `Problem` for a link that leads into `folder` itself.
     """
     count = 0
-    for part in SPLITS:
-        for top, folders, names in os.walk(folder / part):
-            links = [Path(top, name) for name in folders if is_link(Path(top, name))]
-            for link in links:
-                # A link that is being replaced is called .<name>.link, which no listing shows.
-                if not link.name.startswith("."):
-                    _check_leads_out(link, folder)
-                    link = link.rename(link.with_name(f".{link.name}.link"))
-                elif not link.name.endswith(".link"):
-                    continue
-                copies = link.with_name(link.name[1 : -len(".link")])
-                copies.mkdir(exist_ok=True)
-                for entry in walk(link):
-                    if entry.is_file() and is_image_name(entry.name):
-                        copy(Path(entry.path), copies / Path(entry.path).relative_to(link))
-                        count += 1
-                link.unlink()
-            folders[:] = [name for name in folders if not name.startswith(".") and Path(top, name) not in links]
-            for name in names:
-                link = Path(top, name)
-                if link.is_symlink() and link.is_file() and is_image_name(link):
-                    copy(link, link)
-                    count += 1
+    for link in [Path(path) for part in SPLITS for path in _links_below(folder / part)]:
+        if link.is_file() and is_image_name(link.name):
+            copy(link, link)
+            count += 1
+        elif link.is_dir() and (not link.name.startswith(".") or link.name.endswith(".link")):
+            count += _copy_folder_behind(link, folder)
     if count:
         print(f"{count} image(s) behind links in {shown(folder)}/ were copied there; their originals stay as they are.")
 
 
-def _check_leads_out(link: Path, folder: Path) -> None:
+def _links_below(folder: Path | str) -> Iterator[str]:
+    with os.scandir(folder) if os.path.isdir(folder) else contextlib.nullcontext(()) as entries:
+        for entry in entries:
+            if entry.is_symlink() or entry.is_dir() and is_link(entry.path):
+                yield entry.path
+            elif entry.is_dir() and not entry.name.startswith("."):
+                yield from _links_below(entry.path)
+
+
+def _copy_folder_behind(link: Path, folder: Path) -> int:
+    """Put a folder in the place of a link; its images are copies. Returns how many these are."""
     if leads_into(link, folder) or leads_into(folder, link):
         raise Problem(f"{shown(link)} is a link that leads into {shown(folder)}/ itself; remove it and run again.")
+    if not link.name.startswith("."):  # while it is being replaced, it is called .<name>.link, which nothing lists
+        link = link.rename(link.with_name(f".{link.name}.link"))
+    copies = link.with_name(link.name[1 : -len(".link")])
+    copies.mkdir(exist_ok=True)
+    images = [Path(entry.path) for entry in walk(link) if entry.is_file() and is_image_name(entry.name)]
+    for image in images:
+        copy(image, copies / image.relative_to(link))
+    link.unlink()
+    return len(images)
 
 
 def copy(source: Path, target: Path) -> None:
@@ -184,8 +163,6 @@ def copy(source: Path, target: Path) -> None:
 
 def move(source: Path, target: Path) -> None:
     """Move a file, to another disk as well. Killed at any moment, it is whole at one of the two places, or at both."""
-    if source == target:
-        return
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.replace(source, target)

@@ -118,12 +118,11 @@ def _as_json(record: Record) -> Iterator[str]:
     yield "\n}\n"
 
 
-def is_unchanged(row: ImageFile, path: Path) -> bool:
-    """Whether `path` holds what `row` records. Its digest tells, unless size and time of last change are as recorded.
+def is_unchanged(row: ImageFile, path: Path, status: os.stat_result) -> bool:
+    """Whether `path`, of this `status`, holds what `row` records.
 
-    With VERIFY=1 the digest is always asked.
+    Its digest tells, unless size and time of last change are as recorded; with VERIFY=1 its digest alone.
     """
-    status = path.stat()
     if status.st_size != row.size:
         return False
     is_believed = status.st_mtime_ns == row.mtime_ns and not parameter("VERIFY", False)
@@ -154,9 +153,9 @@ def images_on_disk(folder: Path | None = None) -> dict[str, Path]:
 
 def images_in(part: Path) -> Iterator[tuple[str, Path]]:
     """Key and path of each image file in Train, Val or Test."""
-    for path in _files_in(part):
-        if is_image_name(path):
-            yield unicodedata.normalize("NFC", f"{path.relative_to(part).parts[0]}/{path.name}"), path
+    for class_name, entry in _files_in(part):
+        if is_image_name(entry.name):
+            yield unicodedata.normalize("NFC", f"{class_name}/{entry.name}"), Path(entry.path)
 
 
 def _is_left_by_a_move(path: Path, other: Path) -> bool:
@@ -167,10 +166,13 @@ def _is_left_by_a_move(path: Path, other: Path) -> bool:
 
 def other_files(folder: Path) -> list[str]:
     """Names of files in Train, Val and Test that are no images by their ending, and so are left where they are."""
-    names = (path.name for split in SPLITS for path in _files_in(folder / split) if not is_image_name(path))
-    return sorted(name for name in names if name not in CLUTTER)
+    names = [entry.name for split in SPLITS for _, entry in _files_in(folder / split)]
+    return sorted(name for name in names if not is_image_name(name) and name not in CLUTTER)
 
 
-def _files_in(part: Path) -> list[Path]:
-    """The files in the class folders of Train, Val or Test, nothing hidden."""
-    return [Path(entry.path) for entry in walk(part) if entry.is_file() and Path(entry.path).parent != part]
+def _files_in(part: Path) -> Iterator[tuple[str, os.DirEntry]]:
+    """Each file in a class folder of Train, Val or Test, with the name of the class; nothing hidden."""
+    for entry in walk(part):
+        class_name, *inner = entry.path[len(str(part)) + 1 :].split(os.sep)
+        if inner and entry.is_file():
+            yield class_name, entry

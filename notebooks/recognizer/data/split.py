@@ -1,5 +1,6 @@
 """Train, Val or Test for every image: a seeded share of each class, near-copies always together."""
 
+import os
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -8,7 +9,7 @@ from pathlib import Path
 
 from .. import settings
 from ..inputs import without_warnings
-from ..settings import Problem, room_on_disk, shown
+from ..settings import Problem, shown
 from .duplicates import near_copies
 from .images import OWN, ImageFile, check
 from .place import SPLITS, alone_in, move
@@ -36,13 +37,14 @@ def split_images(val_share: float = 0.1, test_share: float = 0.2, seed: int = 0,
         record = replace(before, files=files, rejected=rejected, seed=seed, val_share=val_share, test_share=test_share)
         if record != before or not before.is_split:
             record.files = deal(files, val_share, test_share, seed)
-        with room_on_disk("moving images", folder):
-            if record != before:
-                write_record(record, folder / "split.json")
-            for row in record.files:
-                move(present[row.key], folder / row.split / row.key)
-            for key, row in unreadable.items():
-                move(present[key], folder / "Rejected" / row.key)
+        if record != before:
+            write_record(record, folder / "split.json")
+        for row in record.files:
+            target = os.path.join(folder, row.split, *row.key.split("/"))
+            if target != str(present[row.key]):
+                move(present[row.key], Path(target))
+        for key, row in unreadable.items():
+            move(present[key], folder / "Rejected" / row.key)
         _tell_of_own(record, unreadable.values(), folder)
         return record
 
@@ -53,13 +55,13 @@ def _described(record: Record, present: dict[str, Path]) -> list[ImageFile]:
     known = {row.key: row for row in record.files}
     rows = []
     for key, path in sorted(present.items()):
-        mtime_ns = path.stat().st_mtime_ns
+        status = os.stat(path)
         row = known.get(key)
-        if row is None or not is_unchanged(row, path):
+        if row is None or not is_unchanged(row, path, status):
             class_name, name = key.split("/")
             row, _ = check(class_name, name, path.read_bytes())
             row = replace(row, name=name, origin=OWN)
-        rows.append(row if row.mtime_ns == mtime_ns else replace(row, mtime_ns=mtime_ns))
+        rows.append(row if row.mtime_ns == status.st_mtime_ns else replace(row, mtime_ns=status.st_mtime_ns))
     return rows
 
 

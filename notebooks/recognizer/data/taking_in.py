@@ -96,7 +96,7 @@ def _set_aside(folder: Path) -> None:
     unfinished = aside.with_name(f"{aside.name}.part")
     present = images_on_disk(folder)
     for row in old.files:
-        if not row.is_own and row.key in present and is_unchanged(row, present[row.key]):
+        if not row.is_own and row.key in present and is_unchanged(row, present[row.key], present[row.key].stat()):
             move(present[row.key], unfinished / "images" / row.key)
     for key in old.masks:
         _move_if_there(folder / "Masks" / key, unfinished / "masks" / key)
