@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from recognizer.data import (
+    downloads,
     extraction,
     place,
     prepare,
@@ -431,6 +432,25 @@ def test_an_archive_that_changed_is_noticed(workspace, own_zips):
     assert len(prepare_from(own_zips).files) == 24
     write_pictures(own_zips / "Bike", 1, first=9)
     assert len(prepare_from(own_zips).files) == 25
+
+
+def test_a_download_is_read_once_and_again_when_it_changed(workspace, server, own_zips, monkeypatch):
+    addresses = " ".join(server.serve(name, (own_zips / name).read_bytes()) for name in ("Bike.zip", "Car.zip"))
+    prepare_from(addresses)
+    with monkeypatch.context() as patch:
+        patch.setattr(downloads, "file_digest", None)
+        prepare_from(addresses)
+    (archive,) = (workspace / "datasets" / "archives").glob("*/Car.zip")
+    status, content = archive.stat(), bytearray(archive.read_bytes())
+    content[200] ^= 0xFF
+    archive.write_bytes(content)
+    with pytest.raises(Problem, match="Car.zip has changed since it was downloaded"):
+        prepare_from(addresses)
+    os.utime(archive, ns=(status.st_atime_ns, status.st_mtime_ns))
+    prepare_from(addresses)
+    monkeypatch.setenv("VERIFY", "1")
+    with pytest.raises(Problem, match="Car.zip has changed since it was downloaded"):
+        prepare_from(addresses)
 
 
 def test_a_record_of_the_version_before_is_taken_over(workspace, own_zips, monkeypatch):

@@ -12,7 +12,7 @@ import requests
 import urllib3
 
 from ..progress import progress_bar
-from ..settings import Problem, room_on_disk, shown
+from ..settings import Problem, parameter, room_on_disk, shown
 from .archives import check_whole, is_archive, what_instead
 
 CONNECT_SECONDS, READ_SECONDS = 5, 60
@@ -78,7 +78,7 @@ def download(wanted: Download, path: Path) -> Path:
             f"{path.name} is not what {_host(wanted)} sent the first time: its SHA-256 was {before[:12]}… and is now "
             f"{digest[:12]}…. It may have been updated, or tampered with; results will differ from earlier ones."
         )
-    _note_digest(path, digest)
+    _note_digest(path, digest, part)
     os.replace(part, path)
     _forget(part)
     return path
@@ -92,7 +92,11 @@ def file_digest(path: Path, kind: str = "sha256") -> str:
 
 def _check_kept(wanted: Download, path: Path) -> None:
     """Raise `Problem` unless `path` is what was downloaded, or, put there by hand, what was published."""
-    before, digest = _noted_digest(path), file_digest(path)
+    before = _noted_digest(path)
+    is_unchanged = before and _note(path).stat().st_mtime_ns == path.stat().st_mtime_ns
+    if is_unchanged and not parameter("VERIFY", False):
+        return
+    digest = file_digest(path)
     if before and before != digest:
         raise Problem(
             f"{shown(path)} has changed since it was downloaded. Delete it to download it again; or, if that was you, "
@@ -100,7 +104,10 @@ def _check_kept(wanted: Download, path: Path) -> None:
         )
     if not before:
         _verified(wanted, path, f"Delete {shown(path)}, which was put there by hand, and run again.")
-        _note_digest(path, digest)
+        _note_digest(path, digest, path)
+    elif not is_unchanged:
+        with contextlib.suppress(OSError):  # archives may be shared, and not ours to write to
+            _note_time(path, path)
 
 
 def _receive(wanted: Download, part: Path) -> None:
@@ -219,13 +226,24 @@ def _verified(wanted: Download, path: Path, remedy: str) -> str:
     return file_digest(path)
 
 
+def _note(path: Path) -> Path:
+    """The file with the SHA-256 of `path`. It has the same time of last change, as long as `path` does not change."""
+    return path.with_name(f"{path.name}.sha256")
+
+
 def _noted_digest(path: Path) -> str:
-    noted = path.with_name(f"{path.name}.sha256")
-    return noted.read_text("utf-8").split(" ")[0] if noted.exists() else ""
+    return _note(path).read_text("utf-8").split(" ")[0] if _note(path).exists() else ""
 
 
-def _note_digest(path: Path, digest: str) -> None:
-    path.with_name(f"{path.name}.sha256").write_text(f"{digest}  {path.name}\n", "utf-8")
+def _note_digest(path: Path, digest: str, archive: Path) -> None:
+    """Keep the digest of `archive`, which is to be called `path`."""
+    _note(path).write_text(f"{digest}  {path.name}\n", "utf-8")
+    _note_time(path, archive)
+
+
+def _note_time(path: Path, archive: Path) -> None:
+    status = archive.stat()
+    os.utime(_note(path), ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def _tag_file(part: Path) -> Path:
