@@ -52,7 +52,7 @@ def test_colours_are_matplotlibs(scale, colormap):
 def test_constant_maps_are_dead_and_draw_without_a_warning(recwarn):
     maps = np.stack([np.zeros((4, 4)), np.full((4, 4), 3.0), np.arange(16.0).reshape(4, 4), np.full((4, 4), np.nan)])
     for scale in ("map", "layer"):
-        assert colour(maps, scale).dead.tolist() == [True, True, False, True]
+        assert colour(maps, scale).dead.tolist() == [True, True, False, False]
     assert not recwarn.list
 
 

@@ -15,7 +15,7 @@ NO_NUMBER = (255, 0, 0)  # red, for NaN and infinity: no colour of viridis, magm
 @dataclass(frozen=True)
 class Coloured:
     """Maps as indices into a palette. `indices` uint8 C×H×W, `palette` uint8 256×3 RGB, `low` and `high` float C:
-    what indices 0 and 255 stand for in each map; `dead` bool C: maps that are constant, or hold no finite value;
+    what indices 0 and 255 stand for in each map; `dead` bool C: maps of one finite value all over;
     `broken` bool C×H×W: values that are NaN or infinite, or None where there are none."""
 
     indices: np.ndarray
@@ -67,9 +67,7 @@ def colour(maps: np.ndarray, scale: Scale = "layer", colormap: str = "viridis") 
         highest = np.where(finite, maps, -np.inf).max(axis=(1, 2))
         lowest[lowest == np.inf] = highest[highest == -np.inf] = np.nan  # maps without a finite value have no ends
         maps = np.where(finite, maps, 0)
-    dead = lowest == highest
-    if broken is not None:
-        dead = dead & finite.all(axis=(1, 2)) | np.isnan(lowest)
+    dead = (lowest == highest) if broken is None else (lowest == highest) & finite.all(axis=(1, 2))
     if isinstance(scale, str) and scale == "map":
         low, high = lowest, highest
     elif isinstance(scale, str) and scale == "layer":

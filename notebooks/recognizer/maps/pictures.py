@@ -6,7 +6,7 @@ import hashlib
 import re
 import shutil
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -57,43 +57,34 @@ def display_image_filtered(
     """
     pixels, image_name = as_given(image, model)
     folder, subtitle = results_folder(name_image) / image_name, f"{name_image} · {image_name}"
-    layers = layers_by_name(model)
-    grids: dict[Path, Image.Image] = {}
-    captured = capture(model, layer_name, pixels)
+    captured, layers = capture(model, layer_name, pixels), layers_by_name(model)
     if not captured:
         raise Problem("No layer is named; give layer_name one that layer_names(model) lists, or several.")
-    of_layer = {key: key if key in layers else key.rpartition("#")[0] for key in captured}
-    for key, output in captured.items():
-        if not output[0].size:
-            raise Problem(f"Layer {key!r} outputs no values ({_by(output.shape[1:])}); choose another layer_name.")
-    thumbnail, ends_of = thumbnail_of(pixels), {}
+    layer_of = {key: key if key in layers else key.rpartition("#")[0] for key in captured}
+    files = {key: folder / f"{file_name(of, layers)}{key.removeprefix(of)}.png" for key, of in layer_of.items()}
+    drawn = {key: _maps_of(key, layers[layer_of[key]], output[0], pixels) for key, output in captured.items()}
+    kinds = {type(layers[of]) for of in layer_of.values()} if scale == "global" else ()
+    ends = {kind: _range_of_type(model, kind, pixels) for kind in kinds}
+    grids, thumbnail = {}, thumbnail_of(pixels)
     with ThreadPoolExecutor() as pool, _written_below(folder):  # saves pictures while those of the next layer are made
         saving = []
-        for name in dict.fromkeys(of_layer.values()):
-            _remove_further_calls(folder, file_name(name, layers), sum(of == name for of in of_layer.values()))
-        for key, output in captured.items():
-            layer = layers[of_layer[key]]
-            features_last = _has_features_last(layer, output.shape[1:], pixels.shape[1:])
-            maps = as_maps(output[0], features_last)
-            if scale == "global" and type(layer) not in ends_of:
-                ends_of[type(layer)] = _range_of_type(model, type(layer), pixels)
-            coloured = colour(maps, ends_of.get(type(layer), scale), colormap)
-            about = subtitle + " · features last" * features_last + " · magnitudes" * np.iscomplexobj(output)
+        _remove_further_calls(files.values())
+        for key, (maps, note) in drawn.items():
+            coloured = colour(maps, ends.get(type(layers[layer_of[key]]), scale), colormap)
             is_strip = maps.shape[:2] == (1, 1)
-            path = folder / f"{file_name(of_layer[key], layers)}{key.removeprefix(of_layer[key])}.png"
             if is_strip:
-                grids[path] = draw_strip(maps[0, 0], coloured, thumbnail, key, about)
+                grids[key] = draw_strip(maps[0, 0], coloured, thumbnail, key, subtitle + note)
             else:
-                grids[path] = draw_grid(coloured, thumbnail, key, about)
-            saving += _save(pool, path, grids[path], coloured.rgb[: 0 if is_strip else len(maps)])
+                grids[key] = draw_grid(coloured, thumbnail, key, subtitle + note)
+            saving += _save(pool, files[key], grids[key], coloured.rgb[: 0 if is_strip else len(maps)])
         for saved in saving:
             saved.result()  # raises what went wrong in a thread
     if show and get_ipython():
-        for (path, grid), (key, output) in zip(grids.items(), captured.items()):
-            print(f"{key}: {_by(output.shape[1:], ' × ')} → {shown(path)}")
+        for key, grid in grids.items():
+            print(f"{key}: {' × '.join(map(str, captured[key].shape[1:]))} → {shown(files[key])}")
             # In a notebook, 256 colours in all: a fifth of the bytes, and no eye tells the difference.
             display(grid.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE))
-    return list(grids)
+    return list(files.values())
 
 
 def stack_grids(grids: Sequence[Path]) -> Path:
@@ -154,13 +145,13 @@ def file_name(layer_name: str, among: Iterable[str]) -> str:
     return cropped(re.sub(r"[^\w-]+", "_", layer_name)) + f"-{digest}"
 
 
-def _remove_further_calls(folder: Path, file: str, calls: int) -> None:
+def _remove_further_calls(files: Collection[Path]) -> None:
     """What an earlier rendering left of a layer that ran more often then."""
-    for old in folder.glob(f"{glob.escape(file)}#*.png"):
-        number = old.stem.rpartition("#")[2]
-        if number.isdecimal() and int(number) > calls:
-            old.unlink()
-            shutil.rmtree(old.with_suffix(""), ignore_errors=True)
+    for file in files:
+        for old in file.parent.glob(f"{glob.escape(file.stem)}#*.png"):
+            if old.stem.rpartition("#")[2].isdecimal() and old not in files:
+                old.unlink()
+                shutil.rmtree(old.with_suffix(""), ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -177,19 +168,24 @@ def _written_below(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _has_features_last(layer: nn.Module, shape: Sequence[int], image: Sequence[int]) -> bool:
-    """Whether a layer outputs H×W×C, as in Swin and ConvNeXt: the first two have the proportions of the image, the last
-    two have not. Layers called …2d always output C×H×W."""
+def _maps_of(key: str, layer: nn.Module, output: np.ndarray, pixels: Tensor) -> tuple[np.ndarray, str]:
+    """What a layer outputs for the image as maps C×H×W, and what the grid has to say about them.
 
-    def alike(height: int, width: int) -> bool:
-        return abs(height * image[1] - width * image[0]) < max(image)
+    Swin, ConvNeXt and others have layers that output H×W×C: there the first two dimensions have the proportions of the
+    image, and the last two have not. Layers whose type is called …2d always output C×H×W.
+    """
 
-    is_2d = type(layer).__name__.endswith("2d")
-    return len(shape) == 3 and not is_2d and alike(*shape[:2]) and not alike(*shape[1:])
+    def like_image(height: int, width: int) -> bool:
+        return abs(height * pixels.shape[2] - width * pixels.shape[1]) < max(pixels.shape[1:])
 
-
-def _by(shape: Sequence[int], sign: str = "×") -> str:
-    return sign.join(map(str, shape))
+    if not output.size:
+        shape = "×".join(map(str, output.shape))
+        raise Problem(f"Layer {key!r} outputs no values ({shape}) for this image; choose another layer_name.")
+    features_last = output.ndim == 3 and like_image(*output.shape[:2]) and not like_image(*output.shape[1:])
+    features_last = features_last and not type(layer).__name__.endswith("2d")
+    note = " · features last" if features_last else ""
+    note += " · magnitudes of complex numbers" if np.iscomplexobj(output) else ""
+    return as_maps(output, features_last), note
 
 
 def _range_of_type(model: nn.Module, kind: type[nn.Module], pixels: Tensor) -> tuple[float, float]:
