@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 from torchvision.datasets import ImageFolder
 
-from ..inputs import as_pixels, open_rgb
+from ..inputs import as_pixels, decode
 from ..settings import Problem, shown
-from .images import is_image_name
 from .pixel_cache import decoded
+from .record import images_in
 
 
 class Pictures(ImageFolder):
@@ -23,7 +23,7 @@ class Pictures(ImageFolder):
 
     def __init__(self, folder: Path, image_size: int) -> None:
         try:
-            super().__init__(folder, transform=as_pixels(image_size), loader=open_rgb, is_valid_file=is_image_name)
+            super().__init__(folder, transform=as_pixels(image_size), loader=decode)
         except FileNotFoundError as error:
             raise Problem(f"There are no images in {shown(folder)}; run notebook 01 first.") from error
         self.image_size = image_size
@@ -47,13 +47,18 @@ class Pictures(ImageFolder):
             self._kept = self.pixels.to(device) if self.pixels.nbytes <= room else self.pixels
         return self._kept
 
+    # What counts as an image is decided in one place, so that all pictures here are those that the split knows.
+    # ImageFolder itself would look into hidden folders and take .ipynb_checkpoints for a class.
+
     def find_classes(self, directory: str) -> tuple[list[str], dict[str, int]]:
-        """The folders with images in them. ImageFolder itself would take .ipynb_checkpoints for a class, too."""
-        folders = sorted(
-            folder
-            for folder in Path(directory).glob("[!.]*")
-            if folder.is_dir() and any(map(is_image_name, folder.rglob("*")))
-        )
-        if not folders:
+        """The names of the classes that have images, and the label of each."""
+        classes = sorted({key.split("/")[0] for key, _ in images_in(Path(directory))})
+        if not classes:
             raise FileNotFoundError(directory)
-        return [p.name for p in folders], {p.name: i for i, p in enumerate(folders)}
+        return classes, {name: label for label, name in enumerate(classes)}
+
+    @staticmethod
+    def make_dataset(directory: str, class_to_idx: dict[str, int], *_, **__) -> list[tuple[str, int]]:
+        """The path and label of each image, class by class."""
+        found = [(str(path), class_to_idx[key.split("/")[0]]) for key, path in images_in(Path(directory))]
+        return sorted(found, key=lambda sample: (sample[1], sample[0]))
