@@ -4,8 +4,8 @@
     python benchmarks/many_images.py --train 500 1000 2000 10000  # and training for one epoch
 
 Small JPEGs (to train on, the project's drawings), half of them in each class, are written into zips (not timed); then
-notebook 01's steps run in a process of their own: extract and check, find near-copies, split, decode into the cache. A second run follows, or one epoch of
-training. Nothing is written but a temporary folder.
+notebook 01's steps run in a process of their own: extract and check, find near-copies, split, decode into the cache. A
+second run follows, in which nothing has changed, or one epoch of training. Nothing is written but a temporary folder.
 """
 
 import argparse
@@ -41,7 +41,7 @@ def write_noise(folder: Path, count: int) -> None:
 
 
 def own_megabytes() -> float:
-    """Memory that is this process's alone (Linux). Pages of mapped files are not: the system drops them when it likes."""
+    """Memory that is this process's alone (Linux). Pages of mapped files are not: the system drops them at will."""
     status = Path("/proc/self/status").read_text()
     return int(status.split("RssAnon:")[1].split()[0]) / 1e3
 

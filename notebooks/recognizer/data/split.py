@@ -39,10 +39,7 @@ def split_images(val_share: float = 0.1, test_share: float = 0.2, seed: int = 0,
             record.files = deal(files, val_share, test_share, seed)
         if record != before:
             write_record(record, folder / "split.json")
-        for row in record.files:
-            target = os.path.join(folder, row.split, *row.key.split("/"))
-            if target != str(present[row.key]):
-                move(present[row.key], Path(target))
+        move_to_parts(record, present, folder)
         for key, row in unreadable.items():
             move(present[key], folder / "Rejected" / row.key)
         _tell_of_own(record, unreadable.values(), folder)
@@ -50,6 +47,14 @@ def split_images(val_share: float = 0.1, test_share: float = 0.2, seed: int = 0,
 
 
 @without_warnings()
+def move_to_parts(record: Record, present: dict[str, Path], folder: Path) -> None:
+    """Move each image from where it is (`images_on_disk`) to the part of `folder` that `record` gives."""
+    for row in record.files:
+        target = os.path.join(folder, row.split, *row.key.split("/"))
+        if target != str(present[row.key]):
+            move(present[row.key], Path(target))
+
+
 def _described(record: Record, present: dict[str, Path]) -> list[ImageFile]:
     """A row for each image on disk: the known ones as recorded, the reader's own looked at."""
     known = {row.key: row for row in record.files}
