@@ -75,7 +75,7 @@ def parameter(
         raise Problem(f"{name}={value!r} is none of {', '.join(one_of)}.")
     if isinstance(value, int | float) and not (at_least <= value <= at_most and abs(value) < math.inf):
         limits = [f"at least {at_least}"] * (at_least > -math.inf) + [f"at most {at_most}"] * (at_most < math.inf)
-        raise Problem(f"{name}={value} is out of range; it must be {' and '.join(limits) or 'a finite number'}.")
+        raise Problem(f"{name}={text or value} is out of range; it must be {' and '.join(limits) or 'a finite number'}.")
     return value
 
 
@@ -117,6 +117,7 @@ def room_on_disk(doing: str, folder: Path | None = None, needed: int = 0) -> Ite
         is_here = path.is_relative_to(folder) or folder.is_relative_to(path)
         if error.errno not in NO_ACCESS or not is_here:
             raise
+        path = next((each for each in (path, *path.parents) if each.is_file()), path)  # what is in the way
         raise Problem(
             f"{shown(path)} cannot be written ({error.strerror}): move away what is in its place, allow it, or work in "
             "another folder with RECOGNIZER_WORKSPACE=path/to/folder."
