@@ -172,7 +172,7 @@ def test_figures_draw_class_names_of_any_letters(installed, capsys, caplog, font
     figure = figures.confusion_figure(np.array([[3, 1], [0, 4]]), names, "Ⓐ: bold")
     figure.savefig(io.BytesIO())
     assert not caplog.records
-    assert ("Pictures say" in capsys.readouterr().out) == (font is None)
+    assert ("pictures show" in capsys.readouterr().out) == (font is None)
     matplotlib.pyplot.close(figure)
     row = figures.table(["class", "images"], [(names[1], 3)]).data.splitlines()[-1]
     assert row == "| A\\|B | 3 |"

@@ -8,7 +8,6 @@ from functools import cache
 from itertools import chain, groupby
 
 import matplotlib
-from matplotlib.font_manager import findSystemFonts
 from matplotlib.ft2font import FT2Font
 from PIL import ImageDraw, ImageFont
 
@@ -48,7 +47,7 @@ def readable(text: str) -> str:
         needed = PICTOGRAMS if any(unicodedata.category(c) == "So" for c in missing) else OTHERS
     if needed not in _told:
         _told.add(needed)
-        print(f"Pictures say «{shown}», because no font here has its characters; install {needed}, and start again.")
+        print(f"No font here has all characters, so pictures show «{shown}». Install {needed}, and start again.")
     return shown
 
 
@@ -106,6 +105,8 @@ def _short(text: str, kept: int) -> str:
 
 def _installed() -> Iterator[str]:
     """Font files of this machine, plain ones first: not those that matplotlib keeps a list of, which may be old."""
+
+    from matplotlib.font_manager import findSystemFonts  # reads a list of all fonts; most names do without
 
     def order(file: str) -> tuple[bool, bool, str]:
         name = os.path.basename(file).lower()
