@@ -52,7 +52,7 @@ def input_shape(model: nn.Module) -> tuple[int, int, int]:
 
     A model whose first convolution takes one channel gets a grey image.
     """
-    first = next((layer for layer in model.modules() if isinstance(layer, nn.Conv2d)), None)
+    first = next((layer for layer in _checked(model).modules() if isinstance(layer, nn.Conv2d)), None)
     channels = 1 if first is not None and first.in_channels == 1 else 3
     return channels, *(stated_size(model) or (DEFAULT_IMAGE_SIZE, DEFAULT_IMAGE_SIZE))
 
