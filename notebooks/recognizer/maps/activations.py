@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from ..settings import Problem
-from .layers import input_shape, layer_names, layers_by_name, stated_size, unknown_layer
+from .layers import by, input_shape, layer_names, layers_by_name, stated_size, unknown_layer
 
 
 @contextmanager
@@ -92,7 +92,7 @@ def capture(model: nn.Module, layer_names: Iterable[str] | str, images: Tensor) 
     images = images.unsqueeze(0) if images.ndim == 3 else images
     count = len(images) if images.ndim else 0
     if not count or not images.numel():
-        raise Problem(f"The images have the shape {_shape(images)}; pass at least one.")
+        raise Problem(f"The images have the shape {by(images.shape)}; pass at least one.")
 
     captured = _arrays(model, names, images)
     unclear = {
@@ -188,7 +188,7 @@ def _stopped(model: nn.Module, images: Tensor, error: Exception) -> str:
     size = stated_size(model)
     says = f" (it says that it takes {size[0]}×{size[1]} pixels)" if size else ""
     return (
-        f"The model stopped on images of {_shape(images)} with {type(error).__name__}: {why}. Pass a float tensor of "
+        f"The model stopped on images of {by(images.shape)} with {type(error).__name__}: {why}. Pass a float tensor of "
         f"the shape it takes{says}; a model that needs more than model(images) needs a wrapper that gives it the rest."
     )
 
@@ -260,10 +260,6 @@ def _image_first(key: str, output: np.ndarray, count: int, probe: np.ndarray | N
     if len(output) == count and (probe is None or probe.ndim != output.ndim):
         return output
     raise Problem(
-        f"Layer {key!r} outputs {'×'.join(map(str, output.shape))} for {count} images, and nothing tells which part "
+        f"Layer {key!r} outputs {by(output.shape)} for {count} images, and nothing tells which part "
         "belongs to which image; pass one image at a time."
     )
-
-
-def _shape(images: Tensor) -> str:
-    return "×".join(map(str, images.shape))

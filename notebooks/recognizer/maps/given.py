@@ -12,7 +12,7 @@ from torchvision.transforms.v2.functional import rgb_to_grayscale
 
 from ..inputs import to_input
 from ..settings import Problem, shown
-from .layers import input_shape
+from .layers import by, input_shape
 
 LONGEST = 80  # bytes of a name; file systems take 255, and some programs only 260 for the whole path
 
@@ -41,8 +41,7 @@ def as_given(image: Path | str | Image.Image | np.ndarray | Tensor, model: nn.Mo
         name = cropped(shown(Path(image)))
         raise Problem(f"There is no image here: {name!r} {what}; give the path of an image file.")
     if pixels.ndim != 3 or not pixels.numel():
-        shape = "×".join(map(str, pixels.shape))
-        raise Problem(f"The image has the shape {shape}, not 3×S×S; pass one image, channels first.")
+        raise Problem(f"The image has the shape {by(pixels.shape)}, not 3×S×S; pass one image, channels first.")
     if isinstance(image, str | os.PathLike):
         content = Path(image).read_bytes()
     else:
@@ -65,8 +64,7 @@ def _sized(image: Path | Image.Image, model: nn.Module) -> Tensor:
 def _from_array(array: np.ndarray) -> Image.Image:
     is_image = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4))
     if array.dtype != np.uint8 or not is_image or not array.size:
-        shape = "×".join(map(str, array.shape))
         raise Problem(
-            f"The image is an array of {array.dtype} and shape {shape}; pass uint8 H×W×3, or a float tensor 3×S×S."
+            f"The image is an array of {array.dtype} and shape {by(array.shape)}; pass uint8 H×W×3, or a float tensor 3×S×S."
         )
     return Image.fromarray(array.squeeze(2) if array.shape[2:] == (1,) else array)

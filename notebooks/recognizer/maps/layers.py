@@ -1,7 +1,7 @@
 """The layers of a model: what they are called, and what image the model wants to be given."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -45,6 +45,11 @@ def unknown_layer(name: object, known: list[str]) -> str:
     if not closest:
         return f"There is no layer {name!r} in this model; it has no layers of its own."
     return f"There is no layer {name!r} in this model; the closest names are {', '.join(map(repr, closest))}."
+
+
+def by(shape: Sequence[int]) -> str:
+    """A shape as it is printed: 3×224×224."""
+    return "×".join(map(str, shape))
 
 
 def input_shape(model: nn.Module) -> tuple[int, int, int]:

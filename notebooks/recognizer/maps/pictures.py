@@ -22,7 +22,7 @@ from .activations import as_array, capture, run
 from .colours import Scale, as_maps, colour
 from .given import as_given, cropped
 from .grids import draw_grid, draw_strip, thumbnail_of
-from .layers import layer_names, layers_by_name
+from .layers import by, layer_names, layers_by_name
 
 ALL_LAYERS = "all_layers"  # the file of `stack_grids`
 
@@ -179,8 +179,7 @@ def _maps_of(key: str, layer: nn.Module, output: np.ndarray, pixels: Tensor) -> 
         return abs(height * pixels.shape[2] - width * pixels.shape[1]) < max(pixels.shape[1:])
 
     if not output.size:
-        shape = "×".join(map(str, output.shape))
-        raise Problem(f"Layer {key!r} outputs no values ({shape}) for this image; choose another layer_name.")
+        raise Problem(f"Layer {key!r} outputs no values ({by(output.shape)}) for this image; choose another one.")
     features_last = output.ndim == 3 and like_image(*output.shape[:2]) and not like_image(*output.shape[1:])
     features_last = features_last and not type(layer).__name__.endswith("2d")
     note = " · features last" if features_last else ""
