@@ -89,6 +89,7 @@ FILES = {
         "does not decode",
     ),
     "bomb.png": (png_that_declares(60_000, 60_000), "more pixels than decode safely|more than decode safely"),
+    "wide.png": (png_that_declares(10_000, 9_500), "10000×9500 pixels, more than decode safely"),  # Pillow warns of it
     "long.png": (png_that_declares(2_000_000, 60), "more than decode safely"),
     "spacer.gif": (encoded(Image.new("P", (1, 1)), "GIF"), "only 1×1 pixels"),
     "text.png": (
@@ -124,14 +125,22 @@ FILES = {
 }
 
 
+PREPARE = """
+import warnings
+from recognizer.data import prepared
+prepared()
+assert not [each for each in warnings.filters if "PIL" in str(each)], "a filter was left behind"
+"""
+
+
 @pytest.fixture(scope="module")
 def read(tmp_path_factory):
-    """All of FILES prepared at once, in a process of its own: rows by the name in the archive, the folder, the errors."""
+    """All of FILES prepared at once, in a process of its own: rows by names in the archive, the folder, the errors."""
     folder = tmp_path_factory.mktemp("files")
     write_zip(folder / "own" / "Bike.zip", good() | {name: content for name, (content, _) in FILES.items()})
     write_zip(folder / "own" / "Car.zip", good(50))
     done = subprocess.run(
-        [sys.executable, "-c", "from recognizer.data import prepared; prepared()"],
+        [sys.executable, "-c", PREPARE],
         env=os.environ | {"RECOGNIZER_WORKSPACE": str(folder), "DATASET": str(folder / "own")},
         capture_output=True,
         text=True,

@@ -227,6 +227,12 @@ def test_grey_of_any_depth_is_scaled_by_what_it_holds(what):
     np.testing.assert_allclose(found[:, :, 0].astype(float).ravel(), np.ravel(expected), atol=limit)
 
 
+def without_palette() -> bytes:
+    png = encoded(NOISE.convert("P"), "PNG")
+    start = png.find(b"PLTE") - 4
+    return png[:start] + png[start + 12 + int.from_bytes(png[start : start + 4], "big") :]
+
+
 UNUSABLE = {
     "page.jpg": (b"\n<!DOCTYPE html><html>log in</html>", "a web page"),
     "phone.heic": (b"\0\0\0\x18ftypheic" + bytes(200), "a HEIC photograph; save it as JPEG"),
@@ -238,7 +244,8 @@ UNUSABLE = {
     "deep.jxl": (b"\xff\x0a" + bytes(50), "JPEG XL"),
     "cut.jpg": (encoded(NOISE.resize((200, 200)), "JPEG")[:3000], "does not decode completely"),
     "cut.png": (encoded(NOISE, "PNG")[:1000], "does not decode completely"),
-    "cut.tif": (encoded(NOISE, "TIFF")[:100], "TIFF that is damaged"),
+    "cut.tif": (encoded(NOISE, "TIFF")[:100], "a TIFF image that is damaged"),
+    "bare.png": (without_palette(), "does not decode completely: there is no palette"),
     "empty.png": (b"", "empty file"),
     "blank.tif": (encoded(Image.fromarray(np.full((9, 9), np.nan, np.float32)), "TIFF"), "holds a number"),
     "missing.png": (None, "cannot be read .No such file"),

@@ -46,9 +46,9 @@ KINDS = {
     rb"%PDF": "a PDF, not an image; save the picture in it as PNG",
     rb"version https://git-lfs": "a pointer of Git LFS, not an image; run «git lfs pull» in its repository",
     rb"....ftyp(hei|hev|mif1|msf1)": "a HEIC photograph; save it as JPEG",
-    rb"....ftypavi": "an AVIF image, which this Pillow does not read; save it as JPEG",
+    rb"....ftypavi": "an AVIF image that is damaged, or of a kind that Pillow does not read; save it as JPEG",
     rb"\xff\x0a|\0\0\0\x0cJXL ": "a JPEG XL image; save it as JPEG",
-    rb"II[*+]\0|MM\0[*+]": "a TIFF that is damaged, or of a kind that Pillow does not read; save it as PNG",
+    rb"II[*+]\0|MM\0[*+]": "a TIFF image that is damaged, or of a kind that Pillow does not read; save it as PNG",
 }
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -127,6 +127,8 @@ def decoding(image: Image.Image, name: str = "") -> Iterator[None]:
     with ONE_AT_A_TIME if pixels > LARGE else contextlib.nullcontext():
         with _damage_told(name):
             image.load()
+            if image.mode.startswith("P") and image.palette is None:
+                raise SyntaxError("there is no palette")
         yield
 
 

@@ -232,7 +232,7 @@ def _zip_entries(archive: zipfile.ZipFile, allowance: _Allowance) -> Iterator[_E
     if any(info.volume for info in archive.infolist()):
         raise Problem(f"{allowance.name} is the last part of a split zip; {UNPACK}.")
     for info in archive.infolist():
-        if not info.is_dir():
+        if not info.filename.endswith("/"):  # is_dir stumbles over files without a name
             is_link = stat.S_ISLNK(info.external_attr >> 16)
             yield _Entry(info.filename, info.file_size, is_link, partial(_open, archive, info, allowance))
 
