@@ -64,7 +64,6 @@ def _sized(image: Path | Image.Image, model: nn.Module) -> Tensor:
 def _from_array(array: np.ndarray) -> Image.Image:
     is_image = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4))
     if array.dtype != np.uint8 or not is_image or not array.size:
-        raise Problem(
-            f"The image is an array of {array.dtype} and shape {by(array.shape)}; pass uint8 H×W×3, or a float tensor 3×S×S."
-        )
+        what = f"an array of {array.dtype} and shape {by(array.shape)}"
+        raise Problem(f"The image is {what}; pass uint8 H×W×3, or a float tensor 3×S×S.")
     return Image.fromarray(array.squeeze(2) if array.shape[2:] == (1,) else array)

@@ -40,20 +40,22 @@ def display_image_filtered(
     """Save what each filter of a layer sees in an image, show them in one grid, return the grid's path.
 
     `model` is any module, `layer_name` what `model.named_modules()` calls the layer (see `layer_names`), or several
-    such names: all of them are captured in one forward pass, and each has its grid. `image` is a file, a PIL image, a
-    uint8 H×W×3 array, or a float32 3×S×S tensor in [0, 1].
+    such names: all of them are captured in one forward pass, and each has its grid. `image` is a file, a PIL image or a
+    uint8 H×W×3 array, which get the size and the channels that the model takes (see `input_shape`), or a float32 C×H×W
+    tensor in [0, 1], which stays as it is.
 
-    `scale` says what the two ends of the colour map stand for: 'map', the minimum and maximum of each
-    map; 'layer', of the layer; 'global', of all layers of its type in the model; or a pair (low, high).
-    They are written on the grid.
+    `scale` says what the two ends of the colour map stand for: 'map', the minimum and maximum of each map; 'layer', of
+    the layer; 'global', of all layers of its type in the model; or a pair (low, high). They are written on the grid.
+    Values that are NaN or infinite are red; the grid says how many there are.
 
-    Written are `results_<name_image>/<image>/<layer_name>/filter_<NNN>.png`, lossless, one pixel a value,
-    and the grid `results_<name_image>/<image>/<layer_name>.png`. `<image>` is the file's name with the
-    start of its digest, so that two images never overwrite each other. A layer without maps (a linear
-    one) becomes a strip and has no files of single filters. A layer that runs several times in a forward
-    pass has a second grid `<layer_name>#2.png`, and so on: then several paths are returned. Files of an
-    earlier rendering are replaced.
-    Raises `Problem`, a ValueError, for an unknown layer (naming the closest), scale or colour map.
+    The function writes `results_<name_image>/<image>/<layer_name>/filter_<NNN>.png`, lossless, one pixel per value, and
+    the grid `results_<name_image>/<image>/<layer_name>.png`. `<image>` is the file's name with the start of its digest,
+    so that two images never overwrite each other; a layer's name that cannot be a file's is replaced by one that can.
+    A layer without maps (a linear one) becomes a strip and has no files of single filters. A layer that runs several
+    times in a forward pass has a second grid `<layer_name>#2.png`, and so on: then several paths are returned. Files
+    of an earlier rendering are replaced.
+    Raises `Problem`, a ValueError, for an unknown layer (naming the closest), scale or colour map, for what is no image
+    or no network, for a layer that outputs nothing to draw, and where the files cannot be written.
     """
     pixels, image_name = as_given(image, model)
     folder, subtitle = results_folder(name_image) / image_name, f"{name_image} · {image_name}"
@@ -158,7 +160,6 @@ def _remove_further_calls(files: Collection[Path]) -> None:
 def _written_below(folder: Path) -> Iterator[None]:
     """Around work that writes there: what the disk refuses becomes a sentence."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         yield
     except OSError as error:
         why = error.strerror or type(error).__name__
