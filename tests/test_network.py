@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from recognizer import BikeCarCNN, LayerByLayerCNN, load_model, settings
 from recognizer.data import prepare, prepared
+from recognizer.data.batches import batches
 from recognizer.data.dataset import Pictures
 from recognizer.maps.activations import layer_table
 from recognizer.network import board, run_folder, trained
@@ -302,10 +303,10 @@ def test_an_epoch_is_the_textbook_loop():
     torch.manual_seed(0)
     model, other = nn.Linear(4, 2), nn.Linear(4, 2)
     other.load_state_dict(model.state_dict())
-    batches = [(torch.randn(5, 4), torch.randint(0, 2, (5,))) for _ in range(3)]
-    loss, accuracy = train_one_epoch(model, batches, torch.optim.SGD(model.parameters(), lr=0.1))
+    some = [(torch.randn(5, 4), torch.randint(0, 2, (5,))) for _ in range(3)]
+    loss, accuracy = train_one_epoch(model, some, torch.optim.SGD(model.parameters(), lr=0.1))
     losses, right = [], []
-    for images, labels in batches:
+    for images, labels in some:
         logits = other(images)
         found = F.cross_entropy(logits, labels)
         for weight, gradient in zip(other.parameters(), torch.autograd.grad(found, list(other.parameters()))):
@@ -320,12 +321,12 @@ def test_each_step_moves_the_learning_rate_and_the_average():
     """As PyTorch's own `OneCycleLR` and `AveragedModel` do in the loop of its documentation."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.LazyLinear(2))
-    batches = [(torch.rand(6, 3, 8, 8), torch.randint(0, 2, (6,))) for _ in range(12)]
-    model(batches[0][0])
+    some = [(torch.rand(6, 3, 8, 8), torch.randint(0, 2, (6,))) for _ in range(12)]
+    model(some[0][0])
     other = copy.deepcopy(model)
     recipe = Recipe(num_epochs=1, lr=0.05)
     optimizer, average = optimizer_and_average(model, recipe, total_steps=12)
-    train_one_epoch(model, batches, optimizer)
+    train_one_epoch(model, some, optimizer)
 
     def decayed(average, new, steps):
         for old, newest in zip(average, new):
@@ -335,7 +336,7 @@ def test_each_step_moves_the_learning_rate_and_the_average():
     plain = adamw(other.parameters(), recipe.lr)
     schedule = torch.optim.lr_scheduler.OneCycleLR(plain, recipe.lr, total_steps=12, pct_start=2 / 12)
     averaged = torch.optim.swa_utils.AveragedModel(other, multi_avg_fn=decayed, use_buffers=True)
-    for images, labels in batches:
+    for images, labels in some:
         F.cross_entropy(other(images), labels).backward()
         plain.step()
         plain.zero_grad()
@@ -364,10 +365,24 @@ def test_no_step_waits_for_the_gpu(parts, monkeypatch):
         generator = torch.Generator().manual_seed(0)
         with Reads() as reads:
             for _ in range(2):
-                batches = training_batches(parts[0], recipe, torch.device("cpu"), generator, tqdm(disable=True))
-                train_one_epoch(model, batches, optimizer)
+                of_epoch = training_batches(parts[0], recipe, torch.device("cpu"), generator, tqdm(disable=True))
+                train_one_epoch(model, of_epoch, optimizer)
         found.append(reads.count)
     assert found[0] == found[1] == 2 * 2  # loss and accuracy of each epoch
+
+
+def test_batches_are_sent_to_a_gpu_without_waiting_for_it(parts, monkeypatch):
+    sent, real = [], torch.Tensor.to
+
+    def to(tensor, *args, **options):
+        if getattr(args[0], "type", None) != "cuda":
+            return real(tensor, *args, **options)
+        sent.append(options.get("non_blocking"))
+        return tensor
+
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    assert len(list(batches(parts[0], 8, device="cuda"))) == 3
+    assert sent == [True] * 6  # images and labels
 
 
 def test_training_that_diverges_says_so_and_keeps_nothing_of_it(parts, tmp_path):
@@ -441,10 +456,10 @@ def test_a_model_for_other_classes_is_passed_over(workspace, own_zips, monkeypat
         ("EPOCHS", "1e3", {}, "EPOCHS='1e3' is not an integer; try EPOCHS=40."),
         ("EPOCHS", "3,5", {}, "is not an integer"),
         ("EPOCHS", '"3"', {}, "is not an integer"),
-        ("EPOCHS", "-1", {"at_least": 1}, "EPOCHS=-1 is out of range; it must be at least 1."),
+        ("EPOCHS", "-1", {"at_least": 1}, "EPOCHS=-1 is out of range: it must be at least 1."),
         ("EPOCHS", "9" * 400, {"at_least": 1, "at_most": 9}, "it must be at least 1 and at most 9."),
         ("LR", "0,002", {}, "is not a number"),
-        ("LR", "nan", {}, "it must be a finite number"),
+        ("LR", "nan", {}, "LR=nan is out of range: it must be finite"),
         ("LR", "-inf", {"at_most": 1}, "it must be at most 1"),
         ("LR", "1e30", {"at_most": 1}, "it must be at most 1"),
         ("TENSORBOARD", "maybe", {}, "is not yes or no"),
@@ -489,7 +504,7 @@ def test_a_gpu_is_taken_where_there_is_one(kind, only, monkeypatch):
         assert choose_device() == torch.device(name.lower())
     for name in (f"{kind}:2", "gpu", f"{kind}:", "cuda:-1", "meta"):
         monkeypatch.setenv("DEVICE", name)
-        with pytest.raises(Problem, match=f"DEVICE='{name}' .*use auto, cpu, {kind}, {kind}:0, {kind}:1"):
+        with pytest.raises(Problem, match=f"DEVICE='{name}' .*use auto or cpu, {kind}, {kind}:0, {kind}:1"):
             choose_device()
 
 
@@ -498,7 +513,7 @@ def test_without_a_gpu_there_is_the_cpu_alone(only, monkeypatch):
     assert choose_device() == torch.device("cpu")
     for name in ("cuda", "cuda:0", "gpu", "mps"):
         monkeypatch.setenv("DEVICE", name)
-        with pytest.raises(Problem, match=f"DEVICE='{name}' is not a device of this machine; use auto, cpu"):
+        with pytest.raises(Problem, match=f"DEVICE='{name}' is not a device of this machine; use auto or cpu"):
             choose_device()
 
 

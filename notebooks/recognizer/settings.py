@@ -75,7 +75,7 @@ def parameter(
         raise Problem(f"{name}={value!r} is none of {', '.join(one_of)}.")
     if isinstance(value, int | float) and not (at_least <= value <= at_most and abs(value) < math.inf):
         limits = [f"at least {at_least}"] * (at_least > -math.inf) + [f"at most {at_most}"] * (at_most < math.inf)
-        raise Problem(f"{name}={text or value} is out of range; it must be {' and '.join(limits) or 'a finite number'}.")
+        raise Problem(f"{name}={text or value} is out of range: it must be {' and '.join(limits) or 'finite'}.")
     return value
 
 

@@ -11,7 +11,7 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
     `images` is float B×3×S×S in [0, 1], and so is what is returned. All of a batch is done in one resampling.
     """
     count, device = len(images), images.device
-    chance = torch.rand(11, count, generator=generator).to(device)
+    chance = torch.rand(11, count, generator=generator).to(device, non_blocking=device.type == "cuda")
 
     def uniform(number: int, low: float, high: float) -> Tensor:
         return chance[number] * (high - low) + low

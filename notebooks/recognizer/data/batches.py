@@ -26,11 +26,14 @@ def batches(
     if batch_size < 1:
         raise Problem(f"A batch of {batch_size} images is none; use a BATCH_SIZE of 1 or more.")
     batch_size = min(batch_size, len(pictures))
-    pixels = pictures.pixels_on(torch.device(device), room)
+    device = torch.device(device)
+    pixels = pictures.pixels_on(device, room)
+    queued = device.type == "cuda"  # copies to such a GPU are: nobody waits for what it still has to do
     order = torch.randperm(len(pictures), generator=shuffle) if shuffle else torch.arange(len(pictures))
     for chosen in order.split(batch_size):
         if shuffle and len(chosen) < batch_size:
             return
         chosen = chosen.sort().values  # in the order of the file on disk
-        images = pixels.index_select(0, chosen.to(pixels.device)).to(device)  # `[]` takes five times as long
-        yield images.float().div_(255), pictures.labels[chosen].to(device)
+        images = pixels.index_select(0, chosen.to(pixels.device, non_blocking=queued))  # `[]` takes five times as long
+        labels = pictures.labels[chosen].to(device, non_blocking=queued)
+        yield images.to(device, non_blocking=queued).float().div_(255), labels

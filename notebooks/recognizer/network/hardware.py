@@ -33,7 +33,7 @@ def choose_device() -> torch.device:
     if name == "auto":
         return accelerator or torch.device("cpu")
     if name not in here:
-        raise Problem(f"DEVICE={name!r} is not a device of this machine; use auto, {', '.join(here)}.")
+        raise Problem(f"DEVICE={name!r} is not a device of this machine; use auto or {', '.join(here)}.")
     return torch.device(name)
 
 
