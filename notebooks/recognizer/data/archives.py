@@ -56,11 +56,8 @@ CLUTTER = ("__MACOSX", "Thumbs.db", "desktop.ini")
 # An archive bomb is small and unpacks to more than any disk holds. Pictures are compressed already: twice the size of
 # the archive is usual, and no single one needs 200 MB.
 LARGEST_FILE = 200_000_000  # bytes
-LARGEST_HEADER = 1_000_000  # bytes; tarfile reads the long names and other notes on a file into memory
-HEADERS = (
-    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
-    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
-)
+LARGEST_HEADER = 1_000_000  # bytes; tarfile reads long names and other notes on a file into memory
+HEADERS = (b"x", b"g", b"X", b"L", b"K")  # the types of such notes
 LARGEST_GROWTH = 50  # times the archive's own size …
 HARMLESS = 1_000_000_000  # … beyond this many bytes
 DEEPEST = 3  # archives in archives
@@ -111,12 +108,9 @@ class _TarInfo(tarfile.TarInfo):
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file is a zip or a tar, packed or not, whatever it is called. Raises `Problem` if it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return _is_tar(file) or zipfile.is_zipfile(file)
-    except OSError as error:
-        raise Problem(f"{path.name} cannot be read ({error.strerror}).") from error
+    """Whether a file is a zip or a tar, packed or not, whatever it is called."""
+    with path.open("rb") as file:
+        return _is_tar(file) or zipfile.is_zipfile(file)
 
 
 def what_instead(path: Path) -> str:
@@ -166,8 +160,7 @@ def members(path: Path, wanted: Callable[[str], bool]) -> Iterator[Member]:
 def names(path: Path) -> list[str]:
     """The paths of all files inside a folder or archive, also of those in archives inside. Raises as `members` does."""
     found: list[str] = []
-    for _ in members(path, lambda inner: found.append(inner) is not None):
-        pass
+    list(members(path, lambda inner: bool(found.append(inner))))  # None, so that none of them is read
     return found
 
 
@@ -197,12 +190,9 @@ def check_whole(path: Path) -> None:
 
 def _in_folder(folder: Path, wanted: Callable[[str], bool]) -> Iterator[Member]:
     for inner, file in _files(folder):
-        if _is_clutter(inner) or not wanted(inner):
-            continue
-        if file.stat().st_size > LARGEST_FILE:
-            yield _too_large(inner)
-        else:
-            yield Member(inner, file.read_bytes())
+        if wanted(inner) and not _is_clutter(inner):
+            is_large = file.stat().st_size > LARGEST_FILE
+            yield _too_large(inner) if is_large else Member(inner, file.read_bytes())
 
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:
