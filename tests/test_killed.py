@@ -88,7 +88,9 @@ def in_a_child(run, kill_at: int = 0, log: Path | None = None) -> int:
     """Run in a child process. Returns the signal that ended it, or 0; `log` gets the phase of each line."""
     child = os.fork()
     if child:
-        return os.waitpid(child, 0)[1] & 0x7F
+        status = os.waitpid(child, 0)[1]
+        assert not os.WIFEXITED(status) or os.WEXITSTATUS(status) == 0, "the run failed"
+        return status & 0x7F
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         lines, phase = [], "download"
@@ -186,10 +188,16 @@ def test_killed_while_an_earlier_data_set_comes_back(workspace, run, tmp_path, m
     assert any(name.startswith("datasets/aside/street/images/") for name in reference)
 
 
-def test_killed_while_images_move_to_another_disk(workspace, other_disk, tmp_path):
+def test_killed_while_images_move_to_another_disk_and_links_become_copies(workspace, other_disk, tmp_path):
     write_zip(tmp_path / "own" / "Bike.zip", {f"{i}.png": picture(i) for i in range(8)})
     write_zip(tmp_path / "own" / "Car.zip", {f"{i}.png": picture(50 + i) for i in range(8)})
-    (workspace / "datasets").mkdir(parents=True)
+    mine = {f"{number}.png": picture(100 + number) for number in (20, 21, 22)}
+    for name, content in mine.items():
+        (tmp_path / "mine").mkdir(exist_ok=True)
+        (tmp_path / "mine" / name).write_bytes(content)
+    (workspace / "datasets" / "Val" / "Car").mkdir(parents=True)
+    (workspace / "datasets" / "Val" / "Bike").symlink_to(tmp_path / "mine")
+    (workspace / "datasets" / "Val" / "Car" / "23.png").symlink_to(tmp_path / "mine" / "20.png")
     (workspace / "datasets" / "Train").symlink_to(other_disk)
     reference = kill_and_run_again(
         lambda: prepare(str(tmp_path / "own"), sample_images=0, **SHARES, seed=0),
@@ -197,5 +205,6 @@ def test_killed_while_images_move_to_another_disk(workspace, other_disk, tmp_pat
         {"take in": POINTS // 2, "split": POINTS // 2},
         tmp_path,
     )
-    assert sum(name.endswith(".png") for name in reference) == 16
-    assert len(list(other_disk.glob("*/*.png"))) == 8
+    assert sum(name.endswith(".png") for name in reference) == 20
+    assert len(list(other_disk.glob("*/*.png"))) == 10
+    assert {path.name: path.read_bytes() for path in (tmp_path / "mine").iterdir()} == mine

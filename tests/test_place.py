@@ -375,6 +375,12 @@ def test_a_folder_on_another_disk(workspace, own_zips, other, disk, name):
     assert not list(disk.rglob("*.part"))
 
 
+def test_where_files_first_arrive_is_no_link(workspace, own_zips, disk):
+    link(workspace / "datasets" / "incoming", disk)
+    with pytest.raises(Problem, match="datasets/incoming is a link; remove it"):
+        prepare_from(own_zips)
+
+
 # --- what is recorded and unchanged is believed ---
 
 

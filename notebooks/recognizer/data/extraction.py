@@ -179,9 +179,13 @@ def _stamp(path: Path) -> str:
 
 def _digest(path: Path) -> str:
     """SHA-256 of a file, or of the names and digests of all files of a folder."""
+    try:
+        digests = {file.relative_to(path).as_posix(): file_digest(file) for file in _inner_files(path)}
+    except OSError as error:
+        raise Problem(f"{Path(error.filename).name} in {path.name} cannot be read ({error.strerror}).") from error
     if path.is_file():
-        return file_digest(path)
-    listing = [f"{file.relative_to(path).as_posix()} {file_digest(file)}" for file in _inner_files(path)]
+        return digests["."]
+    listing = [f"{name} {digest}" for name, digest in digests.items()]
     return hashlib.sha256("\n".join(listing).encode("utf-8", "surrogateescape")).hexdigest()
 
 

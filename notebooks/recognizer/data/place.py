@@ -67,8 +67,11 @@ def walk(folder: Path | str, above: tuple[str, ...] = ()) -> Iterator[os.DirEntr
     real = os.path.realpath(folder)
     if real in above or not os.path.isdir(folder):
         return
-    with os.scandir(folder) as entries:
-        found = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
+    except PermissionError as error:
+        raise Problem(f"{shown(Path(folder))} cannot be read; allow it, or move it away, and run again.") from error
     for entry in found:
         if entry.is_symlink() and not os.path.exists(entry.path):
             continue  # it leads nowhere

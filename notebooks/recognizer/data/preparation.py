@@ -44,18 +44,19 @@ def prepared() -> Record:
     DATASET, VAL_SHARE, TEST_SHARE and SEED count here too where they are set as environment variables. Where another
     process is preparing images, its end is waited for.
     """
-    finish_taking_in()
-    record = read_record()
-    if record is None or os.environ.get("DATASET"):
-        return prepare(
-            parameter("DATASET", "auto"),
-            sample_images=parameter("SAMPLE_IMAGES", 400, at_least=1),
-            val_share=parameter("VAL_SHARE", 0.1, at_least=0.001, at_most=0.9),
-            test_share=parameter("TEST_SHARE", 0.2, at_least=0.001, at_most=0.9),
-            seed=parameter("SEED", 0, at_least=0, at_most=2**32 - 1),
-        )
-    return split_images(
-        parameter("VAL_SHARE", record.val_share or 0.1, at_least=0.001, at_most=0.9),
-        parameter("TEST_SHARE", record.test_share or 0.2, at_least=0.001, at_most=0.9),
-        parameter("SEED", record.seed, at_least=0, at_most=2**32 - 1),
+    with alone_in(settings.DATASETS):
+        finish_taking_in()
+        record = read_record()
+        if record and not os.environ.get("DATASET"):
+            return split_images(
+                parameter("VAL_SHARE", record.val_share or 0.1, at_least=0.001, at_most=0.9),
+                parameter("TEST_SHARE", record.test_share or 0.2, at_least=0.001, at_most=0.9),
+                parameter("SEED", record.seed, at_least=0, at_most=2**32 - 1),
+            )
+    return prepare(
+        parameter("DATASET", "auto"),
+        sample_images=parameter("SAMPLE_IMAGES", 400, at_least=1),
+        val_share=parameter("VAL_SHARE", 0.1, at_least=0.001, at_most=0.9),
+        test_share=parameter("TEST_SHARE", 0.2, at_least=0.001, at_most=0.9),
+        seed=parameter("SEED", 0, at_least=0, at_most=2**32 - 1),
     )

@@ -59,13 +59,14 @@ def bring_back(folder: Path, arriving: Record, taken: Iterable[str]) -> bool:
     kept = read_record(aside / "record.json")
     if kept is None or (kept.dataset, kept.archives) != (arriving.dataset, arriving.archives):
         return False
+    kept.rejected = [row for row in kept.rejected if not row.is_own]  # a run that was killed here had added them
     taken = {folded(key) for key in (*taken, *(row.key for row in arriving.rejected))}
     if taken & {folded(row.key) for row in kept.files + kept.rejected}:
         return False
     files = [Path("images", row.key) for row in kept.files] + [Path("masks", key) for key in kept.masks]
     if not all((aside / file).exists() for file in files):
         return False
-    kept.rejected = arriving.rejected + [row for row in kept.rejected if not row.is_own]
+    kept.rejected += arriving.rejected
     kept.stamps = arriving.stamps
     write_record(kept, aside / "record.json")
     try:
@@ -130,6 +131,10 @@ def _keep_own(folder: Path, arrived: Record) -> None:
 
 def _check_linked_parts(folder: Path, arrived: Record | None) -> None:
     """Raise `Problem` where Train, Val or Test is a link to a folder with images that are not this project's."""
+    if is_link(folder / "incoming"):  # its record becomes split.json in one step, which no two disks can do
+        raise Problem(
+            f"{shown(folder / 'incoming')} is a link; remove it and run again. Train, Val and Test may be links."
+        )
     for part in SPLITS:
         if not is_link(folder / part):
             continue
