@@ -4,6 +4,7 @@ import errno
 import json
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -164,6 +165,15 @@ def quick_drawings(monkeypatch) -> None:
                 Image.fromarray(np.full((8, 8), 1 + number, np.uint8)).save(mask)
 
     monkeypatch.setattr(sources.drawings, "write_zips", write_zips)
+
+
+def test_ctrl_c_ends_the_waiting(workspace, tmp_path):
+    with place.alone_in(workspace / "datasets"):
+        second = Started(tmp_path / "second", prepared)
+        second.wait_for("Another notebook is at work")
+        os.kill(second.process.pid, signal.SIGINT)
+        second.process.join(10)
+        assert second.process.exitcode == 1
 
 
 def test_two_processes_draw_the_same_sample(workspace, tmp_path, quick_drawings):
