@@ -16,11 +16,6 @@ from ..settings import shown
 from .evaluation import Evaluation
 from .training import Epoch
 
-if not shutil.which("tensorboard"):
-    # %tensorboard starts the program of that name; a kernel started by its full path does not find its own.
-    os.environ.setdefault("TENSORBOARD_BINARY", str(Path(sys.executable).with_name("tensorboard")))
-
-
 _open_boards: dict[Path, SummaryWriter] = {}  # of this process, by their folders
 
 
@@ -30,6 +25,9 @@ def open_board(run: Path) -> SummaryWriter:
     A writer that this process still has for the same folder is closed. Windows does not delete a file that another
     program has open; TensorBoard is then told to hide what is in it.
     """
+    if not shutil.which("tensorboard"):
+        # %tensorboard starts the program of that name; a kernel started by its full path does not find its own.
+        os.environ.setdefault("TENSORBOARD_BINARY", str(Path(sys.executable).with_name("tensorboard")))
     if earlier := _open_boards.pop(run.resolve(), None):
         earlier.close()
     for old in run.glob("events.out.tfevents.*"):
