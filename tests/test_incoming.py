@@ -528,6 +528,21 @@ def test_addresses_whose_files_have_one_name_or_are_pages(workspace, server, tmp
     assert [path.parent.parent.name for path in tmp_path.rglob("up.zip")] == ["archives"]
 
 
+def test_an_address_that_leads_to_a_page(workspace, server):
+    def page(handler, content):
+        handler.send_head(200, {"Content-Type": "text/html; charset=utf-8", "Content-Length": 6})
+        handler.wfile.write(b"<html>")
+
+    one, two = server.serve("view", b"", page), server.serve("open?id=1", b"", page)
+    with pytest.raises(Problem, match=r"/view leads to a web page, not to a file \(200 OK\)"):
+        fetch(choose(f"{one} {two}"), sample_images=0)
+    with pytest.raises(Problem, match=r"nothing leads to a web page, not to a file \(404 Not Found\)"):
+        fetch(choose(f"{server.address}/nothing"), sample_images=0)
+    one = server.serve("view", zip_of(some()), called("attachment; filename=Bike.zip"))  # nothing was kept of it
+    two = server.serve("open?id=1", zip_of(some(20)), called("attachment; filename=Car.zip"))
+    assert {each.class_name for each in fetch(choose(f"{one} {two}"), sample_images=0)} == {"Bike", "Car"}
+
+
 def test_one_address_of_everything(workspace, server):
     folders = ("train/Bike", "train/Car", "val/Bike", "val/Car")
     inside = {f"{folder}/{number}.png": picture(number) for folder in folders for number in range(2)}

@@ -68,6 +68,11 @@ def _served_name(address: str) -> str:
     """What the server calls the file; where it does not say, the end of the address that it led to."""
     try:
         with requests.get(address, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS)) as response:
+            if "html" in response.headers.get("Content-Type", "") or not response.ok:
+                raise Problem(
+                    f"{address} leads to a web page, not to a file ({response.status_code} {response.reason}). Use the "
+                    "address of the file itself, open to anyone who has the link."
+                )
             message = Message()
             message["Content-Disposition"] = response.headers.get("Content-Disposition", "")
             return message.get_filename() or Path(unquote(urlsplit(response.url).path)).name
