@@ -1,6 +1,7 @@
 """The network, its training, and what is said about how good it is."""
 
 import copy
+import functools
 import io
 import json
 import os
@@ -95,6 +96,7 @@ def test_model_on_disk_gives_the_same_logits(tmp_path):
     assert (loaded.classes, loaded.image_size, loaded.training) == (["Bike", "Car", "Lorry"], 64, False)
     images = torch.rand(2, 3, 64, 64)
     assert torch.equal(loaded(images), model.eval()(images))
+    assert [path.name for path in tmp_path.iterdir()] == ["model.pt"]
 
 
 def saved(content) -> bytes:
@@ -641,6 +643,9 @@ def test_metrics_say_what_was_chosen_and_what_came_of_it(parts, tmp_path):
     numbers = {"image_size": 32, "num_epochs": 3, "batch_size": 8, "lr": 2e-3, "seed": 0}
     assert metrics["chosen"] == numbers | {"augmented": False, "optimizer": "adamw"}
     assert json.loads(json.dumps(metrics)) == metrics
+    recipe = Recipe(np.int64(3), lr=np.float32(0.5), new_optimizer=functools.partial(torch.optim.SGD, momentum=0.9))
+    found = json.loads(json.dumps(recipe.described()))
+    assert (found["num_epochs"], found["lr"]) == (3, 0.5) and "SGD" in found["optimizer"]
 
 
 # --- TensorBoard ---

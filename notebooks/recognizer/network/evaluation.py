@@ -1,6 +1,7 @@
 """How good is it, how sure can one be of that, and where is it wrong?"""
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,6 +126,6 @@ def metrics_of(
 
 def save_metrics(path: Path, metrics: dict) -> None:
     """Write `metrics` as JSON that a person can read; half a file is never left behind."""
-    unfinished = path.with_suffix(".part")
+    unfinished = path.with_suffix(f".{os.getpid()}.part")
     unfinished.write_text(json.dumps(metrics, indent=2) + "\n", "utf-8")
     unfinished.replace(path)

@@ -1,6 +1,7 @@
 """The networks, small enough to read at a glance. Each takes float32 RGB in [0, 1], N×3×S×S, and normalises inside."""
 
 import io
+import os
 import pickle
 import zipfile
 from collections.abc import Sequence
@@ -147,7 +148,7 @@ SAVED = {"architecture", "classes", "image_size", "weights"}
 
 def save_model(model: nn.Module, path: Path) -> None:
     """Write what `load_model` needs to rebuild `model`: which class it is, its classes and size, its weights."""
-    unfinished = path.with_suffix(".part")
+    unfinished = path.with_suffix(f".{os.getpid()}.part")  # two notebooks may train at the same time
     torch.save(
         {
             "architecture": type(model).__name__,
@@ -166,10 +167,10 @@ def load_model(path: Path | str) -> nn.Module:
     Raises `Problem` when there is no such file, when it cannot be read, and when it holds something else.
     """
     path = Path(path)
-    if not path.exists():
-        raise Problem(f"There is no model at {shown(path)}; run notebook 02 (or 05) to train one.")
     try:
         content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise Problem(f"There is no model at {shown(path)}; run notebook 02 (or 05) to train one.") from error
     except OSError as error:
         raise Problem(f"{shown(path)} cannot be read: {error.strerror}.") from error
     try:

@@ -60,8 +60,14 @@ class Recipe:
 
     def described(self) -> dict[str, int | float | bool | str]:
         """Its values by name, as JSON and TensorBoard can hold them."""
-        values = {name: getattr(self, name) for name in ("num_epochs", "batch_size", "lr", "seed", "augmented")}
-        return values | {"optimizer": self.new_optimizer.__name__}
+        return {
+            "num_epochs": int(self.num_epochs),
+            "batch_size": int(self.batch_size),
+            "lr": float(self.lr),
+            "seed": int(self.seed),
+            "augmented": bool(self.augmented),
+            "optimizer": getattr(self.new_optimizer, "__name__", str(self.new_optimizer)),
+        }
 
 
 def optimizer_and_average(

@@ -142,9 +142,9 @@ def training_epochs(model: nn.Module, train: Pictures, val: Pictures, recipe: Re
     generator = torch.Generator().manual_seed(recipe.seed)  # for the order of images and their augmentation
     model.to(memory_format=fastest_memory_format(device))
     batch_size = min(recipe.batch_size, len(train))
-    images = len(train) // batch_size * batch_size  # of an epoch: batches are whole
-    optimizer, average = optimizer_and_average(model, recipe, recipe.num_epochs * images // batch_size)
-    highest, total = 0.0, recipe.num_epochs * images
+    steps = len(train) // batch_size
+    optimizer, average = optimizer_and_average(model, recipe, recipe.num_epochs * steps)
+    highest, total = 0.0, recipe.num_epochs * steps * batch_size
     with progress_bar("epoch 1", total, "images", leave=True, smoothing=0.05) as progress, fast_forward(model):
         for number in range(1, recipe.num_epochs + 1):
             started = time.perf_counter()
@@ -167,7 +167,7 @@ def training_epochs(model: nn.Module, train: Pictures, val: Pictures, recipe: Re
                 train_accuracy=train_accuracy,
                 val_loss=val_loss,
                 val_accuracy=val_accuracy,
-                images_per_second=images / seconds,
+                images_per_second=steps * batch_size / seconds,
                 is_best=as_good_as(highest, val_accuracy, len(val)),
             )
 
