@@ -59,6 +59,7 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+PNG = b"\x89PNG\r\n\x1a\n"
 WHITES = (255, 1023, 4095, 16383, 65535)  # in grey of 8, 10, 12, 14 and 16 bits
 
 
@@ -177,6 +178,25 @@ def _as_bytes(image: Image.Image, name: str) -> Image.Image:
     return Image.fromarray((values * 255).clip(0, 255).round().astype(np.uint8))
 
 
+def without_remarks(content: bytes) -> bytes:
+    """A PNG without texts, colour profiles and the like: where they are damaged or huge, Pillow refuses the picture.
+
+    Chunks whose name begins with a small letter are such remarks, except for transparency and for which way is up.
+    Content of other formats stays as it is.
+    """
+    if not content.startswith(PNG):
+        return content
+    kept, start = [PNG], len(PNG)
+    while start < len(content):
+        end = start + 12 + int.from_bytes(content[start : start + 4])  # a length, a name, so many bytes, a checksum
+        chunk, name = content[start:end], content[start + 4 : start + 8]
+        is_whole = zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:])
+        if not name[:1].islower() or (name in (b"tRNS", b"eXIf") and is_whole):
+            kept.append(chunk)
+        start = end
+    return b"".join(kept)
+
+
 @without_warnings()
 def open_rgb(file: Path | str) -> Image.Image:
     """The picture in an image file, as `to_rgb` makes it.
@@ -194,7 +214,13 @@ def decode(file: Path | str) -> Image.Image:
         content = Path(file).read_bytes()
     except OSError as error:
         raise Problem(f"{name} cannot be read ({error.strerror}); give the path of an image file.") from error
-    return to_rgb(identify(content, name), name)
+    try:
+        return to_rgb(identify(content, name), name)
+    except Unreadable:
+        picture_alone = without_remarks(content)
+        if picture_alone == content:
+            raise
+        return to_rgb(identify(picture_alone, name), name)
 
 
 def as_pixels(image_size: int | tuple[int, int]) -> v2.Transform:

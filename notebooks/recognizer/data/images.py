@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from ..inputs import Unreadable, identify, to_rgb
+from ..inputs import Unreadable, identify, to_rgb, without_remarks
 from .duplicates import fingerprint
 
 ENDINGS = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif", "PPM": ".ppm"}
@@ -59,8 +59,8 @@ def check(class_name: str, origin: str, content: bytes, reason: str = "") -> tup
     """Decode `content` completely and describe it; `reason` says in a few words why it does not count.
 
     Returned with it is what to keep: `content`, or, of formats that torchvision's ImageFolder does not know (GIF,
-    AVIF, …), a PNG of what the eye sees. The name is the last part of `origin`, made safe, with an ending that
-    ImageFolder takes. With a `reason` given, nothing is decoded.
+    AVIF, …), a PNG of what the eye sees; of a PNG with damaged texts, the same without them. The name is the last part
+    of `origin`, made safe, with an ending that ImageFolder takes. With a `reason` given, nothing is decoded.
     """
     row = ImageFile(class_name, safe_name(origin), origin, _sha256(content), len(content), reason=reason)
     if reason:
@@ -72,6 +72,11 @@ def check(class_name: str, origin: str, content: bytes, reason: str = "") -> tup
             return replace(row, reason=f"only {image.width}×{image.height} pixels"), content
         rgb = to_rgb(image)
     except Unreadable as error:
+        picture_alone = without_remarks(content)
+        if picture_alone != content:
+            kept = check(class_name, origin, picture_alone)
+            if not kept[0].reason:
+                return kept
         return replace(row, reason=error.reason), content
     if not is_image_name(row.name):
         row = replace(row, name=row.name + ENDINGS.get(row.format, ".png"))
