@@ -443,7 +443,7 @@ def test_the_layout_of_each_source(workspace, name, monkeypatch):
         write_zip(workspace / "datasets" / "archives" / name / file_name, members)
     assert {wanted.file_name for wanted in sources.SOURCES[name].downloads} == LAYOUTS[name].keys()
     record = prepare(name, sample_images=0, val_share=0.2, test_share=0.2, seed=0)
-    contents = {content for content in images_in(workspace).values()}
+    contents = set(images_in(workspace).values())
     assert Counter(key.split("/")[1] for key in images_in(workspace)) == dict.fromkeys(source.classes, 6)
     assert contents == {picture(i) for i in range(6)} | {picture(50 + i) for i in range(6)}
     empty = {"Cat/666.jpg": "empty file", "Dog/11702.jpg": "empty file"} if name == "pets-full" else {}
@@ -582,7 +582,10 @@ def test_pixels_are_decoded_once_and_follow_the_files(workspace, own_zips):
 
 def test_two_notebooks_decode_at_the_same_time(workspace, own_zips):
     prepare_from(own_zips)
-    code = "import sys; from recognizer.data.dataset import Pictures; print(Pictures(sys.argv[1], 128).pixels.sum().item())"
+    code = (
+        "import sys; from recognizer.data.dataset import Pictures; "
+        "print(Pictures(sys.argv[1], 128).pixels.sum().item())"
+    )
     folder = workspace / "datasets" / "Train"
     environment = os.environ | {"RECOGNIZER_WORKSPACE": str(workspace)}
     both = [
