@@ -136,7 +136,10 @@ def test_who_comes_second_says_so_waits_and_then_finds_a_whole_data_set(workspac
     assert len(in_datasets(workspace)) == 40
 
 
-def test_a_process_that_is_killed_leaves_no_lock(workspace, own_zips, tmp_path, capsys):
+@pytest.fixture
+def at_work(workspace, tmp_path) -> Started:
+    """A process that is at work in `datasets/` for a minute."""
+
     def hold():
         with place.alone_in(workspace / "datasets"):
             print("held")
@@ -144,10 +147,23 @@ def test_a_process_that_is_killed_leaves_no_lock(workspace, own_zips, tmp_path, 
 
     first = Started(tmp_path / "first", hold)
     first.wait_for("held")
+    yield first
     first.process.kill()
-    first.process.join(60)
+
+
+def test_a_process_that_is_killed_leaves_no_lock(workspace, own_zips, at_work, capsys):
+    at_work.process.kill()
+    at_work.process.join(60)
     assert len(prepare_from(own_zips).files) == 40
     assert "at work" not in capsys.readouterr().out
+
+
+def test_ctrl_c_ends_the_waiting(at_work, tmp_path):
+    second = Started(tmp_path / "second", prepared)
+    second.wait_for("Another notebook is at work")
+    os.kill(second.process.pid, signal.SIGINT)
+    second.process.join(10)
+    assert second.process.exitcode == 1
 
 
 @pytest.fixture
@@ -165,15 +181,6 @@ def quick_drawings(monkeypatch) -> None:
                 Image.fromarray(np.full((8, 8), 1 + number, np.uint8)).save(mask)
 
     monkeypatch.setattr(sources.drawings, "write_zips", write_zips)
-
-
-def test_ctrl_c_ends_the_waiting(workspace, tmp_path):
-    with place.alone_in(workspace / "datasets"):
-        second = Started(tmp_path / "second", prepared)
-        second.wait_for("Another notebook is at work")
-        os.kill(second.process.pid, signal.SIGINT)
-        second.process.join(10)
-        assert second.process.exitcode == 1
 
 
 def test_two_processes_draw_the_same_sample(workspace, tmp_path, quick_drawings):
@@ -283,9 +290,7 @@ def test_train_as_a_link_to_pictures_of_ones_own_is_refused(workspace, own_zips,
     link(workspace / "datasets" / "Train", tmp_path / "mine")
     before = pictures_in(tmp_path / "mine")
     for dataset in (own_zips, other):
-        with pytest.raises(
-            Problem, match="datasets/Train is a link to a folder with pictures .* Give that folder as DATASET"
-        ):
+        with pytest.raises(Problem, match="datasets/Train is a link to a folder with pictures .* Give them as DATASET"):
             prepare_from(dataset)
     assert pictures_in(tmp_path / "mine") == before
     # The same once these very pictures were copied in: they are not the copies.
