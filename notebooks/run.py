@@ -108,8 +108,8 @@ def run(path: Path, store: bool, copies: Path) -> int:
     except (Failed, KeyboardInterrupt) as error:
         write(notebook, copies / path.name)
         failed = isinstance(error, Failed)
-        print(f"\n{path.name} {f'stopped: {error}' if failed else 'was stopped.'}", file=sys.stderr)
-        print(f"How far it got is in {copies / path.name}", file=sys.stderr)
+        print(f"\nHow far it got is in {copies / path.name}", file=sys.stderr)
+        print(f"{path.name} {f'stopped: {error}' if failed else 'was stopped.'}", file=sys.stderr)
         return 1 if failed else STOPPED
     if store:
         write_pictures(notebook)
