@@ -233,9 +233,11 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    for stream in (sys.stdout, sys.stderr):  # to a file or a pipe, Windows would write in a code page without arrows
+    for name in ("stdout", "stderr"):  # to a file or a pipe, Windows would write in a code page without arrows
+        stream = getattr(sys, name) or io.TextIOWrapper(io.BytesIO())  # None: whoever started this has closed it
         own = stream.isatty() or "PYTHONIOENCODING" in os.environ
         stream.reconfigure(encoding=None if own else "utf-8", errors="replace")
+        setattr(sys, name, stream)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # tidy up as after Ctrl-C
     warnings.simplefilter("ignore", FutureWarning)  # nbformat's, about notebooks that other programs wrote
     status = main()

@@ -436,3 +436,37 @@ def test_layer_table_has_a_row_for_each_run_of_a_shared_layer():
         ("2", (2, 4, 4), 0),
         ("1", (2, 2, 2), 0),
     ]
+
+
+def test_infinities_do_not_change_which_image_a_window_belongs_to():
+    """Masked attention scores are minus infinity: here the windows of all images come one position after the other."""
+
+    class Windows(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.masked = Calls(lambda x: x.unflatten(1, (2, -1)).transpose(0, 1).flatten(0, 1))
+
+        def forward(self, images):
+            values = images.flatten(1).clone()
+            values[:, 0] = -torch.inf
+            return self.masked(values)
+
+    torch.manual_seed(0)
+    model, images = Windows(), torch.rand(3, 3, 4, 4)
+    together = capture(model, "masked", images)["masked"]
+    alone = [capture(model, "masked", image)["masked"][0] for image in images]
+    np.testing.assert_array_equal(together, np.stack(alone))
+
+
+def test_a_model_whose_only_weights_are_complex_is_given_real_images():
+    class Fourier(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(1, dtype=torch.complex64))
+            self.same = nn.Identity()
+
+        def forward(self, images):
+            return self.same(torch.fft.irfft2(torch.fft.rfft2(images) * self.weight))
+
+    images = torch.rand(1, 3, 8, 8)
+    np.testing.assert_allclose(capture(Fourier(), "same", images)["same"], images.numpy(), atol=1e-6)

@@ -616,3 +616,37 @@ def test_a_disk_that_cannot_be_written_to(workspace, number):
         raise OSError(number, os.strerror(number), str(workspace / "datasets" / "new"))
     with pytest.raises(OSError, match="elsewhere"), room_on_disk("trying"):
         raise OSError(number, os.strerror(number), "/elsewhere")
+
+
+def test_a_tar_that_is_damaged_in_the_middle_is_not_taken_for_a_whole_one(workspace, tmp_path):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for number in range(10):
+            content = picture(number)
+            info = tarfile.TarInfo(f"{number}.png")
+            info.size = len(content)
+            if number == 5:
+                middle = archive.offset
+            archive.addfile(info, io.BytesIO(content))
+    damaged = bytearray(buffer.getvalue())
+    damaged[middle + 148 : middle + 156] = b"99999999"  # the checksum of a header
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "Bike.tar").write_bytes(damaged)
+    write_zip(tmp_path / "own" / "Car.zip", {f"{number}.png": picture(50 + number) for number in range(10)})
+    with pytest.raises(Problem, match="Bike.tar is damaged"):
+        prepare(str(tmp_path / "own"), sample_images=0, val_share=0.2, test_share=0.2, seed=0)
+
+
+def test_an_archive_beside_the_folder_that_was_unpacked_from_it_is_refused(tmp_path):
+    for name in ("Bike", "Car"):
+        write_zip(tmp_path / "own" / f"{name}.zip", {"1.png": picture(1)})
+    (tmp_path / "own" / "Bike").mkdir()
+    (tmp_path / "own" / "Bike" / "1.png").write_bytes(picture(1))
+    with pytest.raises(Problem, match=r"Bike.zip and the folder Bike are the same class"):
+        fetch(choose(str(tmp_path / "own")), sample_images=0)
+
+
+@pytest.mark.parametrize("dataset", ["x" * 5000, "a\0b"])
+def test_what_no_folder_can_be_called_is_a_sentence(dataset):
+    with pytest.raises(Problem, match="is neither a folder nor one of auto, sample"):
+        choose(dataset)

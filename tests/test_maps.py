@@ -350,7 +350,7 @@ def test_a_grid_says_how_many_values_are_no_numbers(workspace):
     """Read from the picture: the same grid without the infinities has no red, and another header."""
     sheets = {}
     for name, value in (("one", 1.0), ("infinite", torch.inf)):
-        model = ending_in(lambda x: torch.cat([x[:, :1] * 0 + value, x[:, 1:]], dim=1))  # noqa: B023
+        model = ending_in(lambda x, value=value: torch.cat([x[:, :1] * 0 + value, x[:, 1:]], dim=1))
         (grid,) = display_image_filtered(name, model, "1", torch.zeros(3, 16, 16))
         with Image.open(grid) as sheet:
             sheets[name] = np.asarray(sheet.convert("RGB"))
@@ -406,3 +406,25 @@ def test_own_pictures_that_are_none_are_a_sentence_without_folders(workspace, tm
     for thing, what in ((None, "NoneType"), (np.zeros((3, 8, 8), np.uint8), "array of uint8 and shape 3×8×8")):
         with pytest.raises(Problem, match=what):
             display_image_filtered("Bike", model, "0", thing)
+
+
+def test_a_layer_that_outputs_one_number_per_image_is_a_strip(workspace):
+    model = ending_in(lambda x: x.mean(dim=(1, 2, 3)))
+    (grid,) = display_image_filtered("Car", model, "1", torch.rand(3, 16, 16))
+    assert grid.exists() and not grid.with_suffix("").exists()
+
+
+def test_maps_that_are_wider_than_high_are_not_taken_for_features_last(workspace):
+    """A convolution with a stride of (2, 1) leaves 16 maps of 16×32; the ReLU behind it must draw the same 16."""
+    model = nn.Sequential(nn.Conv2d(3, 16, 3, stride=(2, 1), padding=1), nn.ReLU())
+    (grid,) = display_image_filtered("Car", model, "1", torch.rand(3, 32, 32))
+    files = sorted(grid.with_suffix("").glob("filter_*.png"))
+    assert len(files) == 16
+    with Image.open(files[0]) as one:
+        assert one.size == (32, 16)
+
+
+@pytest.mark.parametrize("wrong", [{"colormap": matplotlib.colormaps["jet"]}, {"scale": np.array([0, 1])}])
+def test_a_colour_map_or_scale_of_another_type_is_a_sentence(workspace, wrong):
+    with pytest.raises(Problem, match="colour map|scale"):
+        display_image_filtered("Car", nn.Sequential(nn.ReLU()), "0", torch.rand(3, 8, 8), **wrong)

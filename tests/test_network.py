@@ -615,6 +615,8 @@ def test_confusion_precision_recall_and_mistakes_by_hand(parts):
             return torch.from_numpy(probabilities).log()
 
     class Five(Pictures):
+        classes = Fixed.classes
+
         def __init__(self):
             self.pixels, self.labels = torch.zeros(5, 3, 4, 4, dtype=torch.uint8), torch.from_numpy(labels)
             self.samples = [None] * 5
@@ -731,3 +733,42 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
     notebooks = Path(__file__).parents[1] / "notebooks"
     found = subprocess.run([sys.executable, "-c", code], cwd=notebooks, env=environment, capture_output=True, text=True)
     assert (int(found.stdout) < 100) == kept, found.stderr
+
+
+def test_a_part_without_one_of_the_classes_is_refused(workspace, own_zips, parts):
+    train, val, _ = parts
+    other = copy.copy(val)
+    other.classes = ["Car"]
+    model = BikeCarCNN(train.classes, train.image_size)
+    with pytest.raises(Problem, match="Train and in Val are of other classes: Bike, Car and Car"):
+        fit(model, train, other, Recipe(num_epochs=1), workspace / "model.pt")
+    with pytest.raises(Problem, match="knows Bike, Car, and the images are of Car"):
+        evaluate(model, other)
+
+
+def test_a_damaged_model_file_is_a_sentence_wherever_the_damage_is(tmp_path):
+    path = tmp_path / "model.pt"
+    save_model(BikeCarCNN(image_size=32), path)
+    whole = path.read_bytes()
+    random = np.random.default_rng(0)
+    for start in [*range(0, 60, 3), *random.integers(len(whole) - 4000, len(whole) - 8, 60)]:
+        damaged = bytearray(whole)
+        for place in range(start, start + 8):
+            damaged[place] ^= 0xA5
+        path.write_bytes(damaged)
+        try:
+            load_model(path)  # some bytes mean nothing
+        except Problem as problem:
+            assert "does not hold a model of this version" in str(problem)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"classes": None}, {"classes": 3}, {"image_size": "32"}, {"image_size": 7}, {"architecture": ["BikeCarCNN"]}],
+)
+def test_a_model_file_with_odd_values_is_a_sentence(tmp_path, odd):
+    path = tmp_path / "model.pt"
+    save_model(BikeCarCNN(image_size=32), path)
+    torch.save(torch.load(path, weights_only=True) | odd, path)
+    with pytest.raises(Problem, match="does not hold a model of this version"):
+        load_model(path)

@@ -4,6 +4,7 @@ import errno
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import time
@@ -348,6 +349,65 @@ def test_a_dataset_that_leads_into_datasets_is_refused_and_loses_nothing(workspa
     monkeypatch.setattr(sources, "PROJECT", workspace)
     with pytest.raises(Problem, match="inside datasets/"):
         prepare_from("datasets/Train")
+
+
+def test_pictures_inside_the_folder_that_is_prepared_are_refused(workspace, tmp_path):
+    for name, first in (("Bike", 0), ("Car", 50)):
+        write_pictures(tmp_path / "side" / "Train" / name, 10, first)
+    before = pictures_in(tmp_path / "side")
+    with pytest.raises(Problem, match="Train is inside side/"):
+        prepare_from(tmp_path / "side" / "Train", folder=tmp_path / "side")
+    with pytest.raises(Problem, match="side contains split/ itself"):
+        prepare_from(tmp_path / "side", folder=tmp_path / "side" / "split")
+    assert pictures_in(tmp_path / "side") == before
+
+
+def test_pictures_where_aside_leads_are_refused_and_nothing_of_a_reader_in_it_is_removed(workspace, own_zips, tmp_path):
+    for name, first in (("Bike", 0), ("Car", 50)):
+        write_pictures(tmp_path / "big" / "photos" / name, 10, first)
+    before = pictures_in(tmp_path / "big")
+    link(workspace / "datasets" / "aside", tmp_path / "big")
+    with pytest.raises(Problem, match="photos is inside"):
+        prepare_from(tmp_path / "big" / "photos")
+    write_pictures(tmp_path / "big" / "own", 3, 200)  # called like the data set that is prepared next
+    prepare_from(own_zips)
+    assert len(pictures_in(tmp_path / "big" / "own")) == 3
+    assert pictures_in(tmp_path / "big" / "photos") == {k.removeprefix("photos/"): v for k, v in before.items()}
+
+
+def test_images_that_are_added_beside_masks_are_noticed(workspace, tmp_path):
+    for name, first in (("Bike", 0), ("Car", 50)):
+        write_pictures(tmp_path / "own" / name, 10, first)
+        write_pictures(tmp_path / "own" / "masks" / name, 10, first)
+    assert len(prepare_from(tmp_path / "own").files) == 20
+    write_pictures(tmp_path / "own" / "Bike", 5, 20)
+    assert len(prepare_from(tmp_path / "own").files) == 25
+
+
+def test_a_link_back_up_puts_no_class_into_another(workspace, tmp_path):
+    for name, first in (("Bike", 0), ("Car", 50)):
+        write_pictures(tmp_path / "own" / name, 10, first)
+        link(tmp_path / "own" / name / "up", tmp_path / "own")
+    record = prepare_from(tmp_path / "own")
+    assert [sum(row.class_name == name for row in record.files) for name in ("Bike", "Car")] == [10, 10]
+
+
+def test_originals_of_copied_links_are_not_taken_for_the_copies(workspace, tmp_path):
+    originals = write_pictures(tmp_path / "mine" / "Bike", 10, 0)
+    write_pictures(tmp_path / "mine" / "Car", 10, 50)
+    prepare_from(tmp_path / "mine")
+    datasets = workspace / "datasets"
+    for part in place.SPLITS:
+        shutil.rmtree(datasets / part)
+    for name in ("Bike", "Car"):
+        link(datasets / "Train" / name, tmp_path / "mine" / name)
+    split_images(**SHARES)
+    for part in place.SPLITS:
+        shutil.rmtree(datasets / part)
+    link(datasets / "Train", tmp_path / "mine")
+    with pytest.raises(Problem, match="datasets/Train is a link"):
+        split_images(**SHARES, seed=1)
+    assert len(list(originals.iterdir())) == 10
 
 
 def test_a_dataset_of_links_to_folders_elsewhere_is_read(workspace, tmp_path):

@@ -250,6 +250,9 @@ def _tar_entries(archive: tarfile.TarFile, allowance: _Allowance) -> Iterator[_E
         start = archive.offset
         if info.isfile() or info.issym() or info.islnk():
             yield _Entry(info.name, info.size, not info.isfile(), partial(archive.extractfile, info))
+    archive.fileobj.seek(archive.offset)
+    if archive.fileobj.read(tarfile.BLOCKSIZE).strip(b"\0"):  # tarfile takes a damaged header for the end
+        raise tarfile.ReadError(f"it is damaged after {archive.offset} bytes")
 
 
 def _read(

@@ -73,7 +73,7 @@ def _described(files: list[ClassFiles], record: Record | None) -> tuple[dict[str
     if record and not parameter("VERIFY", False):
         digests = {stamp: record.archives[key]["sha256"] for key, stamp in record.stamps.items()}
     for source in files:
-        key = f"{source.class_name}/{source.path.name}"
+        key = f"{'masks/' * source.is_mask}{source.class_name}/{source.path.name}"
         stamps[key] = _stamp(source.path)
         if stamps[key] not in digests:
             digests[stamps[key]] = _digest(source.path)

@@ -156,6 +156,11 @@ def _has_images(folder: Path) -> bool:
 
 def _check_copies(entries: list[Path]) -> None:
     originals = {class_name(entry).casefold(): entry.name for entry in entries}
+    archives = {class_name(entry): entry.name for entry in entries if entry.is_file()}
+    for folder in (entry for entry in entries if entry.is_dir() and class_name(entry) in archives):
+        raise Problem(
+            f"{archives[class_name(folder)]} and the folder {folder.name} are the same class; remove one of them."
+        )
     for entry in entries:
         copy = COPY.fullmatch(class_name(entry))
         other = copy and originals.setdefault(copy[1].casefold(), entry.name)

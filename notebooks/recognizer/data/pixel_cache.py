@@ -39,14 +39,20 @@ def decoded(pictures: ImageFolder, image_size: int) -> Tensor:
     path = settings.DATASETS / "cache" / f"{name}-{key}.npy"
     if not path.exists():
         for outdated in path.parent.glob(f"{name}-*"):
-            is_left_over = time.time() - outdated.stat().st_mtime > 600  # seconds: of a run that was killed
-            if key not in outdated.name or (outdated.suffix == ".part" and is_left_over):
-                with contextlib.suppress(PermissionError):  # Windows keeps a file that is still mapped
-                    outdated.unlink(missing_ok=True)
+            # Windows keeps a file that is still mapped; and another notebook may have removed it just now.
+            with contextlib.suppress(PermissionError, FileNotFoundError):
+                is_left_over = time.time() - outdated.stat().st_mtime > 600  # seconds: of a run that was killed
+                if key not in outdated.name or (outdated.suffix == ".part" and is_left_over):
+                    outdated.unlink()
         # A name of its own, because two notebooks may do this at the same time.
         unfinished = path.with_suffix(f".{os.getpid()}.part")
         _decode_to(pictures, image_size, unfinished)
-        os.replace(unfinished, path)
+        try:
+            os.replace(unfinished, path)
+        except PermissionError:  # Windows: another notebook was quicker, and has mapped the same pixels already
+            if not path.exists():
+                raise
+            unfinished.unlink()
     # Mapped copy-on-write, because PyTorch warns of arrays that cannot be written to.
     return torch.from_numpy(np.load(path, mmap_mode="c"))
 

@@ -58,13 +58,14 @@ def is_link(path: Path | str) -> bool:
     return os.path.islink(path) or (hasattr(os.path, "isjunction") and os.path.isjunction(path))
 
 
-def walk(folder: Path | str, above: tuple[str, ...] = ()) -> Iterator[os.DirEntry]:
+def walk(folder: Path | str, above: tuple[str, ...] | None = None) -> Iterator[os.DirEntry]:
     """Everything below a folder, in the order of names, without what is hidden; nothing where there is no folder.
 
-    Links are followed. One that leads nowhere is passed over, and a folder that contains itself through a link is
-    entered once. `above` are the real paths of the folders around.
+    Links are followed. One that leads nowhere is passed over, and so is one that leads to a folder around it. `above`
+    are the real paths of the folders around, at first of the one that `folder` is in.
     """
     real = os.path.realpath(folder)
+    above = (os.path.realpath(os.path.dirname(os.path.abspath(folder))),) if above is None else above
     if real in above or not os.path.isdir(folder):
         return
     try:
@@ -92,7 +93,11 @@ def check_stays_out(pictures: Path, folder: Path) -> None:
     What a run takes from there it would also move and remove there.
     """
     # Each part may be a link to yet another place.
-    places = [folder, *(part for name in SPLITS for part in (folder / name, *folder.glob(f"*/{name}")))]
+    places = [
+        folder,
+        folder / "aside",
+        *(part for name in SPLITS for part in (folder / name, *folder.glob(f"*/{name}"))),
+    ]
     links = (Path(entry.path) for entry in walk(pictures) if is_link(entry.path))
     checked = set()
     for path in itertools.chain([pictures], links):
@@ -122,6 +127,8 @@ def copy_links(folder: Path) -> None:
         if link.is_file() and is_image_name(link.name):
             copy(link, link)
             count += 1
+        elif link.name.endswith(".link") and not link.exists():
+            raise Problem(f"The folder that {shown(link)} leads to is not there; connect its disk and run again.")
         elif link.is_dir() and (not link.name.startswith(".") or link.name.endswith(".link")):
             count += _copy_folder_behind(link, folder)
     if count:
@@ -152,15 +159,19 @@ def _copy_folder_behind(link: Path, folder: Path) -> int:
     return len(images)
 
 
-def copy(source: Path, target: Path) -> None:
-    """Copy a file and its time of last change. Killed at any moment, `target` is whole, or what it was before."""
+def copy(source: Path, target: Path, *, keep_time: bool = False) -> None:
+    """Copy a file, if asked with its time of last change. Killed at any moment, `target` is whole, or as it was before.
+
+    The copy of a reader's file gets a time of its own, by which it is told from the original.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_name(".unfinished.part")
     shutil.copyfile(source, unfinished)
     with unfinished.open("rb+") as file:
         os.fsync(file.fileno())
-    status = source.stat()
-    os.utime(unfinished, ns=(status.st_atime_ns, status.st_mtime_ns))
+    if keep_time:
+        status = source.stat()
+        os.utime(unfinished, ns=(status.st_atime_ns, status.st_mtime_ns))
     os.replace(unfinished, target)
 
 
@@ -172,5 +183,5 @@ def move(source: Path, target: Path) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        copy(source, target)
+        copy(source, target, keep_time=True)
         source.unlink()

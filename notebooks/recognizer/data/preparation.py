@@ -30,7 +30,7 @@ def prepare(
     Test are to lie (default `datasets/`); several data sets can be prepared side by side, each in a folder of its own.
     """
     folder = folder or settings.DATASETS
-    choice = choose(dataset, classes)
+    choice = choose(dataset, classes, folder)
     print(choice.reason)
     files = fetch(choice, sample_images=sample_images)
     with alone_in(folder):

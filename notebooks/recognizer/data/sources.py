@@ -122,14 +122,15 @@ class Choice:
     drawn: tuple[str, ...] = ()
 
 
-def choose(dataset: str = "auto", classes: tuple[str, ...] = VEHICLES) -> Choice:
+def choose(dataset: str = "auto", classes: tuple[str, ...] = VEHICLES, folder: Path | None = None) -> Choice:
     """Decide what `dataset` means, without downloading anything.
 
     `dataset` is 'auto' or 'sample', which mean pictures of `classes` (`drawings.VEHICLES` or `drawings.PETS`);
     'drawn-pets', whatever `classes` are; a name in `SOURCES`; the path of a folder that holds one folder or one archive
     a class; or addresses (http…) of one archive a class, separated by spaces. One archive, or parts such as train and
-    test, may hold a folder for each class instead. Relative paths start at the project's folder.
-    Raises `Problem` when it is none of these.
+    test, may hold a folder for each class instead. Relative paths start at the project's folder. `folder` is where the
+    images are to be put (default `datasets/`).
+    Raises `Problem` when it is none of these, and for pictures that lie where this project puts and removes files.
     """
     if dataset == "auto":
         return _automatic(classes)
@@ -143,17 +144,18 @@ def choose(dataset: str = "auto", classes: tuple[str, ...] = VEHICLES) -> Choice
         several = f"archives at {len(addresses)} addresses" if len(addresses) > 1 else "archive at one address"
         reason = f"Using the {several}, as asked."
         return Choice(f"addresses-{digest}", reason, addresses=addresses)
-    folder = PROJECT / os.path.expanduser(dataset)
-    check_stays_out(folder, settings.DATASETS)
-    if folder.is_file():
-        return Choice(class_name(folder), f"Using the archive {folder.name}, as asked.", folder=folder)
-    if folder.is_dir():
-        name = Path(os.path.abspath(folder)).name  # of ../pictures/.. as well
-        return Choice(name, f"Using the folder {name}, as asked.", folder=folder)
-    raise Problem(
-        f"DATASET={dataset!r} is neither a folder nor one of auto, sample, {', '.join(SOURCES)}, {DRAWN[PETS]}. "
-        "Give one of these names, or the path of a folder that holds Bike.zip and Car.zip."
-    )
+    given = PROJECT / os.path.expanduser(dataset)
+    if not os.path.exists(given):  # False also for what no file can be called
+        raise Problem(
+            f"DATASET={dataset[:200]!r} is neither a folder nor one of auto, sample, {', '.join(SOURCES)}, "
+            f"{DRAWN[PETS]}. Give one of these names, or the path of a folder that holds Bike.zip and Car.zip."
+        )
+    for place in {settings.DATASETS, folder or settings.DATASETS}:
+        check_stays_out(given, place)
+    if given.is_file():
+        return Choice(class_name(given), f"Using the archive {given.name}, as asked.", folder=given)
+    name = Path(os.path.abspath(given)).name  # of ../pictures/.. as well
+    return Choice(name, f"Using the folder {name}, as asked.", folder=given)
 
 
 def _automatic(classes: tuple[str, ...]) -> Choice:

@@ -44,7 +44,8 @@ def finish_taking_in(folder: Path | None = None) -> None:
             _move_if_there(incoming / "masks" / key, folder / "Masks" / key)
         for row in arrived.rejected:
             _move_if_there(incoming / "rejected" / row.key, folder / "Rejected" / row.key)
-        shutil.rmtree(_aside(folder, arrived.dataset), ignore_errors=True)  # an earlier state of it
+        if read_record(_aside(folder, arrived.dataset) / "record.json"):  # an earlier state of it
+            shutil.rmtree(_aside(folder, arrived.dataset), ignore_errors=True)
         os.replace(incoming / "record.json", folder / "split.json")
         shutil.rmtree(incoming)
 

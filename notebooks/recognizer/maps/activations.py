@@ -57,14 +57,15 @@ def run(model: nn.Module, names: Iterable[str], images: Tensor) -> list[tuple[st
     weights = list(itertools.chain(model.parameters(), model.buffers())) if isinstance(model, nn.Module) else []
     if any(is_lazy(each) for each in weights):
         raise Problem("The model has lazy layers without weights; run it once, model(images), and ask again.")
-    # Numbers of one byte are weights only; no image is given in them.
-    like = next((w for w in weights if (w.is_floating_point() or w.is_complex()) and w.element_size() > 1), images)
+    # Complex numbers, and floats of one byte, are weights only; no image is given in them.
+    dtype = next((w.dtype for w in weights if w.is_floating_point() and w.element_size() > 1), images.dtype)
+    device = weights[0].device if weights else images.device
     with hooked(model, names) as calls, _in_use(model):
         inside = model
         while isinstance(inside, nn.DataParallel | nn.parallel.DistributedDataParallel):
             inside = inside.module  # on one device, so that each layer runs once
         try:
-            inside(images.detach().to(like.device, like.dtype, copy=True))  # some models write over what goes in
+            inside(images.detach().to(device, dtype, copy=True))  # some models write over what goes in
         except (Problem, MemoryError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # whatever a stranger's forward raises; it stays chained to the sentence
@@ -105,7 +106,7 @@ def capture(model: nn.Module, layer_names: Iterable[str] | str, images: Tensor) 
         fewer_or_more = images[:1] if count > 1 else torch.cat([images, images])
         try:
             probe = _arrays(model, [name for name in names if _calls_of(name, unclear)], fewer_or_more)
-        except Problem:  # a model for exactly this number of images
+        except (Problem, torch.OutOfMemoryError):  # a model for exactly this number of images, or no room for more
             probe = {}
         for key, output in unclear.items():
             captured[key] = _image_first(key, output, count, probe.get(key), len(fewer_or_more))
@@ -253,7 +254,7 @@ def _image_first(key: str, output: np.ndarray, count: int, probe: np.ndarray | N
         if count == 1:
             return by_image
         by_part = np.moveaxis(rows.reshape(each, count, *rows.shape[1:]), 1, 0)  # … or each window of all images
-        return min(by_image, by_part, key=lambda way: np.abs(way[0] - of_probe).sum())
+        return max(by_image, by_part, key=lambda way: np.isclose(way[0], of_probe, 1e-3, 1e-5, equal_nan=True).sum())
     if count == 1:  # all of it belongs to the only image
         ones = [place for place, length in enumerate(output.shape) if length == 1]
         return np.moveaxis(output, ones[0], 0) if probe is None and len(ones) == 1 else output[np.newaxis]

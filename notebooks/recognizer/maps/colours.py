@@ -55,7 +55,7 @@ def colour(maps: np.ndarray, scale: Scale = "layer", colormap: str = "viridis") 
     high, as in a constant map on its own scale, it becomes 0. Complex values are drawn by their magnitude. NaN and
     infinity have no part in a scale and are marked in `broken`.
     """
-    if colormap not in matplotlib.colormaps:
+    if not isinstance(colormap, str) or colormap not in matplotlib.colormaps:
         raise Problem(f"There is no colour map {colormap!r}; try viridis, magma or gray.")
     maps = (np.abs(maps) if np.iscomplexobj(maps) else maps).astype(np.float32)
     finite = np.isfinite(maps)

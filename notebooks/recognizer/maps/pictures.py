@@ -64,8 +64,8 @@ def display_image_filtered(
         raise Problem("No layer is named; give layer_name one that layer_names(model) lists, or several.")
     layer_of = {key: key if key in layers else key.rpartition("#")[0] for key in captured}
     files = {key: folder / f"{file_name(of, layers)}{key.removeprefix(of)}.png" for key, of in layer_of.items()}
-    drawn = {key: _maps_of(key, layers[layer_of[key]], output[0], pixels) for key, output in captured.items()}
-    kinds = {type(layers[of]) for of in layer_of.values()} if scale == "global" else ()
+    drawn = {key: _maps_of(key, model, layers[layer_of[key]], output[0], pixels) for key, output in captured.items()}
+    kinds = {type(layers[of]) for of in layer_of.values()} if isinstance(scale, str) and scale == "global" else ()
     ends = {kind: _range_of_type(model, kind, pixels) for kind in kinds}
     grids, thumbnail = {}, thumbnail_of(pixels)
     with ThreadPoolExecutor() as pool, _written_below(folder):  # saves pictures while those of the next layer are made
@@ -169,19 +169,25 @@ def _written_below(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _maps_of(key: str, layer: nn.Module, output: np.ndarray, pixels: Tensor) -> tuple[np.ndarray, str]:
+def _maps_of(
+    key: str, model: nn.Module, layer: nn.Module, output: np.ndarray, pixels: Tensor
+) -> tuple[np.ndarray, str]:
     """What a layer outputs for the image as maps C×H×W, and what the grid has to say about them.
 
     Swin, ConvNeXt and others have layers that output H×W×C: there the first two dimensions have the proportions of the
-    image, and the last two have not. Layers whose type is called …2d always output C×H×W.
+    image, the last two have not, and only the last is as long as a bias or scale of the model. Layers whose type is
+    called …2d always output C×H×W.
     """
+    widths = {len(weight) for weight in model.parameters() if weight.ndim == 1}
 
     def like_image(height: int, width: int) -> bool:
         return abs(height * pixels.shape[2] - width * pixels.shape[1]) < max(pixels.shape[1:])
 
+    output = np.atleast_1d(output)  # one number per image, as some classifiers end
     if not output.size:
         raise Problem(f"Layer {key!r} outputs no values ({by(output.shape)}) for this image; choose another one.")
     features_last = output.ndim == 3 and like_image(*output.shape[:2]) and not like_image(*output.shape[1:])
+    features_last = features_last and output.shape[2] in widths and output.shape[0] not in widths
     features_last = features_last and not type(layer).__name__.endswith("2d")
     note = " · features last" if features_last else ""
     note += " · magnitudes of complex numbers" if np.iscomplexobj(output) else ""

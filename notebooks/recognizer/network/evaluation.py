@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torchvision.transforms.functional import center_crop
 
 from ..data.dataset import Pictures
+from ..settings import Problem
 from .recipe import Recipe
 from .training import History, logits_of, probabilities_of
 
@@ -81,7 +82,10 @@ def predict(model: nn.Module, pictures: Pictures) -> Tensor:
 
 
 def evaluate(model: nn.Module, pictures: Pictures) -> Evaluation:
-    """Let `model` (with `.classes`) answer for every image of `pictures`."""
+    """Let `model` (with `.classes`) answer for every image of `pictures`. Raises `Problem` for other classes."""
+    if model.classes != pictures.classes:
+        theirs = ", ".join(pictures.classes)
+        raise Problem(f"The model knows {', '.join(model.classes)}, and the images are of {theirs}; run notebook 01.")
     probabilities, labels = predict(model, pictures).numpy(), pictures.labels.numpy()
     predicted = probabilities.argmax(axis=1)
     confusion = confusion_matrix(labels, predicted, labels=range(len(model.classes)))

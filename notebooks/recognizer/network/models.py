@@ -3,7 +3,9 @@
 import io
 import os
 import pickle
+import struct
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -193,7 +195,7 @@ def _unpacked(content: bytes) -> nn.Module:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:  # what a file of PyTorch is
             damaged = archive.testzip()
         saved = None if damaged else torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, zlib.error, struct.error, ValueError, EOFError, OSError, NotImplementedError) as error:
         raise _NotAModel("it is cut off, or no file of PyTorch") from error
     except (pickle.UnpicklingError, RuntimeError) as error:
         if "allocate memory" in str(error):  # PyTorch has no MemoryError
@@ -201,11 +203,14 @@ def _unpacked(content: bytes) -> nn.Module:
         raise _NotAModel("it holds more than numbers and names, or PyTorch cannot read it") from error
     if damaged:
         raise _NotAModel("it is damaged")
-    if not isinstance(saved, dict) or saved.keys() != SAVED or saved["architecture"] not in ARCHITECTURES:
+    if not isinstance(saved, dict) or saved.keys() != SAVED or saved["architecture"] not in list(ARCHITECTURES):
         raise _NotAModel("another program or version saved it")
-    model = ARCHITECTURES[saved["architecture"]](saved["classes"], saved["image_size"])
+    classes, image_size = saved["classes"], saved["image_size"]
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise _NotAModel("its classes are not a list of names")
     try:
+        model = ARCHITECTURES[saved["architecture"]](classes, image_size)
         model.load_state_dict(saved["weights"])
-    except (RuntimeError, TypeError) as error:
+    except (Problem, RuntimeError, TypeError, AttributeError) as error:
         raise _NotAModel("its weights are those of other layers") from error
     return model.eval()

@@ -188,10 +188,13 @@ def fit(
     After each epoch every function of `after_epoch` is called with what is known of it.
     Ctrl-C (in Jupyter: the stop button) ends the run in good order once an epoch is complete.
     Either way `model` is left in eval mode with the weights of its best epoch.
-    Raises `Problem` for fewer than two images, and when the loss is no longer a number.
+    Raises `Problem` for fewer than two images, for other classes in `val`, and when the loss is no longer a number.
     """
     if len(train) < 2:
         raise Problem(f"Training takes at least 2 images, not {len(train)}; add some to datasets/Train.")
+    if train.classes != val.classes:
+        theirs = " and ".join(", ".join(part.classes) for part in (train, val))
+        raise Problem(f"The images in Train and in Val are of other classes: {theirs}; run notebook 01.")
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     history = History()
     with contextlib.closing(training_epochs(model, train, val, recipe)) as epochs:
