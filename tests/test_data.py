@@ -142,7 +142,7 @@ def test_an_own_file_that_an_archive_holds_as_well_stays_ones_own(workspace, own
 def test_pictures_inside_datasets_are_no_data_set(workspace, own_zips):
     prepare_from(own_zips)
     before = images_in(workspace)
-    with pytest.raises(Problem, match="Train is inside datasets/.*leave DATASET out"):
+    with pytest.raises(Problem, match="Train is inside datasets/.*leave DATASET unset"):
         prepare_from(workspace / "datasets" / "Train")
     assert images_in(workspace) == before
 
@@ -463,7 +463,7 @@ def test_messages_say_what_to_do(workspace, tmp_path):
     with pytest.raises(Problem, match="neither a folder nor one of auto, sample, motorbikes"):
         choose("bikes-and-cars")
     write_zip(tmp_path / "one" / "Bike.zip", {"a.png": picture(1)})
-    with pytest.raises(Problem, match="telling things apart takes two"):
+    with pytest.raises(Problem, match="at least two are needed"):
         fetch(choose(str(tmp_path / "one")), sample_images=0)
     write_zip(tmp_path / "one" / "Car.zip", {"readme.txt": b"no images here"})
     with pytest.raises(Problem, match="No image of Car"):
@@ -515,7 +515,7 @@ def test_drawn_pets_take_the_place_of_drawn_vehicles_and_make_room_again(workspa
 
 def test_addresses_need_two_classes_and_two_names(workspace, server, own_zips):
     address = server.serve("Bike.zip", (own_zips / "Bike.zip").read_bytes())
-    with pytest.raises(Problem, match="takes two"):
+    with pytest.raises(Problem, match="at least two are needed"):
         prepare_from(address)
     with pytest.raises(Problem, match="same name"):
         prepare_from(f"{address} {server.address}/other/Bike.zip")

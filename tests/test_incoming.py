@@ -356,7 +356,7 @@ def test_zstandard_is_read_or_refused_with_a_sentence(workspace, tmp_path):
         prepare_from(tmp_path / "own")
 
 
-def test_archives_that_look_odd_and_are_well(workspace, tmp_path):
+def test_odd_but_valid_archives_are_read(workspace, tmp_path):
     commented = zip_of(some(60))[:-2] + struct.pack("<H", 500) + b"c" * 500
     for name, content in {
         "Bike.txz": tar_of(some(), "w:xz"),
@@ -386,7 +386,7 @@ def test_archives_that_nobody_reads_are_not_passed_over(workspace, tmp_path):
 # --- folders ---
 
 
-def test_folders_and_files_behind_links_are_read_once_around(workspace, tmp_path):
+def test_linked_folders_are_read_once_even_in_a_circle(workspace, tmp_path):
     bikes, own = put(tmp_path / "bikes"), tmp_path / "own"
     put(own / "Car", 20)
     (own / "Bike" / "more").mkdir(parents=True)

@@ -164,7 +164,7 @@ def test_a_model_that_cannot_be_loaded(tmp_path, workspace):
 @pytest.mark.parametrize(
     "error", [MemoryError(), KeyboardInterrupt(), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
 )
-def test_what_a_file_has_no_part_in_is_not_blamed_on_it(error, tmp_path, monkeypatch):
+def test_memory_errors_are_not_reported_as_a_broken_model(error, tmp_path, monkeypatch):
     save_model(BikeCarCNN(image_size=32), tmp_path / "model.pt")
 
     def fails(*_, **__):
@@ -633,7 +633,7 @@ def test_metrics_can_be_read_back(tmp_path):
     assert json.loads((tmp_path / "metrics.json").read_text("utf-8"))["confusion"] == [[1, 0], [0, 1]]
 
 
-def test_metrics_say_what_was_chosen_and_what_came_of_it(parts, tmp_path):
+def test_metrics_hold_parameters_and_results(parts, tmp_path):
     model, history = train(parts, tmp_path / "model.pt")
     evaluation = evaluate(model, parts[2])
     recipe = Recipe(3, batch_size=8, augmented=False)

@@ -492,7 +492,7 @@ def test_a_changed_image_is_looked_at_whatever_its_size(workspace, own_zips, mon
     assert "Bike/bike_3.png" in {row.key for row in record.rejected if row.is_own}
 
 
-def test_an_image_that_changed_behind_the_back_of_size_and_time_is_found_with_verify(workspace, own_zips, monkeypatch):
+def test_verify_finds_a_change_that_keeps_size_and_time(workspace, own_zips, monkeypatch):
     prepare_from(own_zips)
     path = next((workspace / "datasets").glob("*/Bike/bike_3.png"))
     status, content = path.stat(), bytearray(path.read_bytes())

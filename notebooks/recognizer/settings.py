@@ -43,7 +43,7 @@ NO_ACCESS = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST
 class Problem(ValueError):
     """Something about the input that the reader can mend; its text says what is wrong and what to do.
 
-    IPython shows the sentence alone: the way it took through the package would bury it.
+    IPython shows the sentence alone: a traceback would bury it.
     """
 
     def _render_traceback_(self) -> list[str]:

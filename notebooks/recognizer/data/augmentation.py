@@ -21,7 +21,7 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
     zoom = uniform(3, 0.55, 1.1)
     room = (1 - zoom).clamp(min=0.1)
     cos, sin = angle.cos() * zoom, angle.sin() * zoom
-    # Where each output pixel is looked up: an affine map a image of the places -1 … 1 (see grid_sample).
+    # Where each output pixel is looked up: one affine map per image, in coordinates from -1 to 1 (see grid_sample).
     height, width = images.shape[2:]
     x = torch.linspace(-1 + 1 / width, 1 - 1 / width, width, device=device).view(1, 1, width)
     y = torch.linspace(-1 + 1 / height, 1 - 1 / height, height, device=device).view(1, height, 1)
@@ -36,7 +36,7 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
         torch.add(by_x * x, by_y * y + shift, out=grid[..., axis])
     images = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
 
-    # Light: contrast and a tint around the image's mean, and brightness: a multiplication and an addition a channel.
+    # Light: contrast and a tint around the image's mean, and brightness; one factor and one summand per channel.
     tint = torch.stack([uniform(6 + channel, 0.9, 1.1) for channel in range(3)], dim=1)
     gain = (tint * uniform(9, 0.7, 1.4)[:, None]).view(-1, 3, 1, 1)
     mean = images.mean(dim=(1, 2, 3), keepdim=True)

@@ -43,7 +43,7 @@ class _TryAgain(Exception):
 
 
 def reachable(url: str) -> bool:
-    """Whether a server answers at all. What it answers is the download's business: only silence means offline."""
+    """Whether a server answers at all. Any answer counts, even an error; only no answer means offline."""
     try:
         requests.head(url, timeout=CONNECT_SECONDS)
         return True
@@ -202,7 +202,7 @@ def _append(response: requests.Response, part: Path, size: int | None) -> None:
             came += len(chunk)
             if time.monotonic() - since > READ_SECONDS:
                 if came < LEAST_BYTES:
-                    raise _TryAgain(f"all but stopped ({came / READ_SECONDS:.0f} bytes a second)")
+                    raise _TryAgain(f"became too slow ({came / READ_SECONDS:.0f} bytes a second)")
                 since, came = time.monotonic(), 0
     if size is not None and part.stat().st_size < size:
         raise _TryAgain("sent less than it had announced")

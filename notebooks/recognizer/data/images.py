@@ -1,4 +1,4 @@
-"""One file that claims to be an image: does it decode, what is it, and under which name is it kept?"""
+"""Check one image file: whether it decodes, what it holds, and its name here."""
 
 import hashlib
 import io

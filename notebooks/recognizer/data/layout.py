@@ -94,8 +94,8 @@ def check_names(dataset: str, classes: Iterable[str]) -> None:
     classes = sorted(set(classes))
     if len(classes) < 2:
         raise Problem(
-            f"{dataset} holds {len(classes)} class(es) {classes}, and telling things apart takes two. "
-            "Give one folder, zip or tar a class, for example Bike.zip and Car.zip."
+            f"{dataset} holds {len(classes)} class(es) {classes}, and at least two are needed. "
+            "Give one folder, zip or tar for each class, for example Bike.zip and Car.zip."
         )
     if len({name.casefold() for name in classes}) < len(classes):
         raise Problem(

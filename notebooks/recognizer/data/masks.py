@@ -18,8 +18,8 @@ OBJECT = ".mask."  # in the names of masks that show one object each: bike_001.m
 def part_masks(pictures: Pictures, size: int) -> tuple[np.ndarray, list[str]] | None:
     """Masks of all `pictures`, uint8 N×size×size, and the names of the parts that their values are indices into.
 
-    Part 0 is the background; of an image without a mask all is, and how many these are is said. None where there are no
-    masks at all.
+    Part 0 is the background. Images without a mask are all background, and a line says how many they are. None where
+    there are no masks at all.
     """
     folder = Path(pictures.root).parent / "Masks"
     files = [_files(folder / path.parent.name, path.name) for path in pictures.paths]

@@ -1,4 +1,4 @@
-"""The folder of a data set: who may change it, what links in it lead to, and how files move, to other disks too."""
+"""The folder of a data set: its lock, links in it, and moving files, between disks as well."""
 
 import contextlib
 import errno
@@ -110,7 +110,7 @@ def check_stays_out(pictures: Path, folder: Path) -> None:
             verb = "leads into" if is_link(path) else "is inside"
             raise Problem(
                 f"{Path(os.path.abspath(path)).name} {verb} {folder.name}/, where this project puts and removes files. "
-                "Move your pictures to a folder outside; or, as they take part in every split there, leave DATASET out."
+                "Move your pictures to a folder outside; or leave DATASET unset: pictures in datasets/ are used anyway."
             )
         if path.is_dir() and leads_into(folder, target):
             raise Problem(f"{target.name} contains {folder.name}/ itself; give a folder with your pictures alone.")

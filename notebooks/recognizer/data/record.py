@@ -56,11 +56,11 @@ class Record:
         return sum((row.class_name, row.split) == (class_name, split) for row in self.files)
 
     def groups(self) -> list[list[ImageFile]]:
-        """The images that have near-copies, a list a group, the largest first."""
+        """The images that have near-copies, one list per group, the largest first."""
         return _several(self.files, "group")
 
     def copies(self) -> list[list[ImageFile]]:
-        """The images that are there more than once, byte for byte, a list for each, the most frequent first."""
+        """Images with identical bytes, one list per picture, the most frequent first."""
         return _several(self.files, "sha256")
 
 

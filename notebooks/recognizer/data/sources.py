@@ -182,7 +182,7 @@ def fetch(choice: Choice, *, sample_images: int) -> list[ClassFiles]:
     """Download (or draw) what is not on disk yet, and say where the files of each class lie.
 
     Archives land in `datasets/archives/<name>/`, checked against the published checksum where there is one, and
-    under a temporary name until they are whole. `sample_images` is the number of drawings a class.
+    under a temporary name until they are whole. `sample_images` is the number of drawings per class.
     Raises `Problem` for a wrong checksum, an answer that is no archive, a server that refuses, fewer than two classes,
     and names of classes that cannot be those of folders.
     """

@@ -149,7 +149,7 @@ def _check_linked_parts(folder: Path, arrived: Record | None) -> None:
             if not is_known and key not in coming:
                 raise Problem(
                     f"{shown(folder / part)} is a link to a folder with pictures that this project did not put there "
-                    f"({key}, …), and it never moves yours out of where a link leads. Give them as DATASET from a "
+                    f"({key}, …), and it never moves your pictures out of a linked folder. Give them as DATASET from a "
                     "folder of their own, or let the link lead to an empty folder."
                 )
 

@@ -1,4 +1,4 @@
-"""Hooks: capture what any layer outputs, by name, and always let go."""
+"""Capture the outputs of layers by name; the hooks are always removed."""
 
 import itertools
 import re

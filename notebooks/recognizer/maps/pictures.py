@@ -148,7 +148,7 @@ def file_name(layer_name: str, among: Iterable[str]) -> str:
 
 
 def _remove_further_calls(files: Collection[Path]) -> None:
-    """What an earlier rendering left of a layer that ran more often then."""
+    """Remove the grids of further calls that an earlier rendering left."""
     for file in files:
         for old in file.parent.glob(f"{glob.escape(file.stem)}#*.png"):
             if old.stem.rpartition("#")[2].isdecimal() and old not in files:

@@ -1,4 +1,4 @@
-"""What TensorBoard gets. Each function here writes one kind of thing with the writer it is handed."""
+"""Functions that write curves, pictures and histograms for TensorBoard."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""How good is it, how sure can one be of that, and where is it wrong?"""
+"""Accuracy on the test images, its confidence interval, and the worst mistakes."""
 
 import json
 import os
@@ -40,7 +40,7 @@ class Evaluation:
         return wilson_interval(int((self.predicted == self.labels).sum()), len(self.labels))
 
     def by_class(self) -> list[tuple[str, float, float, int]]:
-        """A row a class: name, precision, recall, number of images. A precision without predictions is 0."""
+        """One row per class: name, precision, recall, number of images. A precision without predictions is 0."""
         precision, recall, _, count = precision_recall_fscore_support(
             self.labels, self.predicted, labels=range(len(self.classes)), zero_division=0
         )

@@ -73,7 +73,7 @@ class Recipe:
 def optimizer_and_average(
     model: nn.Module, recipe: Recipe, total_steps: int
 ) -> tuple[torch.optim.Optimizer, nn.Module]:
-    """The optimizer of `recipe` for `model`, and a running average of `model`. Each step of the one updates the other.
+    """The optimizer of `recipe` for `model`, and a running average of `model`, which each optimizer step updates.
 
     The learning rate goes through one cycle of `total_steps`: up to `recipe.lr` over the first twentieth of them, down
     to zero over the rest (Smith & Topin 2018). At a high learning rate the weights fluctuate from batch to batch; their

@@ -20,7 +20,7 @@ from .training import fit, save_epochs
 def run_folder(record: Record, image_size: int, recipe: Recipe, name: str = "") -> Path:
     """Where a run keeps its logs: the same images and recipe, the same folder; others, another one.
 
-    `name` says what else is not as in notebook 02.
+    `name` names any other difference from notebook 02.
     """
     numbers = f"{recipe.num_epochs}epochs-batch{recipe.batch_size}-lr{recipe.lr:g}-seed{recipe.seed}"
     return settings.LOGS / "-".join([record.name, f"{image_size}px", numbers, *([name] if name else [])])

@@ -1,4 +1,4 @@
-"""`fit`: the training loop, and what is kept of it."""
+"""The training loop, and the history of its epochs."""
 
 import contextlib
 import math
