@@ -441,7 +441,7 @@ ANSWERS = {  # one answer to each request; None where the file comes, else what 
     "half an archive, as whole": ([web.sends(BIKES[:2000])], "no zip or tar archive"),
     "half a tar.gz, as whole": ([web.sends(packed_tar(good())[:1500])], "damaged"),
     "a flipped byte": ([web.sends(flipped(BIKES))], "damaged"),
-    "slow drip": ([web.drips], "all but stopped"),
+    "slow drip": ([web.drips], "became too slow"),
     "slow drip, then well": ([web.drips, whole], None),
     "hangs": ([web.hangs], "broke off .ReadTimeoutError"),
     "hangs, then well": ([web.hangs, whole], None),
