@@ -24,15 +24,8 @@ ENDINGS = (
 )
 # What Python's readers raise for damaged archives; of OSError, only what does not come from the disk (see `members`).
 DAMAGE = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    EOFError,
-    zlib.error,
-    lzma.LZMAError,
-    struct.error,
-    OSError,
-    ValueError,
-    NotImplementedError,
+    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error),
+    *(EOFError, OSError, ValueError, NotImplementedError),
 )
 METHODS = {9: "Deflate64", 93: "Zstandard", 95: "XZ", 98: "PPMd"}  # ways to pack in a zip that Python may not know
 AES = 99
