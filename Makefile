@@ -17,7 +17,7 @@ $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),\
 # uv installs several times faster than pip. It gives up when a server is silent for this many seconds, and pip goes on.
 export UV_HTTP_TIMEOUT ?= 120
 PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check
-UV = $(PYTHON) -m uv pip install --python $(PYTHON) $(addprefix --default-index ,$(PIP_INDEX))
+UV = $(PYTHON) -m uv pip install --compile-bytecode --python $(PYTHON) $(addprefix --default-index ,$(PIP_INDEX))
 PIP_INDEX = $(or $(PIP_INDEX_URL),$(shell $(PYTHON) -m pip config get global.index-url 2>&1 | grep ^http))
 
 .PHONY: help setup run test lint lab tensorboard bench notebooks clean
