@@ -218,11 +218,12 @@ def _drawn(choice: Choice, images_per_class: int) -> Path:
         unfinished = folder.with_name(f"{folder.name}.part")
         shutil.rmtree(unfinished, ignore_errors=True)
         with progress_bar("draw", images_per_class * len(choice.drawn), "images") as bar:
+            # A process takes seconds to start, and a drawing a hundredth of a second.
             drawings.write_zips(
                 unfinished,
                 choice.drawn,
                 images_per_class=images_per_class,
-                workers=min(4, os.cpu_count() or 1),
+                workers=min(4, os.cpu_count() or 1, max(1, images_per_class * len(choice.drawn) // 400)),
                 progress=lambda *_: bar.update(),
             )
         unfinished.rename(folder)
