@@ -6,16 +6,15 @@ DATASET is what notebooks take: a name, or a folder with one zip or folder a cla
 written but a temporary folder; downloads are kept.
 """
 
-import temporary_workspace  # noqa: F401  first: it says where the package works
-
-# isort: split
 import argparse
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
-from recognizer import load_model, settings
+import temporary_workspace  # before the package, because it says where that works
+from recognizer import load_model
 from recognizer.data import Record, prepare, split_images
 from recognizer.data.dataset import Pictures
 from recognizer.data.record import images_on_disk, write_record
@@ -23,12 +22,14 @@ from recognizer.data.split import deal, move_to_parts
 from recognizer.network import trained
 from recognizer.network.evaluation import evaluate
 
+DATASETS = Path(temporary_workspace.FOLDER.name) / "datasets"
+
 
 def correct_answers(record: Record, seed: int) -> dict[str, bool]:
     """Train as notebook 02 does on what is in Train now; which Test images are then recognised?"""
     os.environ["SEED"] = str(seed)
     model = load_model(trained(record))
-    test = Pictures(settings.DATASETS / "Test", model.image_size)
+    test = Pictures(DATASETS / "Test", model.image_size)
     evaluation = evaluate(model, test)
     right = evaluation.predicted == evaluation.labels
     return {f"{path.parent.name}/{path.name}": bool(answer) for path, answer in zip(test.paths, right)}
@@ -40,7 +41,7 @@ def random_split(record: Record, shares: dict[str, float], seed: int) -> Record:
     parts = {row.key: row.split for row in alone}
     record = replace(record, files=[replace(row, split=parts[row.key]) for row in record.files])
     write_record(record)
-    move_to_parts(record, images_on_disk(), settings.DATASETS)
+    move_to_parts(record, images_on_disk(), DATASETS)
     return record
 
 
