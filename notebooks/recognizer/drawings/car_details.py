@@ -14,11 +14,11 @@ def add_reflections(shape: Shape, skin: Skin, paint: Paint, random: np.random.Ge
     tail, nose = skin.ends
 
     def tone() -> tuple:
-        share, white = random.uniform(0.3, 1.5), random.uniform(0, 0.5) * (random.random() < 0.6)
+        share, white = random.uniform(0.45, 1.3), random.uniform(0, 0.35) * (random.random() < 0.6)
         return tuple(min(1.0, share * c + white) for c in paint.main)
 
     for _ in range(random.integers(1, 5)):
-        start, length, low = random.uniform(tail + 0.3, nose - 1.2), random.uniform(0.8, 3), random.uniform(0.25, 0.8)
+        start, length, low = random.uniform(tail + 0.2, nose - 1.2), random.uniform(2, 6), random.uniform(0.25, 0.8)
         x = np.linspace(start, min(start + length, nose - 0.3), 5)
         slant, thick = random.uniform(-0.06, 0.06), random.uniform(0.03, 0.3)
         share = low + slant * np.linspace(-1, 1, 5)
@@ -40,23 +40,24 @@ def add_reflections(shape: Shape, skin: Skin, paint: Paint, random: np.random.Ge
 
 def add_windows(shape: Shape, skin: Skin, glass: Colour, dark: Colour, random: np.random.Generator) -> None:
     foot, head, back, back_foot = skin.car.glass
-    shine = random.uniform(0.1, 1.0)
+    shine = random.uniform(0.15, 0.8)
     framed, trim = random.random() < 0.75, dark if random.random() < 0.6 else (0.75, 0.75, 0.76)
     posts = [foot - 0.06, *skin.car.pillars, skin.car.last_window]
     for ahead, behind in zip(posts, posts[1:]):
         x = ahead - 0.035 + (behind - ahead + 0.07) * SIXTHS
         # In front, where the roof comes down to the belt, the window is as high as there is room.
         low, high = np.full(6, 0.08), np.full(6, 0.86)
-        pane = np.concatenate([skin.window(x, low), skin.window(x[::-1], high)])[::-1]
+        pane = np.concatenate([skin.window(x, low), skin.window(x[::-1], high)])
+        look = {"layer": 2, "anchor": pane.mean(axis=0) * (1, 0, 1)}  # one after another, whatever is a little nearer
         if framed:
-            rim = np.concatenate([skin.window(x, low - 0.1), skin.window(x[::-1], high + 0.07)])[::-1]
-            on_both_sides(shape, rim, trim, "body", gloss=0.5, layer=2)
-        on_both_sides(shape, pane, glass, "window", gloss=shine, layer=2)
+            rim = np.concatenate([skin.window(x, low - 0.1), skin.window(x[::-1], high + 0.07)])
+            on_both_sides(shape, rim, trim, "body", gloss=0.5, **look)
+        on_both_sides(shape, pane, glass, "window", gloss=shine, **look)
         if random.random() < 0.6:  # a head rest, or someone's head
             seat, wide = 0.6 * behind + 0.4 * ahead, 0.1
             spots = np.array([seat - wide, seat - wide, seat + wide, seat + wide]), np.array([0.1, 0.5, 0.5, 0.1])
             shade = random.uniform(0.3, 2.2)
-            on_both_sides(shape, skin.window(*spots), tuple(shade * c for c in glass), None, gloss=0.5, layer=2)
+            on_both_sides(shape, skin.window(*spots), tuple(shade * c for c in glass), None, gloss=0.5, **look)
     for low, high, inset in ((foot, head, 0.03), (back_foot, back, 0.03)):
         x = np.array([low, high]) + np.array([inset, -inset]) * np.sign(high - low)
         edge, top = 0.93 * skin.edge(x), skin.top(x)
@@ -73,7 +74,7 @@ def add_windows(shape: Shape, skin: Skin, glass: Colour, dark: Colour, random: n
                 (x[0], a * edge[0], top[0]), (x[1], (a + 0.2) * edge[1], top[1]),
                 (x[1], (b + 0.2) * edge[1], top[1]), (x[0], b * edge[0], top[0]),
             ])
-            band = band if low > high else band[::-1]
+            band = band[::-1] if low > high else band
             shape.add(band, tuple(min(1, 2.2 * c + 0.1) for c in glass), None, gloss=0.8, layer=2)
 
 

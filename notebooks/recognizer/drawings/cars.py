@@ -58,8 +58,8 @@ def build_car(kind: str, random: np.random.Generator) -> Shape:
     car, paint, shape = vary(CARS[kind], random), Paint(random), Shape()
     skin = Skin(car, random.uniform(0.10, 0.22), random.uniform(0.06, 0.14))
     tail, nose = skin.ends
-    dark = grey(random, 0.03, 0.09)
-    glass = tuple(random.uniform(0.02, 0.16) * np.array((0.9, 1.0, 1.05)))
+    dark = grey(random, 0.06, 0.13)
+    glass = tuple(random.uniform(0.04, 0.17) * np.array((0.9, 1.0, 1.05)))
 
     sections = skin.sections()
     faces = loft(sections).reshape(len(sections) - 1, 12, 4, 3)
