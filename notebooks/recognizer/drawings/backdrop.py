@@ -8,6 +8,8 @@ from .painting import as_bytes
 
 Random = np.random.Generator
 SHIFT = 3  # bits behind the binary point of OpenCV's coordinates
+# Fine grains are the same in every picture and only moved: to draw new ones each time would take long.
+GRAINS = np.random.default_rng(0).integers(0, 256, (512, 512), np.uint8)
 EVERYWHERE = np.array([[0.0, -1.0], [1.0, -1.0]])  # a line above every picture
 
 
@@ -39,7 +41,16 @@ class Backdrop:
         steps = np.linspace(0, 1, 256)[:, None]
         colours = (255 * ((1 - steps) * low + steps * np.asarray(high))).clip(0, 255).astype(np.uint8)
         chosen = cv2.convertScaleAbs(np.maximum(amount, 0), alpha=255)
-        cv2.copyTo(cv2.LUT(cv2.merge([chosen] * 3), colours[None]), where, self.picture)
+        cv2.copyTo(cv2.applyColorMap(chosen, colours[:, None]), where, self.picture)
+
+    def lying(self, grain: float, random: Random) -> np.ndarray:
+        """Random field (uint8, size×size, mean 128) that lies on the ground, `grain` metres coarse.
+
+        Some metres behind the vehicle it ends: a camera would see many grains in one pixel there, hence none.
+        """
+        x, y = random.uniform(-0.6, -0.4, 2) * grain * len(GRAINS)
+        onto = self.camera.matrix[:, [0, 1, 3]] @ np.array([[grain, 0, x], [0, grain, y], [0, 0, 1]])
+        return cv2.warpPerspective(GRAINS, onto, (self.size, self.size), borderValue=128)
 
 
 def with_fraction(pixels: np.ndarray) -> np.ndarray:
@@ -51,10 +62,19 @@ def noise(random: Random, size: int, *cells: tuple[int, float]) -> np.ndarray:
     """Smooth random field (float32, size×size, mean 0): for each (cells across, strength) one layer."""
     field = np.zeros((size, size), np.float32)
     for count, strength in cells:
-        grid = random.random((count, count), np.float32) - np.float32(0.5)
-        # Even chances from -0.5 to 0.5 have a standard deviation of 0.29.
-        field = cv2.scaleAdd(cv2.resize(grid, (size, size), interpolation=cv2.INTER_LINEAR), strength / 0.29, field)
+        grid = grains(random, count).astype(np.float32)
+        # Even chances from 0 to 255 have a mean of 127.5 and a standard deviation of 74.
+        layer = cv2.resize(grid, (size, size), interpolation=cv2.INTER_LINEAR)
+        field = cv2.addWeighted(layer, strength / 74, field, 1, -127.5 * strength / 74)
     return field
+
+
+def grains(random: Random, count: int) -> np.ndarray:
+    """A random square (uint8, count×count) of even chances."""
+    if not 64 < count < len(GRAINS):
+        return random.integers(0, 256, (count, count), np.uint8)
+    y, x = random.integers(0, len(GRAINS) - count, 2)
+    return GRAINS[y : y + count, x : x + count]
 
 
 class Plane:

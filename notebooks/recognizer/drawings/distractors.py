@@ -98,18 +98,16 @@ def tree(s: Spot, random: Random) -> None:
     s.strokes(twigs, 0.03, bark)
     if random.random() < 0.5:
         green = np.array(((0.2, 0.36, 0.12), (0.45, 0.5, 0.15), (0.55, 0.35, 0.12))[random.integers(3)])
-        for _ in range(36):
-            x, y = random.normal(0, 0.7), high + random.normal(0.7, 0.6)
-            s.disc(x, y, random.uniform(0.06, 0.3), tuple(green * random.uniform(0.5, 1.5)))
+        for x, y, radius, tone in random.normal((0, high + 0.7, 0.1, 1), (0.7, 0.55, 0.06, 0.25), (45, 4)):
+            s.disc(x, y, max(radius, 0.04), tuple(green * max(tone, 0.4)))
 
 
 def bush(s: Spot, random: Random) -> None:
     """Low leaves."""
     green = np.array((0.22, 0.36, 0.12)) * random.uniform(0.6, 1.4)
     wide, high = random.uniform(0.15, 0.4), random.uniform(0.15, 0.35)
-    for _ in range(30):
-        x, y = random.normal(0, wide), abs(random.normal(0, high))
-        s.disc(x, y, random.uniform(0.03, 0.09), tuple(green * random.uniform(0.4, 1.7)))
+    for x, y, radius, tone in random.normal((0, 0, 0.04, 1), (wide, high, 0.014, 0.25), (40, 4)):
+        s.disc(x, abs(y), max(radius, 0.015), tuple(green * max(tone, 0.4)))
 
 
 def poster(s: Spot, random: Random) -> None:
@@ -169,7 +167,7 @@ def add_behind(painter: Painter, camera: Camera, random: Random) -> None:
     reach = np.linalg.norm(ahead)
     ahead /= reach
     aside = np.array([ahead[1], -ahead[0], 0])
-    for distance in np.sort(random.uniform(1.2, 9, random.poisson(2.2)))[::-1]:
+    for distance in np.sort(random.uniform(1.2, 9, random.poisson(2.7)))[::-1]:
         spread = 0.6 * (reach + distance)
         s = spot(painter, camera, distance * ahead + random.uniform(-spread, spread) * aside)
         if s:
@@ -185,7 +183,7 @@ def add_before(painter: Painter, camera: Camera, reach: float, random: Random) -
     aside = np.array([ahead[1], -ahead[0], 0])
     s = spot(painter, camera, -1.15 * reach * ahead + random.uniform(-1, 1) * reach * aside)
     if s:
-        BEFORE[random.choice(len(BEFORE), p=(0.08, 0.45, 0.1, 0.27, 0.1))](s, random)
+        BEFORE[random.choice(len(BEFORE), p=(0.03, 0.48, 0.1, 0.29, 0.1))](s, random)
 
 
 def add_writing(painter: Painter, random: Random) -> None:

@@ -15,7 +15,7 @@ from .painting import as_bytes
 def studio(b: Backdrop, random: Random) -> None:
     """Plain paper, white more often than not, a little darker towards the floor or the corners."""
     tone = random.choice(4, p=(0.5, 0.14, 0.22, 0.14))
-    colour = [(1, 1, 1), grey(random, 0.6, 0.95), grey(random, 0.02, 0.25), any_paint(random)][tone]
+    colour = [(1, 1, 1), grey(random, 0.6, 0.95), grey(random, 0.06, 0.3), any_paint(random)][tone]
     far, near = (
         np.array(colour),
         np.array(colour) * (1.0 if tone == 0 and random.random() < 0.6 else random.uniform(0.7, 1.1)),
@@ -44,16 +44,18 @@ def ground(b: Backdrop, random: Random, where: np.ndarray, kind: str | None = No
     """Asphalt, paving, grass, earth, gravel or a smooth floor, inside `where`."""
     kind = kind or str(random.choice(["asphalt", "paving", "grass", "earth", "gravel", "floor"]))
     low, high, fine = {
-        "asphalt": (grey(random, 0.22, 0.5), None, 0.09),
-        "paving": (grey(random, 0.40, 0.7), None, 0.07),
-        "grass": ((0.16, 0.28, 0.10), (0.45, 0.58, 0.25), 0.28),
-        "earth": ((0.38, 0.30, 0.22), (0.66, 0.55, 0.42), 0.2),
-        "gravel": (grey(random, 0.4, 0.5), grey(random, 0.6, 0.8), 0.28),
-        "floor": (grey(random, 0.3, 0.75), None, 0.02),
+        "asphalt": (grey(random, 0.32, 0.6), None, 0.12),
+        "paving": (grey(random, 0.45, 0.75), None, 0.1),
+        "grass": ((0.20, 0.30, 0.12), (0.46, 0.56, 0.27), 0.3),
+        "earth": ((0.42, 0.35, 0.27), (0.66, 0.57, 0.46), 0.25),
+        "gravel": (grey(random, 0.42, 0.5), grey(random, 0.6, 0.75), 0.32),
+        "floor": (grey(random, 0.35, 0.8), None, 0.02),
     }[kind]
     high = high or tuple(1.25 * c for c in low)
-    field = noise(random, b.size, (5, 0.2), (24, 0.6 * fine), (b.size // 3, 0.8 * fine), (b.size, fine))
-    b.texture(where, low, high, 0.5 + field)
+    patches = noise(random, b.size, (3, 0.2), (7, 0.12))
+    coarse, small, share = b.lying(0.1, random), b.lying(0.03, random), fine / 96
+    grains = cv2.addWeighted(coarse, share, small, share, 0.5 - 256 * share, dtype=cv2.CV_32F)
+    b.texture(where, low, high, patches + grains)
     if kind in ("paving", "floor") and random.random() < 0.8:
         tile, turn, seam = random.uniform(0.3, 1.2), random.uniform(0, 0.6), tuple(0.75 * c for c in low)
         kept = b.picture.copy()
@@ -66,11 +68,11 @@ def ground(b: Backdrop, random: Random, where: np.ndarray, kind: str | None = No
 
 def foliage(b: Backdrop, random: Random, where: np.ndarray) -> None:
     """Leaves: bright and dark greens (or autumn browns), mixed at several scales."""
-    dark, bright = [((0.05, 0.12, 0.04), (0.35, 0.52, 0.18)), ((0.10, 0.18, 0.08), (0.60, 0.68, 0.30)),
-                    ((0.16, 0.10, 0.05), (0.70, 0.52, 0.22))][random.choice(3, p=(0.5, 0.3, 0.2))]
-    leaf = int(random.integers(b.size // 8, b.size // 2))
-    field = noise(random, b.size, (4, 0.25), (10, 0.2), (leaf, 0.35), (b.size, 0.2))
-    b.texture(where, dark, bright, 0.42 + field)
+    dark, bright = [((0.08, 0.14, 0.06), (0.38, 0.50, 0.22)), ((0.13, 0.20, 0.10), (0.60, 0.66, 0.34)),
+                    ((0.18, 0.13, 0.08), (0.66, 0.52, 0.28))][random.choice(3, p=(0.5, 0.3, 0.2))]
+    leaf = int(random.integers(b.size // 8, b.size // 3))
+    field = noise(random, b.size, (4, 0.2), (10, 0.15), (leaf, 0.22), (b.size // 2, 0.18))
+    b.texture(where, dark, bright, 0.45 + field)
 
 
 def wall(b: Backdrop, random: Random) -> None:
