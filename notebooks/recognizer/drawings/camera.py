@@ -9,6 +9,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from .solids import cross
+
 NEAREST = 0.15  # metres in front of the lens; what is nearer is not painted
 OUTSIDE = -1e4  # a pixel that no picture has
 
@@ -85,9 +87,8 @@ def aim(view: View, target: np.ndarray) -> Camera:
         [np.cos(view.pitch) * np.cos(view.yaw), np.cos(view.pitch) * np.sin(view.yaw), np.sin(view.pitch)]
     )
     position = target - view.distance * towards
-    right = np.cross(towards, (0, 0, 1))
-    right /= np.linalg.norm(right)
-    down = np.cross(towards, right)
+    right = np.array([towards[1], -towards[0], 0]) / np.hypot(*towards[:2])
+    down = cross(towards, right)
     c, s = np.cos(view.roll), np.sin(view.roll)
     turn = np.stack([c * right + s * down, c * down - s * right, towards])
     return Camera(position, np.concatenate([turn, -(turn @ position)[:, None]], axis=1))
@@ -115,7 +116,8 @@ def frame(
     low, high = outline.min(axis=0), outline.max(axis=0)
     zoom = size * np.sqrt(share / (filling[0] * cv2.contourArea(outline)))
     zoom = min(zoom, longest * size / (high - low).max())
-    room = np.abs(size - zoom * (high - low)) / 2 + 0.04 * size
+    extent = zoom * (high - low)
+    room = np.abs(size - extent) / 2 + 0.06 * np.minimum(extent, size)
     shift = size / 2 + np.array(place) * room - zoom * (low + (0.5, filling[1]) * (high - low))
     inner = np.diag([zoom * view.stretch**0.5, zoom * view.stretch**-0.5, 1.0])
     inner[:2, 2] = shift
