@@ -17,10 +17,10 @@ from .cars import CARS, build_car
 from .distractors import add_before, add_writing
 from .furs import brush
 from .homes import HOMES
-from .light import any_light, cast_shadow, photograph
+from .light import any_light, cast_shadow, photograph, round_off, tint
 from .motorbike_kinds import MOTORBIKES
 from .motorbikes import build_motorbike
-from .painting import FINE, Canvas, paint
+from .painting import Canvas, paint
 from .pet_kinds import CATS, DOGS
 from .pets import build_cat, build_dog
 from .scenes import SCENES, Scene, paint_scene
@@ -55,9 +55,9 @@ class Manner(NamedTuple):
     contrast: float
 
 
-ROAD = Manner((0.38, 0.85), 1.45, SCENES, 0.3, None, 0.38)
+ROAD = Manner((0.38, 0.85), 1.25, SCENES, 0.45, None, 0.85)
 # A car without its bonnet is a car, an animal without its head could be either: it is shown whole, and calmly.
-HOME = Manner((0.45, 0.78), 1.05, HOMES, 0.6, (0.002, 0.015), 0.1)
+HOME = Manner((0.45, 0.78), 1.05, HOMES, 0.6, (0.002, 0.015), 0.2)
 
 
 class Drawing(NamedTuple):
@@ -94,8 +94,7 @@ def draw(class_name: str, index: int, *, seed: int = 0, size: int = 160) -> Draw
     if manner.depth:
         scene = cv2.GaussianBlur(scene, (0, 0), size * random.uniform(*manner.depth))
     cast_shadow(scene, shape, camera, light)
-    canvas = Canvas(size)
-    canvas.colours[:] = cv2.resize(scene, (size * FINE, size * FINE), interpolation=cv2.INTER_LINEAR)
+    canvas = Canvas(scene)
     paint(canvas, shape, camera, light)
     if shape.gaze is None:  # what hides some of a car would hide a face
         add_before(canvas, camera, length / 2, random)
@@ -105,7 +104,11 @@ def draw(class_name: str, index: int, *, seed: int = 0, size: int = 160) -> Draw
     if shape.gaze is not None:
         scale = camera.scale(points.mean(axis=0))
         picture, parts = brush(picture, parts, 0.014 * scale, 0.09 * shape.hair * scale, random)
-    image, jpeg = photograph(picture, manner.contrast, random)
+    else:
+        round_off(picture, parts)
+        if scene_name != "studio":
+            tint(picture, random)
+    image, jpeg = photograph(picture, parts, manner.contrast, random)
     return Drawing(image, parts, kind, camera.ellipses(shape.wheels), view, scene_name, jpeg)
 
 
@@ -116,7 +119,7 @@ def any_view(random: np.random.Generator, length: float) -> View:
     """
     side, quarter, front = 0.36, 0.46, 0.18
     which = random.choice(3, p=(side, quarter, front))
-    yaw = np.radians((90 + random.normal(0, 10), random.uniform(25, 75), abs(random.normal(0, 14)))[which])
+    yaw = np.radians((90 + random.normal(0, 10), random.uniform(25, 75), 5 + abs(random.normal(0, 14)))[which])
     if random.random() < 0.3:
         yaw = np.pi - yaw  # the rear instead of the front
     return View(

@@ -1,6 +1,8 @@
 """The paints that every vehicle is given, whichever class it is of."""
 
 import colorsys
+from bisect import bisect
+from itertools import accumulate
 
 import numpy as np
 
@@ -27,15 +29,15 @@ PAINTS = (
 )
 
 
-OFTEN = np.cumsum([paint[3] for paint in PAINTS]) / sum(paint[3] for paint in PAINTS)
+OFTEN = list(accumulate(paint[3] for paint in PAINTS))
 
 
 def any_paint(random: np.random.Generator) -> Colour:
     """One of the paints, mixed anew each time."""
-    h, s, v, _ = PAINTS[np.searchsorted(OFTEN, random.random())]
+    h, s, v, _ = PAINTS[bisect(OFTEN, OFTEN[-1] * random.random())]
     hue, saturation, value = random.normal(0, (0.015, 0.08, 0.08))
     s = s if s < 0.1 else min(max(s + saturation, 0.0), 1.0)  # greys stay grey
-    return colorsys.hsv_to_rgb((h + hue) % 1, s, min(max(v + value, 0.03), 1.0))
+    return colorsys.hsv_to_rgb((h + hue) % 1, s, min(max(v + value, 0.07), 1.0))
 
 
 def grey(random: np.random.Generator, low: float, high: float) -> Colour:
@@ -50,8 +52,8 @@ class Paint:
     def __init__(self, random: np.random.Generator) -> None:
         self.main = any_paint(random)
         self.accent = any_paint(random)
-        self.trim = grey(random, 0.05, 0.2)
+        self.trim = grey(random, 0.07, 0.24)
         self.second = (self.main, self.trim, self.accent)[random.choice(3, p=(0.4, 0.4, 0.2))]
-        self.metal = grey(random, 0.5, 0.85) if random.random() < 0.75 else grey(random, 0.08, 0.3)
-        self.rubber = grey(random, 0.05, 0.16)
-        self.leather = grey(random, 0.04, 0.15) if random.random() < 0.8 else (0.42, 0.25, 0.13)
+        self.metal = grey(random, 0.45, 0.88) if random.random() < 0.75 else grey(random, 0.12, 0.32)
+        self.rubber = grey(random, 0.08, 0.19)
+        self.leather = grey(random, 0.08, 0.2) if random.random() < 0.8 else (0.42, 0.25, 0.13)

@@ -26,10 +26,11 @@ class Light(NamedTuple):
 class Canvas:
     """Colours (uint8, H×W×3) and part labels (uint8, H×W), both FINE times the size of the picture."""
 
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.colours = np.zeros((size * FINE, size * FINE, 3), np.uint8)
-        self.labels = np.zeros((size * FINE, size * FINE), np.uint8)
+    def __init__(self, scene: np.ndarray) -> None:
+        self.size = len(scene)
+        fine = (self.size * FINE, self.size * FINE)
+        self.colours = cv2.resize(scene, fine, interpolation=cv2.INTER_NEAREST)
+        self.labels = np.zeros(fine, np.uint8)
 
     def shrink(self) -> tuple[np.ndarray, np.ndarray]:
         """The picture, anti-aliased by averaging, and the label next to the middle of each of its pixels."""
@@ -92,6 +93,9 @@ def paint(canvas: Canvas, shape: Shape, camera: Camera, light: Light) -> None:
     order = visible[np.lexsort((-far[visible], layer[visible]))]
 
     corners = to_canvas(pixels)
+    # Bright tones come closer together, as on film, instead of all being white.
+    colours = np.minimum(colours, 1.49)
+    colours -= 0.15 * colours**3
     bytes_ = np.clip(colours * 255, 0, 255).astype(np.uint8).tolist()
     # Pixels a metre, at each row's distance: the mean of the two axes, so that a stretched picture stretches tubes.
     scale = FINE * np.sqrt(abs(np.linalg.det(camera.matrix[:, :3]))) / np.maximum(depth[starts], NEAREST)
@@ -138,4 +142,7 @@ def shade(colours: np.ndarray, gloss: np.ndarray, normals: np.ndarray, sight: np
     reflected = above * light.sky + (below + 0.3 * (1 - above - below)) * light.ground
     share = (gloss * (0.28 + 0.6 * (1 - facing) ** 3))[:, None]
     spot = np.clip(mirrored @ light.direction, 0, 1) ** 24
-    return colours * lit[:, None] * (1 - share) + reflected * share + (0.55 * gloss * spot * light.diffuse)[:, None]
+    # Everything shines a little when seen along its surface: without this rim, black would vanish before black.
+    rim = (0.16 * (1 - facing) ** 2)[:, None] * light.sky * light.ambient
+    glint = (0.55 * gloss * spot * light.diffuse)[:, None]
+    return colours * lit[:, None] * (1 - share) + reflected * share + rim + glint
