@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import recognizer.drawings as drawings
-from recognizer.drawings import CLASSES, PARTS, PETS, VEHICLES, draw, draw_many, write_zips
+from recognizer.drawings import CLASSES, PARTS, PETS, VEHICLES, draw, draw_many, nothing, write_zips
 
 
 def fingerprint(drawing: drawings.Drawing) -> str:
@@ -238,3 +238,26 @@ def test_no_shortcut_separates_the_classes(feature, classes):
     regression = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
     assert cross_val_score(regression, features, labels, cv=folds).mean() < 0.65
+
+
+# --- edits ---
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_an_edit_that_changes_nothing_gives_the_same_bytes(name):
+    assert all(draw(name, i, size=96).jpeg == draw(name, i, size=96, edit=lambda shape: shape).jpeg for i in range(6))
+
+
+@pytest.mark.parametrize("name", VEHICLES)
+def test_an_empty_scene_is_the_same_scene_without_the_vehicle(name):
+    """Away from the vehicle most pixels are unchanged, except where its shadow was."""
+    same = []
+    for index in range(20):
+        whole, empty = draw(name, index), draw(name, index, edit=nothing)
+        assert not empty.parts.any() and not len(empty.wheels) and empty.scene == whole.scene
+        change = np.abs(whole.image.astype(int) - empty.image).max(axis=2)
+        assert change[whole.parts > 0].mean() > 10
+        far = cv2.dilate((whole.parts > 0).astype(np.uint8), np.ones((41, 41))) == 0
+        if far.sum() > 2000:
+            same.append((change[far] == 0).mean())
+    assert len(same) >= 10 and np.mean(same) > 0.85

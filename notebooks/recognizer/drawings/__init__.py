@@ -7,8 +7,8 @@ dog (`pets`; its head in `pet_heads`, what its kind measures in `pet_kinds`) has
 `draw` makes one drawing, `draw_many` many of them, `write_zips` a data set on disk.
 """
 
-from .drawing import CLASSES, PETS, VEHICLES, Drawing, draw, draw_many
+from .drawing import CLASSES, PETS, VEHICLES, Drawing, draw, draw_many, nothing
 from .sample import write_zips
 from .solids import PARTS
 
-__all__ = ["CLASSES", "PARTS", "PETS", "VEHICLES", "Drawing", "draw", "draw_many", "write_zips"]
+__all__ = ["CLASSES", "PARTS", "PETS", "VEHICLES", "Drawing", "draw", "draw_many", "nothing", "write_zips"]

@@ -8,7 +8,7 @@ from .painting import as_bytes
 
 Random = np.random.Generator
 SHIFT = 3  # bits behind the binary point of OpenCV's coordinates
-# Fine grains are the same in every picture and only moved: to draw new ones each time would take long.
+# Fine grains are the same in every picture and only moved, because new ones for each picture would be slow.
 GRAINS = np.random.default_rng(0).integers(0, 256, (512, 512), np.uint8)
 EVERYWHERE = np.array([[0.0, -1.0], [1.0, -1.0]])  # a line above every picture
 
@@ -46,7 +46,7 @@ class Backdrop:
     def lying(self, grain: float, random: Random) -> np.ndarray:
         """Random field (uint8, size×size, mean 128) that lies on the ground, `grain` metres coarse.
 
-        Some metres behind the vehicle it ends: a camera would see many grains in one pixel there, hence none.
+        It ends some metres behind the vehicle. Farther away, one pixel would average many grains.
         """
         x, y = random.uniform(-0.6, -0.4, 2) * grain * len(GRAINS)
         onto = self.camera.matrix[:, [0, 1, 3]] @ np.array([[grain, 0, x], [0, grain, y], [0, 0, 1]])

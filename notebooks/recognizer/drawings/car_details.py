@@ -48,7 +48,8 @@ def add_windows(shape: Shape, skin: Skin, glass: Colour, dark: Colour, random: n
         # In front, where the roof comes down to the belt, the window is as high as there is room.
         low, high = np.full(6, 0.08), np.full(6, 0.86)
         pane = np.concatenate([skin.window(x, low), skin.window(x[::-1], high)])
-        look = {"layer": 2, "anchor": pane.mean(axis=0) * (1, 0, 1)}  # one after another, whatever is a little nearer
+        # The anchor is the same for all of them, so that they are painted in this order.
+        look = {"layer": 2, "anchor": pane.mean(axis=0) * (1, 0, 1)}
         if framed:
             rim = np.concatenate([skin.window(x, low - 0.1), skin.window(x[::-1], high + 0.07)])
             on_both_sides(shape, rim, trim, "body", gloss=0.5, **look)

@@ -17,13 +17,14 @@ from .cars import CARS, build_car
 from .distractors import add_before, add_writing
 from .furs import brush
 from .homes import HOMES
-from .light import any_light, cast_shadow, photograph, round_off, tint
+from .light import any_light, cast_shadow, exposure, photograph, round_off, tint
 from .motorbike_kinds import MOTORBIKES
 from .motorbikes import build_motorbike
 from .painting import Canvas, paint
 from .pet_kinds import CATS, DOGS
 from .pets import build_cat, build_dog
 from .scenes import SCENES, Scene, paint_scene
+from .solids import Shape
 
 CLASSES = {
     "Bike": {**dict.fromkeys(BICYCLES, build_bicycle), **dict.fromkeys(MOTORBIKES, build_motorbike)},
@@ -69,11 +70,20 @@ class Drawing(NamedTuple):
     wheels: np.ndarray  # a row an ellipse: x, y, two half-axes in pixels, angle of the first in radians
     view: View
     scene: str
+    exponent: float  # of the exposure: 1 is unchanged, below 1 is brighter
     jpeg: bytes  # the file whose pixels `image` holds
 
 
-def draw(class_name: str, index: int, *, seed: int = 0, size: int = 160) -> Drawing:
-    """Draw picture number `index` of a class; the same arguments give the same picture, anywhere."""
+Edit = Callable[[Shape], Shape]
+
+
+def draw(class_name: str, index: int, *, seed: int = 0, size: int = 160, edit: Edit | None = None) -> Drawing:
+    """Draw picture number `index` of a class; the same arguments give the same picture, anywhere.
+
+    `edit` takes the shape just before it is painted, and returns what is painted in its place. Scene, camera, light,
+    exposure and what stands in front are the same as without the edit. An edited picture takes twice as long, because
+    the picture without the edit is drawn first for its exposure.
+    """
     if class_name not in CLASSES:
         raise ValueError(f"there are drawings of {', '.join(CLASSES)}, not of {class_name!r}")
     random = np.random.default_rng([seed, zlib.crc32(class_name.encode()), index])
@@ -93,9 +103,12 @@ def draw(class_name: str, index: int, *, seed: int = 0, size: int = 160) -> Draw
     scene, scene_name = paint_scene(camera, size, manner.scenes, manner.darkest, random)
     if manner.depth:
         scene = cv2.GaussianBlur(scene, (0, 0), size * random.uniform(*manner.depth))
-    cast_shadow(scene, shape, camera, light)
+    painted = edit(shape) if edit else shape
+    if painted.points:
+        cast_shadow(scene, painted, camera, light)
     canvas = Canvas(scene)
-    paint(canvas, shape, camera, light)
+    if painted.points:
+        paint(canvas, painted, camera, light)
     if shape.gaze is None:  # what hides some of a car would hide a face
         add_before(canvas, camera, length / 2, random)
     if random.random() < 0.15:
@@ -108,8 +121,15 @@ def draw(class_name: str, index: int, *, seed: int = 0, size: int = 160) -> Draw
         round_off(picture, parts)
         if scene_name != "studio":
             tint(picture, random)
-    image, jpeg = photograph(picture, parts, manner.contrast, random)
-    return Drawing(image, parts, kind, camera.ellipses(shape.wheels), view, scene_name, jpeg)
+    # With an exposure of its own, an edited picture would be brighter or darker all over.
+    exponent = draw(class_name, index, seed=seed, size=size).exponent if edit else exposure(picture, parts)
+    image, jpeg = photograph(picture, exponent, manner.contrast, random)
+    return Drawing(image, parts, kind, camera.ellipses(painted.wheels), view, scene_name, exponent, jpeg)
+
+
+def nothing(shape: Shape) -> Shape:
+    """An edit that leaves the scene empty: no vehicle, no shadow."""
+    return Shape()
 
 
 def any_view(random: np.random.Generator, length: float) -> View:

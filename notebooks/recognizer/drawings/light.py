@@ -60,7 +60,7 @@ def cast_shadow(picture: np.ndarray, shape: Shape, camera: Camera, light: Light)
 def round_off(picture: np.ndarray, parts: np.ndarray) -> None:
     """Light the upper edges of the subject (uint8, H×W×3, in place) and shade the lower ones, as the sky does.
 
-    Faces are flat, and tubes are lines: this makes them bulge. `parts` (uint8, H×W) says where the subject is.
+    Faces are flat, and tubes are lines: this makes them look round. `parts` (uint8, H×W) says where the subject is.
     """
     solid, reach = cv2.threshold(parts, 0, 160, cv2.THRESH_BINARY)[1], max(1, len(parts) // 28)
     heap = cv2.blur(solid, (2 * reach + 1, 2 * reach + 1))
@@ -78,16 +78,21 @@ def tint(picture: np.ndarray, random: Random) -> None:
 
 
 def exposure(picture: np.ndarray, parts: np.ndarray) -> float:
-    """The exponent (1 or less) with which a camera brightens a dark picture or subject, though not all the way."""
+    """The exponent (1 or less) with which a camera brightens a dark picture or subject, but only partly.
+
+    `parts` (uint8, H×W) is not 0 where the subject is.
+    """
     mean, of_subject = (min(max(sum(cv2.mean(picture, mask)) / 3 / 255, 0.02), 0.9) for mask in (None, parts))
     return min(1.0, np.log(0.45) / np.log(np.sqrt(mean * of_subject))) ** 0.6
 
 
-def photograph(picture: np.ndarray, parts: np.ndarray, contrast: float, random: Random) -> tuple[np.ndarray, bytes]:
+def photograph(
+    picture: np.ndarray, exponent: float, contrast: float, random: Random
+) -> tuple[np.ndarray, bytes]:
     """What a camera makes of the scene (uint8, H×W×3): the pixels of a JPEG file, and the file.
 
-    `parts` (uint8, H×W) is not 0 where the subject is. `contrast`: 0 leaves most pictures as they are, 1 makes middle
-    tones half as strong again.
+    `exponent` is what `exposure` returns. `contrast` is the mean of a random gain: 0 leaves most
+    pictures as they are, 1 adds about half to the contrast of middle tones.
     """
     # Widths are shares of the picture's, so that small and large drawings are equally sharp.
     if random.random() < 0.25:
@@ -100,8 +105,9 @@ def photograph(picture: np.ndarray, parts: np.ndarray, contrast: float, random: 
     saturation = 0.0 if random.random() < 0.06 else random.uniform(0.45, 1.15)
     image = cv2.transform(image, saturation * np.eye(3) + (1 - saturation) / 3)
     # What is left is the same for every pixel: a table from 256 values to 256 values for each channel.
-    tone = np.linspace(0, 1, 256)[:, None] ** (np.exp(random.normal(-0.05, 0.2)) * exposure(image, parts))
+    tone = np.linspace(0, 1, 256)[:, None] ** (np.exp(random.normal(-0.05, 0.2)) * exponent)
     # Film gains contrast in the middle and bends gently towards black and white, where plain gain would cut tones off.
+    # At 1 or more the curve would no longer rise at black and white.
     tone += min(random.normal(contrast, 0.25), 0.92) * tone * (1 - tone) * (2 * tone - 1)
     black, white = random.normal(0, 0.025), random.normal(1.08, 0.06)
     tone = (black + (white - black) * tone) * np.exp(random.normal(0, 0.04, 3))

@@ -93,7 +93,7 @@ def paint(canvas: Canvas, shape: Shape, camera: Camera, light: Light) -> None:
     order = visible[np.lexsort((-far[visible], layer[visible]))]
 
     corners = to_canvas(pixels)
-    # Bright tones come closer together, as on film, instead of all being white.
+    # Bright tones come closer together, as on film, so that they do not all become white. The curve is highest at 1.49.
     colours = np.minimum(colours, 1.49)
     colours -= 0.15 * colours**3
     bytes_ = np.clip(colours * 255, 0, 255).astype(np.uint8).tolist()
@@ -142,7 +142,8 @@ def shade(colours: np.ndarray, gloss: np.ndarray, normals: np.ndarray, sight: np
     reflected = above * light.sky + (below + 0.3 * (1 - above - below)) * light.ground
     share = (gloss * (0.28 + 0.6 * (1 - facing) ** 3))[:, None]
     spot = np.clip(mirrored @ light.direction, 0, 1) ** 24
-    # Everything shines a little when seen along its surface: without this rim, black would vanish before black.
+    # Everything shines a little when seen along its surface: without this rim, a black car would not stand out
+    # from a black background.
     rim = (0.16 * (1 - facing) ** 2)[:, None] * light.sky * light.ambient
     glint = (0.55 * gloss * spot * light.diffuse)[:, None]
     return colours * lit[:, None] * (1 - share) + reflected * share + rim + glint
