@@ -420,7 +420,7 @@ def test_layer_table_runs_the_model_where_it_is_and_leaves_it_so(where):
     model.bn2.eval()
     rows = layer_table(model)
     assert rows == layer_table(BikeCarCNN(image_size=64))
-    assert rows[0] == ("conv1", "Conv2d", (16, 64, 64), 3 * 16 * 9)
+    assert rows[0] == ("conv1", "Conv2d", (16, 64, 64), 3 * 16 * 49)
     assert sum(row[3] for row in rows) == sum(parameter.numel() for parameter in model.parameters())
     assert model.bn1.training and not model.bn2.training
     assert hook_count(model) == 0

@@ -25,6 +25,7 @@ from recognizer.data.batches import batches
 from recognizer.data.dataset import Pictures
 from recognizer.data.downloads import Download
 from recognizer.data.masks import part_masks, part_sizes
+from recognizer.data.neither import empty_scenes, scenes_to_learn_from
 from recognizer.drawings import PETS, VEHICLES
 from recognizer.inputs import open_rgb, to_input
 from recognizer.settings import DATASETS, Problem, parameter
@@ -713,3 +714,24 @@ def test_a_part_cut_by_another_measures_what_it_measured_before():
     mask[29:32] = 2 * (mask[29:32] > 0)
     mask[60:62, 60:62] = 1
     assert part_sizes(mask[None], ["background", "wheel", "frame"], 64) == {"wheel": 41, "frame": 41}
+
+
+# --- pictures of neither ---
+
+
+def test_scenes_without_a_vehicle_are_drawn_for_the_sample_alone(workspace, own_zips):
+    record = prepare("sample", sample_images=4, val_share=0.2, test_share=0.2, seed=0)
+    train = Pictures(workspace / "datasets" / "Train", 32, detail=1.25)
+    to_learn, to_ask = scenes_to_learn_from(record, train), empty_scenes(record, 4, 32)
+    assert to_learn.shape == (1, 3, 40, 40) and to_learn.dtype == torch.uint8  # one, of fewer than ten images
+    assert to_ask.shape == (4, 3, 32, 32) and len(to_ask.flatten(1).unique(dim=0)) == 4
+    assert torch.equal(to_ask, empty_scenes(record, 4, 32))
+    record = prepare(str(own_zips), sample_images=0, val_share=0.2, test_share=0.2, seed=0)
+    assert empty_scenes(record, 4, 32) is None
+
+
+def test_images_kept_larger_become_as_large_as_asked_for():
+    images = torch.full((5, 3, 40, 40), 0.5)
+    generator = torch.Generator().manual_seed(0)
+    assert augment(images, generator, 32).shape == (5, 3, 32, 32)
+    assert augment(images, generator).shape == images.shape

@@ -4,6 +4,7 @@ import copy
 import functools
 import io
 import json
+import math
 import os
 import platform
 import re
@@ -27,7 +28,7 @@ from recognizer.data import prepare, prepared
 from recognizer.data.batches import batches
 from recognizer.data.dataset import Pictures
 from recognizer.maps.activations import layer_table
-from recognizer.network import board, run_folder, trained
+from recognizer.network import board, run_folder, seed_of, trained, usual_epochs
 from recognizer.network.evaluation import (
     Evaluation,
     closer,
@@ -41,6 +42,7 @@ from recognizer.network.hardware import choose_device, fastest_dtype, fastest_me
 from recognizer.network.models import save_model
 from recognizer.network.recipe import Recipe, adamw, optimizer_and_average, rmsprop
 from recognizer.network.training import (
+    NEITHER,
     as_good_as,
     fit,
     logits_of,
@@ -75,13 +77,13 @@ def train(parts, checkpoint, seed=0, num_epochs=3, after_epoch=()):
 def test_layers_parameters_and_shapes_by_hand():
     """Parameters by the textbook: k·k·in·out for a convolution without bias, 2·out for batch norm, in·out + out."""
     rows = {name: (shape, count) for name, _, shape, count in layer_table(BikeCarCNN(image_size=128))}
-    channels, sides = (3, 16, 32, 64, 128, 128, 128, 128), (128, 64, 32, 16, 16, 8, 8)
+    channels, sides = (3, 16, 32, 64, 64, 64, 64, 128), (128, 64, 32, 16, 16, 16, 16)
     for i, (before, after, side) in enumerate(zip(channels, channels[1:], sides), start=1):
-        assert rows[f"conv{i}"] == ((after, side, side), 9 * before * after)
+        assert rows[f"conv{i}"] == ((after, side, side), (49 if i == 1 else 9) * before * after)
         assert rows[f"bn{i}"][1] == 2 * after
-        if i not in (4, 6):
+        if i in (1, 2, 3, 7):
             assert rows[f"pool{i}"] == ((after, side // 2, side // 2), 0)
-    assert rows["fc1"] == ((128,), 128 * 4 * 4 * 128 + 128)
+    assert rows["fc1"] == ((128,), 128 * 8 * 8 * 128 + 128)
     assert rows["fc2"] == ((2,), 128 * 2 + 2)
     assert sum(count for _, count in rows.values()) == sum(p.numel() for p in BikeCarCNN().parameters()) < 2_000_000
 
@@ -157,8 +159,8 @@ def test_a_model_that_cannot_be_loaded(tmp_path, workspace):
     (tmp_path / "model.pt").mkdir()
     with pytest.raises(Problem, match=r"model\.pt cannot be read: Is a directory|Permission denied"):
         load_model(tmp_path / "model.pt")
-    with pytest.raises(Problem, match="image_size=16 is too small"):
-        BikeCarCNN(image_size=16)
+    with pytest.raises(Problem, match="image_size=15 is too small"):
+        BikeCarCNN(image_size=15)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +186,56 @@ def test_one_logit_means_the_second_class():
     assert torch.allclose(loss_of(logits, labels), nn.functional.cross_entropy(both, labels))
 
 
+def test_the_right_answer_to_an_image_of_no_class_is_the_same_probability_for_each():
+    """Its loss is least, ln K, where all logits are equal; the mean counts it as one image among the others."""
+    labels = torch.tensor([1, NEITHER])
+    for sure, unsure in (([[0.0, 50, 0], [3, 3, 3]], math.log(3)), ([[50.0], [0]], math.log(2))):
+        logits = torch.tensor(sure)
+        assert loss_of(logits, labels).item() == pytest.approx(unsure / 2)
+        logits[1, 0] += 1
+        assert loss_of(logits, labels).item() > unsure / 2 + 0.01
+
+
+@pytest.mark.parametrize(
+    ("dataset", "images", "expected"),
+    [
+        ("sample", 1400, 11),
+        ("sample", 5000, 11),
+        ("sample", 56, 40),
+        ("motorbikes", 1400, 40),
+        ("motorbikes", 20000, 8),
+    ],
+)
+def test_more_images_are_seen_less_often_each(dataset, images, expected):
+    assert usual_epochs(SimpleNamespace(dataset=dataset), images) == expected
+
+
+def test_the_seed_of_a_run_is_read_from_its_folder_whatever_the_data_set_is_called():
+    recipe = Recipe(3, lr=5e-5, seed=17)
+    record = SimpleNamespace(name="cars-lr1-seed3")
+    assert seed_of(run_folder(record, 128, recipe) / "model.pt") == 17
+    assert seed_of(run_folder(record, 128, recipe, "another") / "model.pt") == 17
+    with pytest.raises(Problem, match="renamed does not say the seed"):
+        seed_of(settings.LOGS / "renamed" / "model.pt")
+
+
 # --- training ---
+
+
+def test_images_of_no_class_must_be_as_large_as_those_of_train(parts, tmp_path):
+    for neither in (torch.zeros(3, 3, 40, 40, dtype=torch.uint8), torch.zeros(0, 3, 32, 32, dtype=torch.uint8)):
+        with pytest.raises(Problem, match="must be as large as those of Train"):
+            fit(BikeCarCNN(parts[0].classes, 32), *parts[:2], Recipe(1), tmp_path / "model.pt", neither=neither)
+
+
+def test_a_network_trained_with_images_of_no_class_is_unsure_about_such_images(parts, tmp_path):
+    grey = torch.full((6, 3, 32, 32), 128, dtype=torch.uint8)  # between dark bikes and bright cars
+    torch.manual_seed(0)
+    model = BikeCarCNN(parts[0].classes, 32)
+    history = fit(model, *parts[:2], Recipe(12, batch_size=8), tmp_path / "model.pt", neither=grey)
+    assert probabilities_of(model(torch.full((1, 3, 32, 32), 0.49))).max().item() < 0.75
+    assert evaluate(model, parts[2]).accuracy == 1.0
+    assert history.epochs[-1].train_accuracy == 1.0  # of the images that have a class
 
 
 def test_it_learns_dark_from_bright(parts, tmp_path):
@@ -192,6 +243,29 @@ def test_it_learns_dark_from_bright(parts, tmp_path):
     assert len(history.epochs) == 12 and not history.interrupted
     assert evaluate(model, parts[2]).accuracy == 1.0
     assert [e.lr for e in history.epochs][-1] < 1e-5  # the schedule ran to its end
+
+
+@pytest.mark.parametrize("augmented", [True, False])
+def test_it_learns_from_images_that_are_kept_larger_than_it_sees_them(parts, workspace, tmp_path, augmented):
+    larger = Pictures(workspace / "datasets" / "Train", 32, detail=1.25)
+    assert larger.pixels.shape[2:] == (40, 40) and larger.image_size == parts[0].image_size == 32
+    torch.manual_seed(0)
+    model = BikeCarCNN(larger.classes, 32)
+    fit(model, larger, parts[1], Recipe(12, batch_size=8, augmented=augmented), tmp_path / "model.pt")
+    assert evaluate(model, parts[2]).accuracy == 1.0
+
+
+def test_kernels_of_the_first_layer_forget_what_they_started_from():
+    """Without gradients, weights shrink by decay alone; the first parameter shrinks fastest."""
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3))
+    before = [weight.detach().norm() for weight in model.parameters()]
+    optimizer = adamw(model.parameters(), lr=0.1)
+    for weight in model.parameters():
+        weight.grad = torch.zeros_like(weight)
+    for _ in range(5):
+        optimizer.step()
+    kept = [float(weight.detach().norm() / start) for weight, start in zip(model.parameters(), before)]
+    assert kept == pytest.approx([0.9**5, *[0.995**5] * 3], rel=1e-4)
 
 
 def test_results_depend_on_nothing_but_the_seed(parts, tmp_path):

@@ -18,7 +18,7 @@ def test_spatial_means_are_means_of_what_the_layer_puts_out(network, pixels):
     np.testing.assert_allclose(means["relu1"], first.mean(dim=(2, 3)), atol=1e-5)
     assert {name: each.shape for name, each in means.items()} == {
         "relu1": (40, 16),
-        "conv5": (40, 128),
+        "conv5": (40, 64),
         "fc1": (40, 128),
     }
     assert all(each.dtype == np.float32 for each in means.values())
@@ -40,7 +40,7 @@ def test_pooling_gives_every_layer_as_many_values(network, pixels):
 
 def test_pooling_where_maps_are_small_or_filters_many(network, pixels):
     assert pooled(network, ["fc2"], pixels)["fc2"].shape == (40, 2)
-    assert pooled(network, ["relu7"], pixels, dimension=1000)["relu7"].shape == (40, 512)
+    assert pooled(network, ["relu7"], pixels, dimension=1000)["relu7"].shape == (40, 768)
     with pytest.raises(Problem, match="'relu7' has 128 filters"):
         pooled(network, ["relu7"], pixels, dimension=64)
 

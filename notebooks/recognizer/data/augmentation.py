@@ -5,10 +5,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def augment(images: Tensor, generator: torch.Generator) -> Tensor:
+def augment(images: Tensor, generator: torch.Generator, image_size: int | None = None) -> Tensor:
     """Another picture of the same thing: each image flipped, turned, zoomed, moved, and lit a little differently.
 
-    `images` is float B×3×S×S in [0, 1], and so is what is returned. All of a batch is done in one resampling.
+    `images` is float B×3×D×D in [0, 1]; what is returned is float B×3×S×S with S = `image_size` (default D). All of a
+    batch is done in one resampling.
     """
     count, device = len(images), images.device
     chance = torch.rand(11, count, generator=generator).to(device, non_blocking=device.type == "cuda")
@@ -22,7 +23,7 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
     room = (1 - zoom).clamp(min=0.1)
     cos, sin = angle.cos() * zoom, angle.sin() * zoom
     # Where each output pixel is looked up: one affine map per image, in coordinates from -1 to 1 (see grid_sample).
-    height, width = images.shape[2:]
+    height, width = (image_size, image_size) if image_size else images.shape[2:]
     x = torch.linspace(-1 + 1 / width, 1 - 1 / width, width, device=device).view(1, 1, width)
     y = torch.linspace(-1 + 1 / height, 1 - 1 / height, height, device=device).view(1, height, 1)
     grid = torch.empty(count, height, width, 2, device=device)

@@ -16,20 +16,22 @@ class Pictures(ImageFolder):
     """One of `datasets/{Train,Val,Test}` as torchvision's ImageFolder, its pixels decoded once and then kept.
 
     Besides what ImageFolder has (`classes`, `samples`, `targets`, `[i]`):
-    `pixels`, uint8 N×3×S×S, a file on disk mapped into memory, so that it need not fit there;
-    `labels`, int64 N; `paths`, a list of N files.
+    `pixels`, uint8 N×3×D×D, a file on disk mapped into memory, so that it need not fit there;
+    `labels`, int64 N; `paths`, a list of N files; `image_size`, the side S that the network takes.
+    D is S, or `detail` times as much: augmentation zooms in, and then shows more detail.
     Raises `Problem` when there is nothing to load or a file does not decode.
     """
 
-    def __init__(self, folder: Path, image_size: int) -> None:
+    def __init__(self, folder: Path, image_size: int, detail: float = 1) -> None:
+        stored = round(detail * image_size)
         try:
-            super().__init__(folder, transform=as_pixels(image_size), loader=decode)
+            super().__init__(folder, transform=as_pixels(stored), loader=decode)
         except FileNotFoundError as error:
             raise Problem(f"There are no images in {shown(folder)}; run notebook 01 first.") from error
         self.image_size = image_size
         self.labels = torch.tensor(self.targets)
         try:
-            self.pixels = decoded(self, image_size)
+            self.pixels = decoded(self, stored)
         except FileNotFoundError as error:
             name = shown(Path(error.filename))
             raise Problem(f"{name} vanished; another notebook may be dealing the images anew. Run again.") from error

@@ -55,7 +55,7 @@ def prepared() -> Record:
             )
     return prepare(
         parameter("DATASET", "auto"),
-        sample_images=parameter("SAMPLE_IMAGES", 400, at_least=1),
+        sample_images=parameter("SAMPLE_IMAGES", 1000, at_least=1),
         val_share=parameter("VAL_SHARE", 0.1, at_least=0.001, at_most=0.9),
         test_share=parameter("TEST_SHARE", 0.2, at_least=0.001, at_most=0.9),
         seed=parameter("SEED", 0, at_least=0, at_most=2**32 - 1),

@@ -2,6 +2,7 @@
 
 import glob
 import itertools
+import re
 from pathlib import Path
 
 import torch
@@ -10,11 +11,15 @@ from torch import nn
 from .. import settings
 from ..data import Record
 from ..data.dataset import Pictures
-from ..settings import Problem, parameter
+from ..data.neither import scenes_to_learn_from
+from ..settings import Problem, parameter, shown
 from .hardware import choose_device
 from .models import BikeCarCNN, load_model
 from .recipe import Recipe
 from .training import fit, save_epochs
+
+# Images of Train are kept this many times larger than the network sees them, so that zooming in finds detail.
+DETAIL = 1.25
 
 
 def run_folder(record: Record, image_size: int, recipe: Recipe, name: str = "") -> Path:
@@ -38,6 +43,27 @@ def new_network(
     return model, run_folder(record, train.image_size, recipe, name)
 
 
+def seed_of(path: Path) -> int:
+    """The seed of the run that left the file `path` in its folder.
+
+    Raises `Problem` for a folder that has another name than `run_folder` gives it.
+    """
+    found = re.findall(r"-lr[^/]*?-seed(\d+)", path.parent.name)
+    if not found:
+        raise Problem(f"The name of {shown(path.parent)} does not say the seed of its run; run notebook 02 again.")
+    return int(found[-1])
+
+
+def usual_epochs(record: Record, num_images: int) -> int:
+    """The default number of epochs for so many training images.
+
+    Drawings cost little, so there are many and each is seen 11 times (1,400 of them; more often if there are fewer).
+    Photographs are limited, so each is seen more often: 40 times up to 1,400 images, fewer with more, at least 8.
+    """
+    fewest, images = (11, 15_400) if record.dataset == "sample" else (8, 56_000)
+    return max(fewest, min(40, images // num_images))
+
+
 def trained(record: Record) -> Path:
     """The newest `model.pt` of a BikeCarCNN that learned from what is in Train now (`record`).
 
@@ -57,16 +83,18 @@ def trained(record: Record) -> Path:
         if isinstance(model, BikeCarCNN) and set(model.classes) == set(record.classes):
             return path
     print("There is no model for these images yet: training one as notebook 02 does, without TensorBoard.")
+    image_size = parameter("IMAGE_SIZE", 128, at_least=32, at_most=1024)
+    train = Pictures(settings.DATASETS / "Train", image_size, DETAIL)
+    val = Pictures(settings.DATASETS / "Val", image_size)
     recipe = Recipe(
-        num_epochs=parameter("EPOCHS", 40, at_least=1),
-        batch_size=parameter("BATCH_SIZE", 32, at_least=2),
+        num_epochs=parameter("EPOCHS", 0, at_least=0) or usual_epochs(record, len(train)),
+        batch_size=parameter("BATCH_SIZE", 16, at_least=2),
         lr=parameter("LR", 2e-3, at_least=1e-8, at_most=1),
         seed=parameter("SEED", 0, at_least=0, at_most=2**32 - 1),
     )
-    image_size = parameter("IMAGE_SIZE", 128, at_least=32, at_most=1024)
-    train, val = (Pictures(settings.DATASETS / part, image_size) for part in ("Train", "Val"))
     model, usual = new_network(BikeCarCNN, record, train, recipe)
     others = (usual.with_name(f"{usual.name}-{number}") for number in itertools.count(2))
     run = next(folder for folder in itertools.chain([usual], others) if not (folder / "model.pt").exists())
-    fit(model, train, val, recipe, run / "model.pt", after_epoch=[save_epochs(run / "epochs")])
+    neither = scenes_to_learn_from(record, train)
+    fit(model, train, val, recipe, run / "model.pt", after_epoch=[save_epochs(run / "epochs")], neither=neither)
     return run / "model.pt"

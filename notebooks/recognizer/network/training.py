@@ -21,6 +21,8 @@ from .hardware import autocast, device_of, fast_forward, fastest_memory_format, 
 from .models import save_model
 from .recipe import Recipe, optimizer_and_average
 
+NEITHER = -1  # the label of an image of no class
+
 
 @dataclass(frozen=True)
 class Epoch:
@@ -64,10 +66,17 @@ class History:
 
 
 def loss_of(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy of N×K logits, or of N×1 logits that say how much the second of two classes is preferred."""
+    """Mean cross-entropy of N×K logits, or of N×1 logits that say how much the second of two classes is preferred.
+
+    The right answer to an image of no class, which has the label `NEITHER`, is the same probability for every class.
+    """
+    of_class, neither = labels.clamp(min=0), labels == NEITHER
     if logits.shape[1] == 1:
-        return F.binary_cross_entropy_with_logits(logits[:, 0].float(), labels.float())
-    return F.cross_entropy(logits.float(), labels)
+        wanted = torch.where(neither, 0.5, of_class.float())
+        return F.binary_cross_entropy_with_logits(logits[:, 0].float(), wanted)
+    number = logits.shape[1]
+    certain = torch.eye(number, device=logits.device)[of_class]
+    return F.cross_entropy(logits.float(), torch.where(neither[:, None], 1 / number, certain))
 
 
 def probabilities_of(logits: Tensor) -> Tensor:
@@ -108,9 +117,12 @@ def logits_of(
 def train_one_epoch(
     model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], optimizer: torch.optim.Optimizer
 ) -> tuple[float, float]:
-    """One pass over `batches` of images and labels. Returns the mean loss, and the share of images that were right."""
+    """One pass over `batches` of images and labels. Returns the mean loss, and the share of right answers.
+
+    Images of no class (see `loss_of`) do not count towards that share.
+    """
     model.train()
-    losses, right = [], []
+    losses, answers, asked = [], [], []
     for images, labels in batches:
         logits = model(images)
         loss = loss_of(logits, labels)
@@ -118,29 +130,51 @@ def train_one_epoch(
         loss.backward()
         optimizer.step()
         losses.append(loss.detach())
-        right.append(probabilities_of(logits.detach()).argmax(dim=1) == labels)
-    return torch.stack(losses).mean().item(), torch.cat(right).float().mean().item()
+        answers.append(probabilities_of(logits.detach()).argmax(dim=1))
+        asked.append(labels)
+    answers, asked = torch.cat(answers), torch.cat(asked)
+    right = (answers == asked).sum() / (asked != NEITHER).sum()
+    return torch.stack(losses).mean().item(), right.item()
 
 
 def training_batches(
-    train: Pictures, recipe: Recipe, device: torch.device, generator: torch.Generator, progress: tqdm
+    train: Pictures,
+    recipe: Recipe,
+    device: torch.device,
+    generator: torch.Generator,
+    progress: tqdm,
+    neither: Tensor | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches of one epoch: shuffled, and augmented if `recipe` says so. `progress` counts their images."""
+    """The batches of one epoch: shuffled, and augmented if `recipe` says so. `progress` counts their images.
+
+    Each batch also gets images of `neither`, labelled `NEITHER`: one for every five of its own, at least one.
+    """
     shuffled = batches(train, recipe.batch_size, device=device, room=room_for_pixels(device), shuffle=generator)
     for images, labels in shuffled:
+        count = len(images)
+        if neither is not None:
+            chosen = torch.randint(len(neither), (max(1, count // 5),), generator=generator)
+            some = neither[chosen.to(neither.device, non_blocking=device.type == "cuda")]
+            images = torch.cat([images, some.to(device).float().div_(255)])
+            labels = F.pad(labels, (0, len(some)), value=NEITHER)
         if recipe.augmented:
-            images = augment(images, generator)
+            images = augment(images, generator, train.image_size)
+        elif images.shape[-1] != train.image_size:
+            images = F.interpolate(images, (train.image_size, train.image_size), mode="bilinear", antialias=True)
         yield images.to(memory_format=fastest_memory_format(device)), labels
-        progress.update(len(images))
+        progress.update(count)
 
 
-def training_epochs(model: nn.Module, train: Pictures, val: Pictures, recipe: Recipe) -> Iterator[Epoch]:
+def training_epochs(
+    model: nn.Module, train: Pictures, val: Pictures, recipe: Recipe, neither: Tensor | None = None
+) -> Iterator[Epoch]:
     """Train `model` by `recipe`, and look at `val` after each epoch. Arguments and errors as in `fit`."""
     keep_freed_memory()
     device = device_of(model)
     torch.manual_seed(recipe.seed)  # for dropout
     generator = torch.Generator().manual_seed(recipe.seed)  # for the order of images and their augmentation
     model.to(memory_format=fastest_memory_format(device))
+    neither = None if neither is None else neither.to(device)  # once, because each copy makes a GPU wait
     batch_size = min(recipe.batch_size, len(train))
     steps = len(train) // batch_size
     optimizer, average = optimizer_and_average(model, recipe, recipe.num_epochs * steps)
@@ -148,7 +182,7 @@ def training_epochs(model: nn.Module, train: Pictures, val: Pictures, recipe: Re
     with progress_bar("epoch 1", total, "images", leave=True, smoothing=0.05) as progress, fast_forward(model):
         for number in range(1, recipe.num_epochs + 1):
             started = time.perf_counter()
-            of_epoch = training_batches(train, recipe, device, generator, progress)
+            of_epoch = training_batches(train, recipe, device, generator, progress, neither)
             train_loss, train_accuracy = train_one_epoch(model, of_epoch, optimizer)
             seconds = time.perf_counter() - started
             val_loss, val_accuracy = loss_and_accuracy(logits_of(average, val), val.labels)
@@ -179,12 +213,14 @@ def fit(
     recipe: Recipe,
     checkpoint: Path,
     after_epoch: Sequence[Callable[[Epoch], None]] = (),
+    neither: Tensor | None = None,
 ) -> History:
     """Train `model` by `recipe` on the device where it is; keep its best epoch by validation in the file `checkpoint`.
 
     Of epochs that validation cannot tell apart the last one counts as the best (see `as_good_as`). A running average of
     the weights is what is validated and kept (see `optimizer_and_average`). The loss is the cross-entropy, of one logit
-    the binary one.
+    the binary one. `neither`, uint8 M×3×D×D, as large as `train.pixels`, are images of none of the
+    classes: the network learns to be unsure about them.
     After each epoch every function of `after_epoch` is called with what is known of it.
     Ctrl-C (in Jupyter: the stop button) ends the run in good order once an epoch is complete.
     Either way `model` is left in eval mode with the weights of its best epoch.
@@ -195,9 +231,12 @@ def fit(
     if train.classes != val.classes:
         theirs = " and ".join(", ".join(part.classes) for part in (train, val))
         raise Problem(f"The images in Train and in Val are of other classes: {theirs}; run notebook 01.")
+    if neither is not None and (not len(neither) or neither.shape[1:] != train.pixels.shape[1:]):
+        theirs = " and ".join("×".join(map(str, pixels.shape)) for pixels in (neither, train.pixels))
+        raise Problem(f"The images of no class must be as large as those of Train; they are {theirs}.")
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     history = History()
-    with contextlib.closing(training_epochs(model, train, val, recipe)) as epochs:
+    with contextlib.closing(training_epochs(model, train, val, recipe, neither)) as epochs:
         try:
             for epoch in epochs:
                 if epoch.is_best:
