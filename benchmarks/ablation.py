@@ -23,7 +23,7 @@ import temporary_workspace  # before the package, because it says where that wor
 from recognizer import BikeCarCNN, settings
 from recognizer.data import prepare, split_images
 from recognizer.data.dataset import Pictures
-from recognizer.network import recipe, training
+from recognizer.network import DETAIL, recipe, training
 from recognizer.network.evaluation import predict
 from recognizer.network.hardware import choose_device
 from recognizer.network.recipe import Recipe
@@ -92,7 +92,8 @@ def main() -> None:
     found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in VARIANTS}
     for seed in range(args.seeds):
         split_images(**shares, seed=seed)
-        train, val, test = (Pictures(settings.DATASETS / split, 128) for split in ("Train", "Val", "Test"))
+        train = Pictures(settings.DATASETS / "Train", 128, DETAIL)
+        val, test = (Pictures(settings.DATASETS / split, 128) for split in ("Val", "Test"))
         for name, change in VARIANTS.items():
             with change:
                 torch.manual_seed(seed)

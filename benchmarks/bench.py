@@ -47,7 +47,8 @@ def files_below(folder: Path) -> int:
 
 def run_plain(args: argparse.Namespace) -> dict:
     import plain
-    from recognizer import settings
+    from recognizer import BikeCarCNN, settings
+    from recognizer.settings import parameter
 
     curve: list[tuple[float, float]] = []
 
@@ -59,6 +60,10 @@ def run_plain(args: argparse.Namespace) -> dict:
         )
 
     model, test_accuracy, speed = plain.train(settings.DATASETS, args.plain_epochs, 0, after_epoch)
+    megabytes = peak_megabytes()
+    size = parameter("IMAGE_SIZE", 128, at_least=32, at_most=1024)
+    same = {"network": lambda count: BikeCarCNN([str(number) for number in range(count)], size), "image_size": size}
+    _, _, speed_of_same = plain.train(settings.DATASETS, 1, 0, lambda *_: None, **same)
     folder = settings.WORKSPACE / "plain_maps"
     started = time.perf_counter()
     for image in two_images(settings.DATASETS):
@@ -68,8 +73,9 @@ def run_plain(args: argparse.Namespace) -> dict:
         "curve": curve,
         "test_accuracy": [test_accuracy],
         "images_per_second": speed,
+        "images_per_second_same_network": speed_of_same,
         "files_per_second": files_below(folder) / seconds,
-        "megabytes": peak_megabytes(),
+        "megabytes": megabytes,
     }
 
 
@@ -79,6 +85,8 @@ def run_ours(args: argparse.Namespace) -> dict:
     from recognizer import settings
     from recognizer.data import split_images
     from recognizer.data.dataset import Pictures
+    from recognizer.data.neither import scenes_to_learn_from
+    from recognizer.network import DETAIL, usual_epochs
     from recognizer.network.evaluation import evaluate
     from recognizer.network.hardware import choose_device
     from recognizer.network.models import BikeCarCNN
@@ -87,13 +95,14 @@ def run_ours(args: argparse.Namespace) -> dict:
     from recognizer.settings import parameter
 
     image_size = parameter("IMAGE_SIZE", 128, at_least=32, at_most=1024)
-    num_epochs = parameter("EPOCHS", args.epochs, at_least=1)
     curves, accuracies, tested = [], [], set()
     for seed in range(args.seeds):
-        split_images(**SHARES, seed=seed)
+        record = split_images(**SHARES, seed=seed)
         shutil.rmtree(settings.DATASETS / "cache", ignore_errors=True)  # each seed pays for decoding
         started, curve = time.perf_counter(), []
-        train, val, test = (Pictures(settings.DATASETS / split, image_size) for split in ("Train", "Val", "Test"))
+        train = Pictures(settings.DATASETS / "Train", image_size, DETAIL)
+        val, test = (Pictures(settings.DATASETS / split, image_size) for split in ("Val", "Test"))
+        neither = scenes_to_learn_from(record, train)
         torch.manual_seed(seed)
         model = BikeCarCNN(train.classes, image_size).to(choose_device())
 
@@ -101,7 +110,8 @@ def run_ours(args: argparse.Namespace) -> dict:
             curve.append((time.perf_counter() - started, epoch.val_accuracy))
 
         checkpoint = settings.LOGS / f"seed{seed}" / "model.pt"
-        fit(model, train, val, Recipe(num_epochs, seed=seed), checkpoint, after_epoch=[after_epoch])
+        recipe = Recipe(parameter("EPOCHS", 0, at_least=0) or usual_epochs(record, len(train)), seed=seed)
+        fit(model, train, val, recipe, checkpoint, [after_epoch], neither)
         evaluation = evaluate(model, test)
         accuracies.append(float((evaluation.predicted == evaluation.labels).mean()))
         tested.update(f"{path.parent.name}/{path.name}" for path in test.paths)
@@ -245,7 +255,7 @@ def in_a_process(side: str, args: argparse.Namespace, workspace: str, dataset: s
     """Run one side with a fresh interpreter, so that its memory is its own."""
     report = Path(workspace) / f"{side}.json"
     command = [sys.executable, __file__, "--side", side, "--report", report]
-    command += ["--seeds", args.seeds, "--epochs", args.epochs, "--plain-epochs", args.plain_epochs]
+    command += ["--seeds", args.seeds, "--plain-epochs", args.plain_epochs]
     subprocess.run(
         [str(part) for part in command],
         env=os.environ | {"RECOGNIZER_WORKSPACE": workspace, "DATASET": dataset},
@@ -296,6 +306,13 @@ def table_of(plain: dict, ours: dict, title: str) -> str:
             f"{ours['images_per_second']:.0f}",
             times_more(ours["images_per_second"], plain["images_per_second"]),
             f"{ours['images_per_second_limit']:.0f} on a batch in memory: {ours['share_of_compute_limit']:.2f} of it",
+        ),
+        (
+            "the same with one network on both sides",
+            f"{plain['images_per_second_same_network']:.0f}",
+            f"{ours['images_per_second']:.0f}",
+            times_more(ours["images_per_second"], plain["images_per_second_same_network"]),
+            "batches of 32 and of 16",
         ),
         (
             "FLOP/s in training",
@@ -378,7 +395,6 @@ def machine() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3, help="runs of this project's side")
-    parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--plain-epochs", type=int, default=10)
     parser.add_argument("--side", choices=("plain", "ours"), help=argparse.SUPPRESS)
     parser.add_argument("--report", type=Path, help=argparse.SUPPRESS)
@@ -394,7 +410,7 @@ def main() -> None:
         from recognizer.data import prepare
         from recognizer.settings import parameter
 
-        record = prepare(dataset, sample_images=parameter("SAMPLE_IMAGES", 400, at_least=1), **SHARES, seed=0)
+        record = prepare(dataset, sample_images=parameter("SAMPLE_IMAGES", 1000, at_least=1), **SHARES, seed=0)
         plain, ours = (in_a_process(side, args, workspace, dataset) for side in ("plain", "ours"))
     to_train_on = sum(row.split == "Train" for row in record.files)
     title = (

@@ -20,7 +20,7 @@ from torchvision.transforms import v2
 
 plt.switch_backend("Agg")
 IMAGE_SIZE = 150
-TO_TENSOR = [v2.Resize((IMAGE_SIZE, IMAGE_SIZE)), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]
+TO_TENSOR = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]
 NORMALIZE = v2.Normalize(mean=[0.5] * 3, std=[0.5] * 3)
 
 
@@ -49,11 +49,12 @@ def open_image(path: str) -> Image.Image:  # has a name, as workers that are spa
     return Image.open(path).convert("RGB")
 
 
-def loaders(datasets: Path) -> dict[str, DataLoader]:
+def loaders(datasets: Path, image_size: int = IMAGE_SIZE) -> dict[str, DataLoader]:
     augmentation = [v2.RandomHorizontalFlip(), v2.RandomRotation(10), v2.ColorJitter(0.2, 0.2, 0.2)]
     found = {}
     for split in ("Train", "Val", "Test"):
-        transform = v2.Compose([*(augmentation if split == "Train" else []), *TO_TENSOR, NORMALIZE])
+        resize = v2.Resize((image_size, image_size))
+        transform = v2.Compose([*(augmentation if split == "Train" else []), resize, *TO_TENSOR, NORMALIZE])
         folder = ImageFolder(datasets / split, transform=transform, loader=open_image)
         found[split] = DataLoader(folder, batch_size=32, shuffle=split == "Train", num_workers=os.cpu_count())
     return found
@@ -69,17 +70,23 @@ def accuracy(model: nn.Module, loader: DataLoader, device: torch.device) -> floa
 
 
 def train(
-    datasets: Path, num_epochs: int, seed: int, after_epoch: Callable[[int, float, float], None]
+    datasets: Path,
+    num_epochs: int,
+    seed: int,
+    after_epoch: Callable[[int, float, float], None],
+    network: Callable[[int], nn.Module] = PlainCNN,
+    image_size: int = IMAGE_SIZE,
 ) -> tuple[nn.Module, float, float]:
     """Train, keeping the best epoch. Returns (model, test accuracy, images a second while training).
 
+    `network(count)` returns an untrained network for `count` classes and images of `image_size`.
     `after_epoch` gets the number of the epoch, the seconds since the start, and the validation accuracy.
     """
     started = time.perf_counter()
     torch.manual_seed(seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    data = loaders(datasets)
-    model = PlainCNN(len(data["Train"].dataset.classes)).to(device)
+    data = loaders(datasets, image_size)
+    model = network(len(data["Train"].dataset.classes)).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     criterion = nn.CrossEntropyLoss()
     best, best_weights, train_seconds = -1.0, None, 0.0
@@ -113,7 +120,8 @@ def save_feature_maps(model: nn.Module, image_path: Path, folder: Path) -> int:
         )
         for name in ("conv1", "conv2", "conv3", "conv4")
     ]
-    image = v2.Compose([*TO_TENSOR, NORMALIZE])(Image.open(image_path).convert("RGB"))
+    resize = v2.Resize((IMAGE_SIZE, IMAGE_SIZE))
+    image = v2.Compose([resize, *TO_TENSOR, NORMALIZE])(Image.open(image_path).convert("RGB"))
     with torch.no_grad():
         model(image.unsqueeze(0).to(device))
     for hook in hooks:

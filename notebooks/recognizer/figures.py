@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageOps
 
 from .maps.fonts import PLAIN, draw_text, fonts_of, readable
+from .maps.grids import mosaic
 
 WIDTH = 9.6  # inches, at 100 dots each: as wide as a notebook's column
 BLUE, ORANGE, GREY, PURPLE, GREEN = "#1f6fb4", "#e07b00", "#888888", "#7b3fa0", "#2a9d5c"
@@ -114,6 +115,25 @@ def captioned_sheet(images: Sequence[np.ndarray], captions: Sequence[str], title
     for axis, image, caption in zip(axes.flat, images, captions):
         axis.imshow(image)
         axis.set_title(caption, fontsize=9, fontweight="normal", loc="center", pad=3)
+    return figure
+
+
+def kernels(weights: Mapping[str, np.ndarray], title: str, columns: int = 16) -> Figure:
+    """Kernels of a convolution that sees colours, as colours: a block of pictures per name in `weights`.
+
+    Each of `weights` is float C×3×k×k. Grey is zero, bright a positive weight, dark a negative one. Each kernel
+    has a scale of its own, the same for red, green and blue.
+    """
+    rows = [-(-len(each) // columns) for each in weights.values()]
+    size = (WIDTH, sum(rows) * (WIDTH - 1) / columns + 0.35)
+    figure, axes = plt.subplots(len(weights), 1, figsize=size, layout="constrained", height_ratios=rows, squeeze=False)
+    for axis, (name, each) in zip(axes.flat, weights.items()):
+        shades = 0.5 + 0.5 * each / np.abs(each).max(axis=(1, 2, 3), keepdims=True).clip(min=1e-12)
+        axis.imshow(mosaic((255 * shades.transpose(0, 2, 3, 1)).astype(np.uint8), columns=columns, width=900))
+        axis.set(xticks=[], yticks=[])
+        axis.set_ylabel(label(name), rotation=0, ha="right", va="center")
+        axis.spines[:].set_visible(False)
+    figure.suptitle(label(title), fontsize=11, fontweight="bold", x=0.005, ha="left")
     return figure
 
 
