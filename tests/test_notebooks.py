@@ -109,6 +109,15 @@ def set_up(monkeypatch):
     return run
 
 
+@pytest.mark.parametrize(("before", "after"), [(None, "1000"), ("7", "7")])
+def test_waiting_threads_leave_the_processor_to_others_unless_told_otherwise(set_up, monkeypatch, before, after):
+    monkeypatch.setenv("GOMP_SPINCOUNT", before or "")
+    if before is None:
+        monkeypatch.delenv("GOMP_SPINCOUNT")
+    set_up()
+    assert os.environ["GOMP_SPINCOUNT"] == after
+
+
 def test_where_the_package_is_missing_the_set_up_says_what_to_run(set_up):
     assert "`pip install -e .` or `make setup`" in set_up()
 
