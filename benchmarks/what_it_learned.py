@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import temporary_workspace  # before the package, because it says where that works
-from recognizer import BikeCarCNN, capture, evidence, layer_names, settings
+from recognizer import BikeCarCNN, capture, evidence, figures, layer_names, settings
 from recognizer.data import prepare
 from recognizer.data.dataset import Pictures
 from recognizer.data.neither import empty_scenes, scenes_to_learn_from
@@ -98,9 +98,10 @@ def tuning_of(model: nn.Module) -> list[float]:
     return [float(np.nanmean(found[name].strength)) for name in layers]
 
 
-def parts_of(model: nn.Module, fresh: Fresh) -> dict[str, tuple[float, int, int, int]]:
-    """For each part of a class: the best filter's precision over chance; how many filters reach 3, reach 4, exist."""
-    layers = [name for name in layer_names(model, nn.ReLU) if name in convolutional(model)][2:]
+def parts_of(model: nn.Module, fresh: Fresh) -> dict[str, tuple[float, int, int]]:
+    """For each part of a class: the best filter's precision over chance; how many filters reach 3, and reach 4."""
+    fields = evidence.receptive_fields(model, SIZE)
+    layers = [name for name in layer_names(model, nn.ReLU) if fields[name].stride][2:]  # without: no maps
     found = {}
     for label, (class_name, parts) in enumerate(OF_CLASS.items()):
         of_class = fresh.labels == label
@@ -108,26 +109,17 @@ def parts_of(model: nn.Module, fresh: Fresh) -> dict[str, tuple[float, int, int,
         scores = precision_over_chance(model, layers, fresh.pixels[of_class], masks, len(PARTS))
         for part in parts:
             of_part = np.concatenate([each[:, PARTS.index(part)] for each in scores.values()])
-            counts = (int((of_part >= 3).sum()), int((of_part >= 4).sum()), len(of_part))
+            counts = (int((of_part >= least).sum()) for least in (3, 4))
             found[f"{part} in {class_name.lower()}s"] = (float(of_part.max()), *counts)
     return found
-
-
-def convolutional(model: nn.Module) -> list[str]:
-    """The names of layers that put out maps."""
-    blank = torch.zeros(1, 3, SIZE, SIZE)
-    return [name for name, output in capture(model, layer_names(model, nn.ReLU), blank).items() if output.ndim == 4]
 
 
 def draw_sheets(folder: Path, before: nn.Module, after: nn.Module, image: Tensor) -> None:
     """Pictures of all first kernels, before above after, and of the nine most varied maps of each layer."""
     folder.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for network in (before, after):
-        weights = next(iter(network.parameters())).detach().cpu()
-        shades = 0.5 + 0.5 * weights / weights.abs().amax(dim=(1, 2, 3), keepdim=True)
-        rows.append(mosaic((255 * shades.permute(0, 2, 3, 1)).byte().numpy(), columns=8, width=480))
-    Image.fromarray(np.concatenate(rows)).save(folder / "kernels.png")
+    networks = {"start": before, "learned": after}
+    weights = {name: next(iter(each.parameters())).detach().cpu().numpy() for name, each in networks.items()}
+    figures.kernels(weights, "The first layer before and after training").savefig(folder / "kernels.png")
     captured = capture(after, layer_names(after, nn.Conv2d), image / 255)
     blocks = []
     for output in captured.values():
@@ -190,7 +182,7 @@ def main() -> None:
     names = list(parts["trained, seed 0"])
     print("\n| best filter (filters ≥ 3, ≥ 4) | " + " | ".join(names) + " |\n| :--- |" + " ---: |" * len(names))
     for network, scores in parts.items():
-        cells = [f"{best:.1f} ({three}, {four})" for best, three, four, _ in scores.values()]
+        cells = [f"{best:.1f} ({three}, {four})" for best, three, four in scores.values()]
         print(f"| {network} | " + " | ".join(cells) + " |")
 
 

@@ -148,6 +148,7 @@ def training_batches(
     """The batches of one epoch: shuffled, and augmented if `recipe` says so. `progress` counts their images.
 
     Each batch also gets images of `neither`, labelled `NEITHER`: one for every five of its own, at least one.
+    They are on `device` already.
     """
     shuffled = batches(train, recipe.batch_size, device=device, room=room_for_pixels(device), shuffle=generator)
     for images, labels in shuffled:
@@ -155,7 +156,7 @@ def training_batches(
         if neither is not None:
             chosen = torch.randint(len(neither), (max(1, count // 5),), generator=generator)
             some = neither[chosen.to(neither.device, non_blocking=device.type == "cuda")]
-            images = torch.cat([images, some.to(device).float().div_(255)])
+            images = torch.cat([images, some.float().div_(255)])
             labels = F.pad(labels, (0, len(some)), value=NEITHER)
         if recipe.augmented:
             images = augment(images, generator, train.image_size)
