@@ -204,6 +204,12 @@ def test_tokens_first_of_a_model_for_one_image_alone():
 # --- outputs that are not plain float tensors ---
 
 
+def test_complex_outputs_keep_their_imaginary_part():
+    found = capture(ending_in(lambda x: torch.complex(x, -x)), ["0", "1"], torch.rand(2, 3, 4, 4))
+    assert found["1"].dtype == np.complex64
+    np.testing.assert_array_equal(found["1"], found["0"] - 1j * found["0"])
+
+
 @dataclass
 class Answer:
     hidden: torch.Tensor

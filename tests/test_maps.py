@@ -1,6 +1,7 @@
 """Feature maps as pictures: that the files and grids show what the layer outputs, and say what they cannot show."""
 
 import io
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -18,6 +19,8 @@ from recognizer.settings import Problem
 
 from .conftest import picture
 from .test_capture import Layouts, ending_in
+
+PROJECT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +146,15 @@ def test_images_that_differ_in_shape_alone_never_share_a_folder(workspace):
     assert one != other
     assert display_image_filtered("Bike", model, "0", red[0]) == display_image_filtered("Bike", model, "0", red[1])
     assert to_input(red[0], 16).equal(to_input(red[1], 16))  # for the network these two are the same image
+
+
+def test_what_pretrained_weights_expect_is_said_and_drawn(workspace, resnet, image_file):
+    prepared = torchvision.models.ResNet18_Weights.DEFAULT.transforms()(Image.open(image_file).convert("RGB"))
+    display_image_filtered("Car", resnet, "conv1", prepared)
+    (written,) = (workspace / "results_Car").glob("*/conv1/filter_005.png")
+    expected = colour(capture(resnet, "conv1", prepared)["conv1"][0]).rgb[5]
+    np.testing.assert_array_equal(np.asarray(Image.open(written).convert("RGB")), expected)
+    assert "weights.transforms()(" in (PROJECT / "README.md").read_text("utf-8")
 
 
 def test_every_kind_of_image_is_taken(workspace, image_file):

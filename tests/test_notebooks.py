@@ -79,6 +79,27 @@ def test_a_parameter_has_one_default_and_one_range():
     assert all("at_least" in limits for limits in ranges["SEED"] | ranges["EPOCHS"] | ranges["IMAGE_SIZE"])
 
 
+def test_every_number_has_a_lower_limit():
+    """Without one, a negative number of images is found out somewhere deep in the package."""
+    call = re.compile(r'\bparameter\("([A-Z_]+)", ([^,()]+)((?:[^()]|\([^()]*\))*)\)')
+    limits = {}
+    for path in SOURCES:
+        text = "\n".join(c.source for c in code_cells(path)) if path.suffix == ".ipynb" else path.read_text("utf-8")
+        for name, default, options in call.findall(text):
+            if default.startswith("record.") or re.fullmatch(r"-?[\d.e_-]+", default):
+                limits.setdefault(name, []).append(options)
+    assert {"IMAGES_PER_CLASS", "LR", "SEED", "CARDS"} <= limits.keys()
+    assert not [name for name, found in limits.items() if not all("at_least" in options for options in found)]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_no_text_of_a_notebook_repeats_a_measured_figure(path):
+    """They stand in benchmarks/README.md alone: two copies of a number disagree one day."""
+    texts = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown"]
+    figures = re.compile(r"\d+\.\d+ ?%|\d\.\d points|\b\d+ of [\d,]+ Test images")
+    assert not [found for text in texts for found in figures.findall(text)]
+
+
 def test_links_between_notebooks_lead_somewhere():
     for path in NOTEBOOKS:
         for target in re.findall(r"\]\((\w+\.ipynb)\)", path.read_text("utf-8")):

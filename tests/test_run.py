@@ -185,6 +185,14 @@ def test_a_workspace_is_the_same_to_run_py_and_to_a_notebook(started, tmp_path, 
 # --- make ---
 
 
+def test_the_variable_that_build_servers_set_is_none_of_ours(tmp_path):
+    ask = "from recognizer import settings; print(settings.WORKSPACE == settings.PROJECT)"
+    environment = {name: value for name, value in os.environ.items() if name != "RECOGNIZER_WORKSPACE"}
+    environment["WORKSPACE"] = str(tmp_path)
+    done = subprocess.run([sys.executable, "-c", ask], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
+
+
 @pytest.fixture
 def made(tmp_path) -> Callable[..., dict]:
     """A function that calls make in a copy of this project whose run.py only shows what reaches it."""
