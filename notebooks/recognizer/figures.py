@@ -266,3 +266,31 @@ def heatmap(
     axis.spines[:].set_visible(False)
     axis.set_title(title, pad=24)
     return figure
+
+
+def bars(rows: Sequence[str], estimates: dict[str, Estimates], *, title: str = "", xlabel: str = "") -> Figure:
+    """Lying bars with their intervals: a panel per title, a row per name in `rows`, a colour per line of a panel.
+
+    `estimates` maps the title of a panel to its lines, name → one (value, low, high) per row; NaN leaves a gap.
+    """
+    rows = [label(row) for row in rows]
+    lines = len(next(iter(estimates.values())))
+    size = (WIDTH, 0.9 + 0.3 * bool(title) + 0.24 * lines * len(rows) + 0.1 * len(rows))
+    figure, axes = plt.subplots(1, len(estimates), figsize=size, layout="constrained", sharey=True, squeeze=False)
+    thick = 0.8 / lines
+    for axis, (panel, of) in zip(axes.flat, estimates.items()):
+        for number, (name, values) in enumerate(of.items()):
+            value, low, high = np.array(values, float).T
+            places = np.arange(len(rows)) + (number - (lines - 1) / 2) * thick
+            error = np.stack([value - low, high - value])
+            axis.barh(places, value, 0.9 * thick, xerr=error, label=label(name), error_kw={"linewidth": 1})
+        axis.axvline(0, color="black", linewidth=1)
+        axis.set(title=label(panel), xlabel=label(xlabel))
+    axes[0, 0].set_yticks(range(len(rows)), rows)
+    axes[0, 0].invert_yaxis()
+    if title:
+        figure.suptitle(label(title), fontsize=11, fontweight="bold", x=0.005, ha="left")
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    if lines > 1:
+        figure.legend(handles, names, loc="outside lower left", ncols=min(lines, 5))
+    return figure

@@ -67,7 +67,7 @@ def usual_epochs(record: Record, num_images: int) -> int:
 def trained(record: Record) -> Path:
     """The newest `model.pt` of a BikeCarCNN that learned from what is in Train now (`record`).
 
-    Where there is none, what notebook 02 would make; a network of notebook 05 has other layers and does not count.
+    Where there is none, what notebook 02 would make; a network of notebook 06 has other layers and does not count.
     A `model.pt` that cannot be read is left as it is: the new model goes to a folder of its own.
     """
     for path in sorted(
