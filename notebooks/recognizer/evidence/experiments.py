@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from PIL import Image
@@ -19,6 +20,7 @@ from .ablation import log_odds_of
 from .responses import spatial_means
 
 BATCH = 32  # drawings that are in memory at once
+MASK_SIZE = (64, 64)
 # The first indices of two sets of drawings that no network has seen: one to choose filters on, one to report on.
 TO_CHOOSE, TO_REPORT = TO_ASK, TO_ASK + 500_000
 Changes = Mapping[str, Any]  # what `draw` is told: edit=without("wheel"), control=True, …
@@ -26,13 +28,14 @@ Measure = Callable[[nn.Module, Tensor, Tensor], np.ndarray]  # of n pictures and
 
 
 class Scenes(NamedTuple):
-    """Drawings: `pixels` uint8 N×3×S×S, `labels` int64 N, `matched` bool N.
+    """Pictures: `pixels` uint8 N×3×S×S, `labels` int64 N, `masks` uint8 N×64×64, the part that each square shows.
 
-    `matched` is False where a control had too little left to remove as many pixels as the edit did.
+    `matched` bool N is False where a control had too little left to remove as many pixels as the edit did.
     """
 
     pixels: Tensor
     labels: Tensor
+    masks: Tensor
     matched: Tensor
 
 
@@ -115,5 +118,7 @@ def _batches(
         drawings = draw_many(name, per_class, first=first, workers=workers, **changes)
         while some := list(islice(drawings, BATCH)):
             pixels = [torch.as_tensor(look(Image.fromarray(drawing.image))) for drawing in some]
+            masks = [cv2.resize(drawing.parts, MASK_SIZE, interpolation=cv2.INTER_NEAREST_EXACT) for drawing in some]
             matched = torch.tensor([drawing.matched for drawing in some])
-            yield Scenes(torch.stack(pixels), torch.full((len(some),), label), matched)
+            labels_of_some = torch.full((len(some),), label)
+            yield Scenes(torch.stack(pixels), labels_of_some, torch.from_numpy(np.stack(masks)), matched)
