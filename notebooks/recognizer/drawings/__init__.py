@@ -4,11 +4,44 @@ A vehicle is a small three-dimensional shape (`bicycles`, `motorbikes`, `cars`; 
 seen through a `camera`, stands in one of the `scenes`, is painted (`painting`) and photographed (`light`). A cat or a
 dog (`pets`; its head in `pet_heads`, what its kind measures in `pet_kinds`) has a fur (`furs`) and is met in `homes`.
 
+All of that is decided first, on a `stage`. So the same scene can be drawn again with one thing changed (`edits`).
+
 `draw` makes one drawing, `draw_many` many of them, `write_zips` a data set on disk.
 """
 
-from .drawing import CLASSES, PETS, VEHICLES, Drawing, draw, draw_many, nothing
+from .drawing import Drawing, draw, draw_many
+from .edits import (
+    bicycle_wheels,
+    car_wheels,
+    cornered_wheels,
+    disc_wheels,
+    nothing,
+    only,
+    scaled_wheels,
+    shifted_wheels,
+    without,
+)
 from .sample import write_zips
-from .solids import PARTS
+from .solids import PARTS, PIECES
+from .stage import CLASSES, PETS, VEHICLES
 
-__all__ = ["CLASSES", "PARTS", "PETS", "VEHICLES", "Drawing", "draw", "draw_many", "nothing", "write_zips"]
+__all__ = [
+    "CLASSES",
+    "PARTS",
+    "PETS",
+    "PIECES",
+    "VEHICLES",
+    "Drawing",
+    "bicycle_wheels",
+    "car_wheels",
+    "cornered_wheels",
+    "disc_wheels",
+    "draw",
+    "draw_many",
+    "nothing",
+    "only",
+    "scaled_wheels",
+    "shifted_wheels",
+    "without",
+    "write_zips",
+]

@@ -86,7 +86,7 @@ def add_lines(shape: Shape, skin: Skin, paint: Paint, dark: Colour, random: np.r
     posts = [car.glass[0] - 0.12, *car.pillars[:1], max(car.pillars[0] - 0.95, car.last_window)]
     for post, x in enumerate(posts):
         belt = float(skin.belt(x))
-        on_both_sides(shape, facing_left((x - 0.006, x + 0.006), w, (low, belt)), dark, None, layer=2)
+        on_both_sides(shape, facing_left((x - 0.006, x + 0.006), w, (low, belt)), dark, None, layer=2, piece="body")
         if post:
             handle = facing_left((x + 0.05, x + 0.22), w, (belt - 0.12, belt - 0.085))
             on_both_sides(shape, handle, paint.trim if random.random() < 0.5 else paint.metal, None, layer=2)
@@ -147,7 +147,7 @@ def add_face(shape: Shape, skin: Skin, paint: Paint, dark: Colour, random: np.ra
         shape.add(intake, dark, "grille", layer=2)
     if random.random() < 0.4:  # a skid plate, or a bright lip
         lip = across(skin, nose, ((0.6, low - 0.06), (0.75, low + random.uniform(0.0, 0.12))))
-        shape.add(lip, paint.metal if random.random() < 0.7 else dark, None, gloss=0.6, layer=2)
+        shape.add(lip, paint.metal if random.random() < 0.7 else dark, None, gloss=0.6, layer=2, piece="body")
     add_plate(shape, skin, nose, low + 0.3 * height, random)
     edge = across(skin, nose, ((0.98, bottom - 0.05), (0.98, bottom - 0.035)))
     shape.add(edge, tuple(0.5 * c for c in paint.main), None, layer=2)
@@ -160,7 +160,7 @@ def add_face(shape: Shape, skin: Skin, paint: Paint, dark: Colour, random: np.ra
         on_both_sides(shape, disc, (0.9, 0.9, 0.86), "headlight", gloss=0.8, layer=2)
     if random.random() < 0.7:  # the maker's badge
         disc = lens(np.array((nose, 0, top - 0.1)), 0.05, 10)
-        shape.add(disc, (0.85, 0.85, 0.87), None, gloss=0.9, layer=2)
+        shape.add(disc, (0.85, 0.85, 0.87), None, gloss=0.9, layer=2, piece="body")
 
     if random.random() < 0.15:
         add_round_lamps(shape, skin, paint, min(0.12, 0.35 * height), level + 0.02)
@@ -257,5 +257,5 @@ def add_wheels(shape: Shape, skin: Skin, paint: Paint, dark: Colour, random: np.
             shape.add(circle(centre, share * radius)[turn], rim, "wheel", gloss=0.7, **look)
             shape.add(ring(centre, share * radius, (share - 0.05) * radius, 20)[turn], edge, None, **look)
             if spokes:
-                shape.add((gaps + centre)[:, turn], dark, None, **look)
-            shape.add(circle(centre, 0.13 * radius, 10)[turn], rim, None, gloss=0.7, **look)
+                shape.add((gaps + centre)[:, turn], dark, None, piece="spoke", **look)
+            shape.add(circle(centre, 0.13 * radius, 10)[turn], rim, None, gloss=0.7, piece="wheel", **look)

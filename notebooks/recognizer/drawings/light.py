@@ -47,7 +47,7 @@ def cast_shadow(picture: np.ndarray, shape: Shape, camera: Camera, light: Light)
         start += len(part)
     # Right under the vehicle it is dark in any light.
     pixels, depth = camera.project(points[points[:, 2] < 0.45] * (0.96, 0.9, 0))
-    if depth.min() > NEAREST:
+    if depth.min(initial=np.inf) > NEAREST and len(depth):
         under = np.zeros_like(dark)
         outline = cv2.convexHull((pixels / 2).astype(np.float32)).astype(np.int32)
         cv2.fillConvexPoly(under, outline, 255 * (0.3 + 0.4 * light.shadow))

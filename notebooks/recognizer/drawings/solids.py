@@ -31,6 +31,8 @@ PARTS: tuple[str, ...] = (
     "tongue",
     "collar",
 )
+# What can be edited: the parts that masks show, the spokes of wheels (the gaps of a car's), and who rides a bike.
+PIECES = (*PARTS[1:], "spoke", "rider")
 NO_PART = -1  # a detail painted on top of a part: it keeps the label that is already there
 NOWHERE = np.full(3, np.nan)
 Colour = tuple[float, float, float]  # red, green, blue from 0 to 1
@@ -66,6 +68,7 @@ class Shape:
     def __init__(self) -> None:
         self.points: list[np.ndarray] = []  # corners of all rows of one `add`, one after another: M×3
         self.looks: list[Look] = []
+        self.pieces: list[str] = []  # one of PIECES for each `add`
         self.anchors: list[np.ndarray] = []  # NaN where rows are sorted by their own middle
         self.wheels: list[Wheel] = []
         self.gaze: float | None = None  # radians from x towards y: where an animal looks
@@ -84,12 +87,14 @@ class Shape:
         anchor: np.ndarray | None = None,
         two_sided: bool = False,
         ghost: bool = False,
+        piece: str | None = None,
     ) -> None:
         """Add faces, or tubes `width` metres thick: points rows×corners×3, or corners×3 for a single one.
 
         A face is seen from the side on which its corners run anticlockwise, or from both if `two_sided`. Rows with
         the same `anchor` are painted together, in the order in which they came; a higher `layer` is painted later.
-        A `ghost` has a part but no paint: the air between spokes.
+        A `ghost` has a part but no paint: the air between spokes. `piece` is what an edit knows it by, if not by its
+        part. A detail, which has no part, otherwise belongs to the piece added before it.
         """
         points = np.asarray(points, float)
         points = points[None] if points.ndim == 2 else points
@@ -98,6 +103,7 @@ class Shape:
         self.points.append(points.reshape(-1, 3))
         self.looks.append(Look(rows, corners, *colour, label, gloss, width, layer, two_sided, ghost))
         self.anchors.append(NOWHERE if anchor is None else anchor)
+        self.pieces.append(piece or part or self.pieces[-1])
 
     def turn(self, since: int, rotation: np.ndarray, origin: np.ndarray, wheels_since: int = 0) -> None:
         """Rotate (3×3, about `origin`) everything from the `since`-th `add` and `wheels_since`-th wheel on."""
