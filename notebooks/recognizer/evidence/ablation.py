@@ -116,7 +116,7 @@ def ablate(model: nn.Module, layer_name: str, pixels: Tensor, labels: Tensor, to
             logits = torch.stack(answers).float()
             if logits.shape[2] == 1:  # one logit: how much the second of two classes is preferred
                 logits = torch.cat([torch.zeros_like(logits), logits], dim=2)
-            log_odds.append(_log_odds(logits, truth))
+            log_odds.append(log_odds_of(logits, truth))
             correct.append(logits.argmax(dim=2) == truth)
     odds, hits = (torch.cat(each, dim=1).cpu().numpy() for each in (log_odds, correct))
     return Ablation(odds[1:], hits[1:], odds[0], hits[0], labels.cpu().numpy())
@@ -198,8 +198,14 @@ def _of_one_filter(layer: nn.Module | None) -> bool:
     return isinstance(layer, nn.Conv2d) and layer.groups == 1
 
 
-def _log_odds(logits: Tensor, labels: Tensor) -> Tensor:
-    """The logit of the true class minus the log-sum-exp of all others: of R×N×K logits and N labels, R×N."""
-    is_true = F.one_hot(labels, logits.shape[2]).bool().expand_as(logits)
-    others = logits.masked_fill(is_true, -torch.inf).logsumexp(dim=2)
+def log_odds_of(logits: Tensor, labels: Tensor) -> Tensor:
+    """The logit of the true class minus the log-sum-exp of all others: of …×N×K logits and N labels, …×N.
+
+    It is the logarithm of how much likelier the true class is than all others together. Of one logit, K = 1, which says
+    how much the second of two classes is preferred, it is that logit or its negative.
+    """
+    if logits.shape[-1] == 1:
+        logits = torch.cat([torch.zeros_like(logits), logits], dim=-1)
+    is_true = F.one_hot(labels, logits.shape[-1]).bool().expand_as(logits)
+    others = logits.masked_fill(is_true, -torch.inf).logsumexp(dim=-1)
     return logits[is_true].view(others.shape) - others
