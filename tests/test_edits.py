@@ -160,26 +160,21 @@ def test_scaled_wheels_are_as_large_as_said():
     np.testing.assert_allclose(after.wheels[:, :2], before.wheels[:, :2], atol=2)
 
 
-@pytest.mark.parametrize("change", ["light_of", "scene_of", "yaw_of"])
+@pytest.mark.parametrize("change", ["light_from", "scene_from", "yaw_from"])
 def test_one_thing_of_another_drawing(change):
     views, scenes, masks = [], [], []
     for index in range(6):
-        before, after = whole("Car", index), draw("Car", index, size=SIZE, **{change: index + 50})
+        before, after = whole("Car", index), draw("Car", index, size=SIZE, **{change: 50})
         other = whole("Car", index + 50)
         assert after.kind == before.kind and (after.image != before.image).any()
         views.append(after.view == before.view)
         masks.append((after.parts == before.parts).mean())
-        scenes.append(after.scene == (other if change == "scene_of" else before).scene)
-        if change == "yaw_of":
+        scenes.append(after.scene == (other if change == "scene_from" else before).scene)
+        if change == "yaw_from":
             assert after.view == before.view._replace(yaw=other.view.yaw)
     assert all(scenes)
-    assert all(views) == (change != "yaw_of")
-    assert (np.mean(masks) > 0.99) == (change != "yaw_of")
-
-
-def test_its_own_light_scene_and_side_change_nothing():
-    for change in ("light_of", "scene_of", "yaw_of"):
-        assert draw("Bike", 4, size=SIZE, **{change: 4}).jpeg == draw("Bike", 4, size=SIZE).jpeg
+    assert all(views) == (change != "yaw_from")
+    assert (np.mean(masks) > 0.99) == (change != "yaw_from")
 
 
 def test_edits_reach_other_processes_and_any_first_number():

@@ -46,9 +46,9 @@ def draw(
     edit: Edit | None = None,
     control: bool = False,
     keep_shadow: bool = False,
-    light_of: int | None = None,
-    scene_of: int | None = None,
-    yaw_of: int | None = None,
+    light_from: int = 0,
+    scene_from: int = 0,
+    yaw_from: int = 0,
 ) -> Drawing:
     """Draw picture number `index` of a class; the same arguments give the same picture, anywhere.
 
@@ -59,15 +59,15 @@ def draw(
     With `control`, the edit is not shown. As many pixels as it changes are removed from the rest of the vehicle
     instead, in one patch, so that the scene shows behind it. `matched` is False where the rest has fewer.
 
-    `light_of`, `scene_of` and `yaw_of` replace one thing by that of another drawing of the class, given by its number:
-    the light, the scene, or the side from which the camera looks.
+    `light_from`, `scene_from` and `yaw_from` replace one thing by that of another drawing of the class, the one so many
+    numbers further on: the light, the scene, or the side from which the camera looks.
     Raises `ValueError` for a class that cannot be drawn.
     """
-    stage = set_up(class_name, index, seed, size, yaw_of)
-    if light_of is not None:
-        stage = stage._replace(light=set_up(class_name, light_of, seed, size).light)
-    if scene_of is not None:
-        of_scene = set_up(class_name, scene_of, seed, size).of_scene
+    stage = set_up(class_name, index, seed, size, yaw_from)
+    if light_from:
+        stage = stage._replace(light=set_up(class_name, index + light_from, seed, size).light)
+    if scene_from:
+        of_scene = set_up(class_name, index + scene_from, seed, size).of_scene
         scene, name = any_scene(stage.camera, size, stage.manner, of_scene)
         stage = stage._replace(scene=scene, scene_name=name)
     whole = painted_on(stage, stage.shape, stage.shape)

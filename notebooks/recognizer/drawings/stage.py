@@ -70,8 +70,8 @@ class Stage(NamedTuple):
     random: np.random.Generator
 
 
-def set_up(class_name: str, index: int, seed: int, size: int, yaw_of: int | None = None) -> Stage:
-    """The stage of drawing number `index`, seen from the side from which number `yaw_of` is seen if that is given.
+def set_up(class_name: str, index: int, seed: int, size: int, yaw_from: int = 0) -> Stage:
+    """The stage of drawing number `index`, or the same seen from the side of the drawing `yaw_from` numbers further on.
 
     Raises `ValueError` for a class that cannot be drawn.
     """
@@ -92,9 +92,9 @@ def set_up(class_name: str, index: int, seed: int, size: int, yaw_of: int | None
     light = any_light(random, None if shape.gaze is None else view.yaw)
     of_scene = copy.deepcopy(random)
     scene, scene_name = any_scene(camera, size, manner, random)
-    if yaw_of is not None:
+    if yaw_from:
         # The first scene is painted all the same, so that what follows gets the random numbers that it always gets.
-        view = view._replace(yaw=set_up(class_name, yaw_of, seed, size).view.yaw)
+        view = view._replace(yaw=set_up(class_name, index + yaw_from, seed, size).view.yaw)
         camera = frame(view, points, share, FILLING[kinds[kind]], place, size, manner.longest)
         scene, scene_name = any_scene(camera, size, manner, copy.deepcopy(of_scene))
     return Stage(kind, shape, view, camera, light, scene, scene_name, manner, of_scene, random)

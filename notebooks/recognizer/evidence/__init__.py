@@ -1,7 +1,8 @@
-"""Notebooks 04 and 05: measures of what filters respond to and what layers keep, one file for each measure."""
+"""Notebooks 04 to 06: measures of what filters respond to and what layers keep, one file for each measure."""
 
 from .ablation import ablate
 from .cards import painted, save_cards
+from .claims import Claim, claim_rows, image_error
 from .controls import (
     like_any_other,
     once_forgotten,
@@ -11,27 +12,40 @@ from .controls import (
     with_shuffled_labels,
 )
 from .dissection import DETECTOR_IOU, TOP, dissect, enlarged
+from .experiments import ask, log_odds, redraw, responses
 from .measures import LayerEvidence, measure
+from .networks import Backgrounds, Classes, trained_networks
 from .orientation import gratings, orientation_tuning
+from .part_dependence import dependence
 from .receptive_field import receptive_fields
 from .responses import all_maps, pooled, spatial_means
 from .selectivity import auroc, linear_probe
+from .total_effects import share_of_classes, total_effect
+from .two_sets import to_choose_and_report
 from .verdict import Observation, bootstrap, mean, observe, share, verdict_rows
 
 __all__ = [
     "DETECTOR_IOU",
     "TOP",
+    "Backgrounds",
+    "Claim",
+    "Classes",
     "LayerEvidence",
     "Observation",
     "ablate",
     "all_maps",
+    "ask",
     "auroc",
     "bootstrap",
+    "claim_rows",
+    "dependence",
     "dissect",
     "enlarged",
     "gratings",
+    "image_error",
     "like_any_other",
     "linear_probe",
+    "log_odds",
     "mean",
     "measure",
     "observe",
@@ -41,9 +55,15 @@ __all__ = [
     "pooled",
     "randomised_from_the_top",
     "receptive_fields",
+    "redraw",
+    "responses",
     "save_cards",
     "share",
+    "share_of_classes",
     "spatial_means",
+    "to_choose_and_report",
+    "total_effect",
+    "trained_networks",
     "trained_on_shuffled_labels",
     "untrained",
     "verdict_rows",
