@@ -12,9 +12,10 @@ from .controls import (
     with_shuffled_labels,
 )
 from .dissection import DETECTOR_IOU, TOP, dissect, enlarged
-from .experiments import ask, log_odds, redraw, responses
+from .experiments import TO_CHOOSE, TO_REPORT, ask, log_odds, redraw, responses
 from .measures import LayerEvidence, measure
 from .networks import Backgrounds, Classes, trained_networks
+from .observations import observe_filters
 from .orientation import gratings, orientation_tuning
 from .part_dependence import dependence
 from .receptive_field import receptive_fields
@@ -27,6 +28,8 @@ from .verdict import Observation, bootstrap, mean, observe, share, verdict_rows
 __all__ = [
     "DETECTOR_IOU",
     "TOP",
+    "TO_CHOOSE",
+    "TO_REPORT",
     "Backgrounds",
     "Claim",
     "Classes",
@@ -49,6 +52,7 @@ __all__ = [
     "mean",
     "measure",
     "observe",
+    "observe_filters",
     "once_forgotten",
     "orientation_tuning",
     "painted",
