@@ -1,6 +1,7 @@
 """Notebooks 04 to 06: measures of what filters respond to and what layers keep, one file for each measure."""
 
 from .ablation import ablate
+from .answer_keys import answer_keys, trust
 from .cards import painted, save_cards
 from .claims import Claim, claim_rows, image_error
 from .controls import (
@@ -23,6 +24,7 @@ from .responses import all_maps, pooled, spatial_means
 from .selectivity import auroc, linear_probe
 from .total_effects import share_of_classes, total_effect
 from .two_sets import to_choose_and_report
+from .usual_claims import numbers_of_all, usual_claims
 from .verdict import Observation, bootstrap, mean, observe, share, verdict_rows
 
 __all__ = [
@@ -37,6 +39,7 @@ __all__ = [
     "Observation",
     "ablate",
     "all_maps",
+    "answer_keys",
     "ask",
     "auroc",
     "bootstrap",
@@ -51,6 +54,7 @@ __all__ = [
     "log_odds",
     "mean",
     "measure",
+    "numbers_of_all",
     "observe",
     "observe_filters",
     "once_forgotten",
@@ -69,7 +73,9 @@ __all__ = [
     "total_effect",
     "trained_networks",
     "trained_on_shuffled_labels",
+    "trust",
     "untrained",
+    "usual_claims",
     "verdict_rows",
     "with_shuffled_labels",
 ]
