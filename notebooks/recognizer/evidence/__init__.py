@@ -1,24 +1,20 @@
 """Notebooks 04 to 06: measures of what filters respond to and what layers keep, one file for each measure."""
 
-from .ablation import ablate
+from .ablation import ablate, accuracy_without
 from .answer_keys import answer_keys, trust
 from .cards import painted, save_cards
 from .claims import Claim, claim_rows, image_error
-from .controls import (
-    like_any_other,
-    once_forgotten,
-    randomised_from_the_top,
-    trained_on_shuffled_labels,
-    untrained,
-    with_shuffled_labels,
-)
-from .dissection import DETECTOR_IOU, TOP, dissect, enlarged
+from .controls import untrained
+from .dissection import enlarged
 from .experiments import TO_CHOOSE, TO_REPORT, ask, log_odds, redraw, responses
+from .kept_picture import kept_picture
+from .matching import best_matches, cka
 from .measures import LayerEvidence, measure
 from .networks import Backgrounds, Classes, trained_networks
 from .observations import observe_filters
 from .orientation import gratings, orientation_tuning
 from .part_dependence import dependence
+from .probes import KINDS, preferred_kinds
 from .receptive_field import receptive_fields
 from .responses import all_maps, pooled, spatial_means
 from .selectivity import auroc, linear_probe
@@ -28,8 +24,7 @@ from .usual_claims import numbers_of_all, usual_claims
 from .verdict import Observation, bootstrap, mean, observe, share, verdict_rows
 
 __all__ = [
-    "DETECTOR_IOU",
-    "TOP",
+    "KINDS",
     "TO_CHOOSE",
     "TO_REPORT",
     "Backgrounds",
@@ -38,18 +33,20 @@ __all__ = [
     "LayerEvidence",
     "Observation",
     "ablate",
+    "accuracy_without",
     "all_maps",
     "answer_keys",
     "ask",
     "auroc",
+    "best_matches",
     "bootstrap",
+    "cka",
     "claim_rows",
     "dependence",
-    "dissect",
     "enlarged",
     "gratings",
     "image_error",
-    "like_any_other",
+    "kept_picture",
     "linear_probe",
     "log_odds",
     "mean",
@@ -57,11 +54,10 @@ __all__ = [
     "numbers_of_all",
     "observe",
     "observe_filters",
-    "once_forgotten",
     "orientation_tuning",
     "painted",
     "pooled",
-    "randomised_from_the_top",
+    "preferred_kinds",
     "receptive_fields",
     "redraw",
     "responses",
@@ -72,10 +68,8 @@ __all__ = [
     "to_choose_and_report",
     "total_effect",
     "trained_networks",
-    "trained_on_shuffled_labels",
     "trust",
     "untrained",
     "usual_claims",
     "verdict_rows",
-    "with_shuffled_labels",
 ]
