@@ -294,3 +294,20 @@ def bars(rows: Sequence[str], estimates: dict[str, Estimates], *, title: str = "
     if lines > 1:
         figure.legend(handles, names, loc="outside lower left", ncols=min(lines, 5))
     return figure
+
+
+def tuning_curves(curves: Sequence[tuple[str, np.ndarray, np.ndarray, float]], title: str) -> Figure:
+    """Answers to orientations around a circle, one panel per (title, degrees K, answers K, a number for the title)."""
+    size, polar = (WIDTH, 3.0), {"projection": "polar"}
+    figure, axes = plt.subplots(1, len(curves), figsize=size, layout="constrained", subplot_kw=polar, squeeze=False)
+    for axis, (name, angles, answers, number) in zip(axes.flat, curves):
+        around = np.deg2rad([*angles, *(angles + 180), 0])  # a bar turned by 180° is the same bar
+        answers = answers / max(answers.max(), 1e-9)
+        answers = [*answers, *answers, answers[0]]
+        axis.plot(around, answers, color=BLUE)
+        axis.fill(around, answers, color=BLUE, alpha=0.2)
+        axis.set(yticks=[], xticks=np.deg2rad(range(0, 360, 45)))
+        axis.set_xticklabels(["0°", "45°", "90°", "135°", *[""] * 4], fontsize=7)
+        axis.set_title(f"{label(name)} ({number:.2f})", fontsize=9, fontweight="normal", loc="center")
+    figure.suptitle(label(title), fontsize=11, fontweight="bold", x=0.005, ha="left")
+    return figure

@@ -9,7 +9,7 @@ from .dissection import enlarged
 from .experiments import TO_CHOOSE, TO_REPORT, ask, log_odds, redraw, responses
 from .kept_picture import kept_picture
 from .matching import best_matches, cka
-from .measures import LayerEvidence, measure
+from .measures import LayerEvidence, measure, precision_within_classes
 from .networks import Backgrounds, Classes, trained_networks
 from .observations import observe_filters
 from .orientation import gratings, orientation_tuning
@@ -57,6 +57,7 @@ __all__ = [
     "orientation_tuning",
     "painted",
     "pooled",
+    "precision_within_classes",
     "preferred_kinds",
     "receptive_fields",
     "redraw",

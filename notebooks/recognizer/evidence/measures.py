@@ -58,7 +58,7 @@ def measure(
     means = spatial_means(model, layer_names, scenes.pixels)
     tuning = orientation_tuning(model, layer_names, size)
     kinds = best_responses(model, layer_names, size)
-    precision = _within_classes(model, layer_names, scenes, len(parts)) if parts else {}
+    precision = precision_within_classes(model, layer_names, scenes, len(parts)) if parts else {}
     return {
         name: LayerEvidence(
             means[name],
@@ -72,7 +72,7 @@ def measure(
     }
 
 
-def _within_classes(
+def precision_within_classes(
     model: nn.Module, layer_names: Sequence[str], scenes: Scenes, num_parts: int
 ) -> dict[str, np.ndarray]:
     """The average precision over chance for each part within the pictures of each class: name → float 2×C×P.
