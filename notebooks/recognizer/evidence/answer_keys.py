@@ -25,7 +25,7 @@ from .part_dependence import dependence
 from .responses import spatial_means
 
 TO_LEARN = 5_000_000  # first index of the drawings that these networks learn from
-PER_CLASS, FOR_VAL = 200, 40  # drawings
+FOR_VAL = 40  # drawings of each label
 SIGN_RADIUS = 0.09  # in shares of the picture
 YELLOW, RED = (250, 215, 30), (190, 30, 30)
 
@@ -72,31 +72,31 @@ def answer_keys(folder: Path, image_size: int) -> list[Drawn]:
     """The two lessons, drawn into `folder` where they are not there yet."""
     lessons = []
     folder.mkdir(parents=True, exist_ok=True)
-    for name, classes, draw_some in (("wheels", ("Without", "With"), _wheels), ("sign", VEHICLES, _signs)):
+    for name, classes, draw_some, per_label in (
+        ("wheels", ("Without", "With"), _wheels, 320),
+        ("sign", VEHICLES, _signs, 200),
+    ):
         lesson = Drawn(name, folder, classes, image_size)
-        for part, size, *which in (
-            ("train", round(DETAIL * image_size), PER_CLASS, 0),
-            ("val", image_size, FOR_VAL, 1000),
-        ):
+        sets = ("train", round(DETAIL * image_size), per_label, 0), ("val", image_size, FOR_VAL, 1000)
+        for part, size, count, further in sets:
             if not lesson.file(part, "labels").exists():
-                pixels, labels = draw_some(size, *which)
+                pixels, labels = draw_some(size, count, further)
                 np.save(lesson.file(part, "pixels"), pixels.numpy())
                 np.save(lesson.file(part, "labels"), labels.numpy())  # written last: it says that both are there
         lessons.append(lesson)
     return lessons
 
 
-def _wheels(size: int, per_class: int, further: int) -> tuple[Tensor, Tensor]:
-    """Half of the vehicles without their wheels; the label says which."""
-    half = per_class // 2
-    have = redraw(VEHICLES, half, size, first=TO_LEARN + further)
-    have_none = redraw(VEHICLES, half, size, {"edit": without("wheel")}, first=TO_LEARN + further + half)
-    labels = torch.tensor([1, 0]).repeat_interleave(2 * half)
-    return torch.cat([have.pixels, have_none.pixels]), labels
+def _wheels(size: int, per_label: int, further: int) -> tuple[Tensor, Tensor]:
+    """The same vehicles with their wheels and without: the label says which."""
+    changes = ({"edit": without("wheel")}, {})
+    sets = [redraw(VEHICLES, per_label // 2, size, change, TO_LEARN + further).pixels for change in changes]
+    return torch.cat(sets), torch.tensor([0, 1]).repeat_interleave(per_label)
 
 
-def _signs(size: int, per_class: int, further: int) -> tuple[Tensor, Tensor]:
-    scenes = redraw(VEHICLES, per_class, size, first=TO_LEARN + further)
+def _signs(size: int, per_label: int, further: int) -> tuple[Tensor, Tensor]:
+    """Bikes and cars, with a sign in most bikes and few cars."""
+    scenes = redraw(VEHICLES, per_label, size, first=TO_LEARN + further)
     random = np.random.default_rng(further)
     share = np.where(scenes.labels == 0, 0.95, 0.05)
     for i in np.flatnonzero(random.random(len(share)) < share):
