@@ -14,7 +14,7 @@ from .networks import Backgrounds, Classes, trained_networks
 from .observations import observe_filters
 from .orientation import gratings, orientation_tuning
 from .part_dependence import dependence
-from .probes import KINDS, preferred_kinds
+from .probes import KINDS, best_responses, preferred_kinds
 from .receptive_field import receptive_fields
 from .responses import all_maps, pooled, spatial_means
 from .selectivity import auroc, linear_probe
@@ -39,6 +39,7 @@ __all__ = [
     "ask",
     "auroc",
     "best_matches",
+    "best_responses",
     "bootstrap",
     "cka",
     "claim_rows",
