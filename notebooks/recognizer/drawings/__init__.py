@@ -4,15 +4,13 @@ A vehicle is a small three-dimensional shape (`bicycles`, `motorbikes`, `cars`; 
 seen through a `camera`, stands in one of the `scenes`, is painted (`painting`) and photographed (`light`). A cat or a
 dog (`pets`; its head in `pet_heads`, what its kind measures in `pet_kinds`) has a fur (`furs`) and is met in `homes`.
 
-All of that is decided first, on a `stage`. So the same scene can be drawn again with one thing changed (`edits`).
-
-`draw` makes one drawing, `draw_many` many of them, `write_zips` a data set on disk.
+`draw` makes one drawing, `draw_many` many of them, `write_zips` a data set on disk. A drawing is set up (`stage`),
+painted and photographed (`drawing`); `edits` change one thing about it, and `exchange` brings parts of other vehicles.
 """
 
 from .drawing import Drawing, draw, draw_many
 from .edits import (
-    bicycle_wheels,
-    car_wheels,
+    Edit,
     cornered_wheels,
     disc_wheels,
     nothing,
@@ -21,6 +19,8 @@ from .edits import (
     shifted_wheels,
     without,
 )
+from .exchange import vehicle_of, wheels_of
+from .painting import Light
 from .sample import write_zips
 from .solids import PARTS, PIECES
 from .stage import CLASSES, PETS, VEHICLES
@@ -32,8 +32,8 @@ __all__ = [
     "PIECES",
     "VEHICLES",
     "Drawing",
-    "bicycle_wheels",
-    "car_wheels",
+    "Edit",
+    "Light",
     "cornered_wheels",
     "disc_wheels",
     "draw",
@@ -42,6 +42,8 @@ __all__ = [
     "only",
     "scaled_wheels",
     "shifted_wheels",
+    "vehicle_of",
+    "wheels_of",
     "without",
     "write_zips",
 ]

@@ -1,23 +1,24 @@
-"""One drawing: a stage, painted and photographed, as it is or with one thing changed."""
+"""One drawing: a stage, painted and photographed; and the same with one thing changed."""
 
-import copy
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from copy import deepcopy
 from functools import partial
 from multiprocessing import get_context
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from .camera import View
 from .distractors import add_before, add_writing
+from .edits import Edit, touched_labels
 from .furs import brush
 from .light import cast_shadow, exposure, photograph, round_off, tint
-from .painting import Canvas, paint
+from .painting import FINE, Canvas, Light, paint
 from .solids import Shape
-from .stage import Stage, any_scene, set_up
+from .stage import Random, Stage, set_up
 
 
 class Drawing(NamedTuple):
@@ -31,10 +32,17 @@ class Drawing(NamedTuple):
     scene: str
     exponent: float  # of the exposure: 1 is unchanged, below 1 is brighter
     jpeg: bytes  # the file whose pixels `image` holds
-    matched: bool = True  # False: a control that had too few other pixels to remove
+    missing: float = 0.0  # of a control: the share of the edit's pixels for which the other parts have no match
 
 
-Edit = Callable[[Shape], Shape]
+class Take(NamedTuple):
+    """What the camera is going to photograph."""
+
+    canvas: Canvas  # as painted, before the last touches
+    picture: np.ndarray  # uint8, size×size×3
+    parts: np.ndarray  # uint8, size×size
+    wheels: list
+    missing: float = 0.0
 
 
 def draw(
@@ -46,97 +54,151 @@ def draw(
     edit: Edit | None = None,
     control: bool = False,
     keep_shadow: bool = False,
-    light_from: int = 0,
-    scene_from: int = 0,
-    yaw_from: int = 0,
+    light: Light | int | None = None,
+    scene: str | None = None,
+    yaw: float | None = None,
 ) -> Drawing:
     """Draw picture number `index` of a class; the same arguments give the same picture, anywhere.
 
-    `edit` (see `edits`) takes the shape just before it is painted, and returns what is painted in its place. Everything
-    else is as without the edit: scene, camera, light, exposure, what stands in front, writing, and the camera's noise.
-    What was removed throws no shadow any more, unless `keep_shadow`.
+    `edit` takes the shape just before it is painted, and returns what is painted in its place (see `edits`); it must
+    leave the shape that it is given as it is. Where neither the edit nor its shadow is seen, the camera is shown the
+    very pixels of the picture without the edit, and it exposes, blurs and adds noise alike. Masks and `wheels` follow
+    the edit. So does the shadow: what is taken away casts none, unless `keep_shadow`.
 
-    With `control`, the edit is not shown. As many pixels as it changes are removed from the rest of the vehicle
-    instead, in one patch, so that the scene shows behind it. `matched` is False where the rest has fewer.
+    `control` answers «would any loss of so many pixels do?»: the edit is not painted. Instead, as many visible pixels
+    as it changes (shadow not counted) are removed, in one patch, from parts that it does not touch; the scene shows
+    there, the shadow stays. If those parts have fewer pixels, all of them go and `missing` says which share of the
+    wanted number was not found. Drop or report such pictures.
 
-    `light_from`, `scene_from` and `yaw_from` replace one thing by that of another drawing of the class, the one so many
-    numbers further on: the light, the scene, or the side from which the camera looks.
-    Raises `ValueError` for a class that cannot be drawn.
+    `light` (a `Light`, or a number: each stands for a light), `scene` (a name) and `yaw` (of the camera, in radians,
+    see `View`) change that one thing; the vehicle and every other choice stay as they were. The camera then frames and
+    exposes what it sees. A picture with another yaw shows the vehicle as large as before, and the scene behind it from
+    there.
+
+    Raises ValueError for an unknown class or scene, and for a control without an edit.
     """
-    stage = set_up(class_name, index, seed, size, yaw_from)
-    if light_from:
-        stage = stage._replace(light=set_up(class_name, index + light_from, seed, size).light)
-    if scene_from:
-        of_scene = set_up(class_name, index + scene_from, seed, size).of_scene
-        scene, name = any_scene(stage.camera, size, stage.manner, of_scene)
-        stage = stage._replace(scene=scene, scene_name=name)
-    whole = painted_on(stage, stage.shape, stage.shape)
-    matched, wheels = True, stage.shape.wheels
-    if not edit:
-        picture, parts = developed(stage, whole, stage.random)
-        exponent = exposure(picture, parts)
-    else:
-        # With an exposure of its own, an edited picture would be brighter or darker all over.
-        exponent = exposure(*developed(stage, copy.deepcopy(whole), copy.deepcopy(stage.random)))
-        edited = edit(stage.shape)
-        if control:
-            ground = painted_on(stage, Shape(), stage.shape)
-            edited_there = painted_on(stage, edited, stage.shape)
-            shown, matched = removed_elsewhere(whole, edited_there, ground, stage.random.spawn(1)[0])
-        else:
-            shown, wheels = painted_on(stage, edited, stage.shape if keep_shadow else edited), edited.wheels
-        picture, parts = developed(stage, shown, stage.random)
-    image, jpeg = photograph(picture, exponent, stage.manner.contrast, stage.random)
-    ellipses = stage.camera.ellipses(wheels)
-    return Drawing(image, parts, stage.kind, ellipses, stage.view, stage.scene_name, exponent, jpeg, matched)
+    if control and edit is None:
+        raise ValueError("a control needs an edit: it removes as many pixels as that changes")
+    stage = set_up(class_name, index, seed, size, light=light, scene=scene, yaw=yaw)
+    take, exponent = before_the_camera(stage, edit, control, keep_shadow)
+    random = stage.random
+    if yaw is not None:  # from there, fur and things in front take more or fewer numbers than from the usual place
+        usual = set_up(class_name, index, seed, size)
+        before_the_camera(usual)
+        random = usual.random
+    image, jpeg = photograph(take.picture, exponent, stage.manner.contrast, random)
+    wheels = stage.camera.ellipses(take.wheels)
+    return Drawing(
+        image, take.parts, stage.kind, wheels, stage.view, stage.scene_name, exponent, jpeg, take.missing
+    )
 
 
-def painted_on(stage: Stage, shape: Shape, shadow_of: Shape) -> Canvas:
-    """`shape` in the scene, with the shadow that `shadow_of` throws."""
+def before_the_camera(
+    stage: Stage, edit: Edit | None = None, control: bool = False, keep_shadow: bool = False
+) -> tuple[Take, float]:
+    """The picture that the camera is shown, and the exposure's exponent, which is that of the picture without edit."""
+    again = deepcopy(stage.random) if edit else stage.random
+    ground = ground_of(stage, stage.shape)
+    plain = develop(stage, paint_all(stage, stage.shape, ground, stage.random), stage.shape, stage.random)
+    # With an exposure of its own, an edited picture would be brighter or darker all over.
+    exponent = exposure(plain.picture, plain.parts)
+    painted = edit(stage.shape) if edit else stage.shape
+    if painted is stage.shape:
+        return plain, exponent
+    missing = 0.0
+    canvas = paint_all(stage, painted, ground if keep_shadow or control else ground_of(stage, painted), again)
+    if control:
+        touched = touched_labels(stage.shape, painted)
+        canvas, missing = without_as_much(plain.canvas, canvas, Canvas(ground), touched, deepcopy(stage.random))
+        painted = stage.shape
+    other = develop(stage, canvas, painted, again)
+    hair = max(stage.shape.hair, painted.hair) * fur_scale(stage) if stage.shape.hair else 0.0
+    return only_where_changed(plain, other, 0.09 * hair)._replace(missing=missing), exponent
+
+
+def ground_of(stage: Stage, casting: Shape) -> np.ndarray:
+    """The scene (uint8, size×size×3) with the shadow of a shape."""
     scene = stage.scene.copy()
-    if shadow_of.points:
-        cast_shadow(scene, shadow_of, stage.camera, stage.light)
-    canvas = Canvas(scene)
+    if casting.points:
+        cast_shadow(scene, casting, stage.camera, stage.light)
+    return scene
+
+
+def paint_all(stage: Stage, shape: Shape, ground: np.ndarray, random: Random) -> Canvas:
+    """The `ground` (uint8, size×size×3) with the `shape` on it, and what stands in front."""
+    canvas = Canvas(ground)
     if shape.points:
         paint(canvas, shape, stage.camera, stage.light)
+    if stage.shape.gaze is None:  # what hides some of a car would hide a face
+        add_before(canvas, stage.camera, float(np.ptp(stage.shape.subject_points()[:, 0])) / 2, random)
+    if random.random() < 0.15:
+        add_writing(canvas, random)
     return canvas
 
 
-def developed(stage: Stage, canvas: Canvas, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """The picture and its parts, with all that stands in front (on `canvas`, in place), before the camera's own."""
-    points, gaze = stage.shape.subject_points(), stage.shape.gaze
-    if gaze is None:  # what hides some of a car would hide a face
-        add_before(canvas, stage.camera, float(np.ptp(points[:, 0])) / 2, random)
-    if random.random() < 0.15:
-        add_writing(canvas, random)
+def develop(stage: Stage, canvas: Canvas, shape: Shape, random: Random) -> Take:
+    """The canvas with the last touches: fur, or roundness and uneven light."""
     picture, parts = canvas.shrink()
-    if gaze is not None:
-        scale = stage.camera.scale(points.mean(axis=0))
-        return brush(picture, parts, 0.014 * scale, 0.09 * stage.shape.hair * scale, random)
-    round_off(picture, parts)
-    if stage.scene_name != "studio":
-        tint(picture, random)
-    return picture, parts
+    if stage.shape.gaze is not None:
+        scale = fur_scale(stage)
+        picture, parts = brush(picture, parts, 0.014 * scale, 0.09 * shape.hair * scale, random)
+    else:
+        round_off(picture, parts)
+        if stage.uneven:
+            tint(picture, random)
+    return Take(canvas, picture, parts, shape.wheels)
 
 
-def removed_elsewhere(
-    whole: Canvas, edited: Canvas, ground: Canvas, random: np.random.Generator
-) -> tuple[Canvas, bool]:
-    """`whole` with as many pixels of the vehicle removed as the edit changes, but other ones; and whether there were.
+def fur_scale(stage: Stage) -> float:
+    """Pixels a metre, where the animal is."""
+    return stage.camera.scale(stage.shape.subject_points().mean(axis=0))
 
-    They are the nearest to a random pixel of the rest of the vehicle, so that a patch is missing and not a sprinkle.
+
+def differ(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Where (bool, H×W) two pictures (uint8, H×W×3) are not the same."""
+    return cv2.inRange(cv2.absdiff(a, b), (0, 0, 0), (0, 0, 0)) == 0
+
+
+def only_where_changed(plain: Take, other: Take, hair: float) -> Take:
+    """`other`, but with the pixels of `plain` wherever both were painted alike, a `hair` (in pixels) apart.
+
+    Roundness and fur look at the whole outline, so without this they would change far from what was edited.
     """
-    vehicle, changed = ((whole.colours != other.colours).any(axis=2) for other in (ground, edited))
-    rows, columns = np.nonzero(vehicle & ~changed)
-    count = int((vehicle & changed).sum())
-    canvas = copy.deepcopy(whole)
-    if len(rows):
+    fine = differ(plain.canvas.colours, other.canvas.colours) | (plain.canvas.labels != other.canvas.labels)
+    rows = np.logical_or.reduce([fine[i::FINE] for i in range(FINE)])
+    changed = np.logical_or.reduce([rows[:, i::FINE] for i in range(FINE)]).astype(np.uint8)
+    if hair:  # hairs reach over the outline, by chance up to twice as far
+        reach = 2 * int(2 * hair + 1) + 1
+        changed = cv2.dilate(changed, np.ones((reach, reach), np.uint8))
+    picture = cv2.copyTo(other.picture, changed, plain.picture.copy())
+    parts = cv2.copyTo(other.parts, changed, plain.parts.copy())
+    return other._replace(picture=picture, parts=parts)
+
+
+def without_as_much(
+    plain: Canvas, edited: Canvas, patched: Canvas, touched: list[int], random: Random
+) -> tuple[Canvas, float]:
+    """`plain` without a patch of parts that an edit leaves alone, as large as what it changes; and what is missing.
+
+    `patched` is the empty scene, and is painted on. All have the same shadow. `touched` are the labels of the parts
+    that the edit changes. Counted are pixels that are seen: of a wheel with spokes, not the air between them.
+    """
+    empty = plain.labels == 0
+    wanted = np.count_nonzero(differ(plain.colours, edited.colours))
+    free = differ(plain.colours, patched.colours) & ~empty
+    for label in touched:
+        free &= plain.labels != label
+    rows, columns = np.nonzero(free)
+    gone = np.zeros(0, int)
+    if wanted and len(rows):
         middle = random.integers(len(rows))
         distance = (rows - rows[middle]) ** 2 + (columns - columns[middle]) ** 2
-        nearest = np.argsort(distance, kind="stable")[:count]
-        patch = rows[nearest], columns[nearest]
-        canvas.colours[patch], canvas.labels[patch] = ground.colours[patch], 0
-    return canvas, count <= len(rows)
+        gone = np.argsort(distance, kind="stable")[:wanted]
+    kept = np.ones_like(empty)
+    kept[rows[gone], columns[gone]] = False
+    cv2.copyTo(plain.colours, kept.view(np.uint8), patched.colours)
+    cv2.copyTo(plain.labels, kept.view(np.uint8), patched.labels)
+    return patched, max(0.0, 1 - len(rows) / wanted) if wanted else 0.0
 
 
 @contextmanager
@@ -152,11 +214,18 @@ def drawing_with(workers: int) -> Iterator[Callable]:
 
 
 def draw_many(
-    class_name: str, count: int, *, first: int = 0, seed: int = 0, size: int = 160, workers: int = 1, **changes: Any
+    class_name: str,
+    count: int,
+    *,
+    seed: int = 0,
+    size: int = 160,
+    first: int = 0,
+    workers: int = 1,
+    **changes: object,
 ) -> Iterator[Drawing]:
-    """`count` drawings of a class from number `first` on, in order; the same whatever the number of `workers`.
-
-    `workers` are processes. `changes` are those that `draw` knows: `edit`, `control`, ….
+    """`count` drawings of a class in order, from number `first` on; the same whatever the number of `workers`,
+    processes. `changes` are handed on to `draw`, the same for all: `edit`, `control`, `keep_shadow`, `light`, `scene`,
+    `yaw`. With several workers they must be picklable, as all edits of this package are; a lambda is not.
     """
     with drawing_with(workers) as run:
         yield from run(partial(draw, class_name, seed=seed, size=size, **changes), range(first, first + count))

@@ -144,5 +144,4 @@ def add_forehead_stripes(shape: Shape, pet: Pet, coat: Coat, centre: np.ndarray)
     for aside in (-0.32, 0.0, 0.32):
         way = np.stack([np.cos(t[0]), np.full(3, aside), np.sin(t[0])], 1)
         points = pet.head * 1.03 * unit(way) * pet.skull + centre
-        shape.add(points, coat.second, None, width=0.1 * pet.head, piece="head",
-                  anchor=points[1] + 0.2 * pet.head * unit(way)[1])
+        shape.add(points, coat.second, None, width=0.1 * pet.head, anchor=points[1] + 0.2 * pet.head * unit(way)[1])

@@ -19,19 +19,18 @@ def add_rider(shape: Shape, hip: np.ndarray, hands: np.ndarray, feet: np.ndarray
     back = [(0.0, 0.13), (0.3, 0.16), (0.75, 0.19), (1.0, 0.13)]
     for (low, half), (high, next_half) in zip(back, back[1:]):
         ends = [hip + low * (chest - hip), hip + high * (chest - hip)]
-        shape.add(ends, shirt, "background", piece="rider", width=half + next_half)
+        shape.add(ends, shirt, "background", width=half + next_half)
     for side, hand, foot in zip((-1, 1), hands, feet):
         shoulder, elbow = chest + (0, 0.17 * side, 0), (chest + hand) / 2 + (-0.04, 0.2 * side, -0.1)
-        shape.add([shoulder, elbow], shirt, "background", piece="rider", width=0.11)
-        shape.add([elbow, hand], shirt if random.random() < 0.6 else skin, "background", piece="rider", width=0.09)
-        shape.add([0.9 * hand + 0.1 * elbow, hand], gloves, "background", piece="rider", width=0.1)
+        shape.add([shoulder, elbow], shirt, "background", width=0.11)
+        shape.add([elbow, hand], shirt if random.random() < 0.6 else skin, "background", width=0.09)
+        shape.add([0.9 * hand + 0.1 * elbow, hand], gloves, "background", width=0.1)
         knee = (hip + foot) / 2 + (0.22, 0.08 * side, 0.08)
-        shape.add([hip + (0, 0.1 * side, 0), knee], trousers, "background", piece="rider", width=0.16)
-        shape.add([knee, foot + (-0.04, 0, 0.05)], trousers, "background", piece="rider", width=0.12)
-        shoe = [foot + (-0.08, 0, 0.03), foot + (0.14, 0, 0)]
-        shape.add(shoe, grey(random, 0.04, 0.3), "background", piece="rider", width=0.08)
+        shape.add([hip + (0, 0.1 * side, 0), knee], trousers, "background", width=0.16)
+        shape.add([knee, foot + (-0.04, 0, 0.05)], trousers, "background", width=0.12)
+        shape.add([foot + (-0.08, 0, 0.03), foot + (0.14, 0, 0)], grey(random, 0.04, 0.3), "background", width=0.08)
     head = chest + 0.27 * (lean + (0, 0, 0.4)) / np.linalg.norm(lean + (0, 0, 0.4))
     face = solid([tuple(0.12 * f for f in station) for station in BALL], 8, 1.0)
-    shape.add(face + head, skin, "background", piece="rider")
+    shape.add(face + head, skin, "background")
     helmet = solid([tuple(0.14 * f for f in station) for station in BALL], 8, 1.0)
-    shape.add(helmet + head + (-0.02, 0, 0.04), any_paint(random), "background", piece="rider", gloss=0.7)
+    shape.add(helmet + head + (-0.02, 0, 0.04), any_paint(random), "background", gloss=0.7)

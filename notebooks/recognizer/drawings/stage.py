@@ -1,7 +1,8 @@
-"""Before anything is painted: which vehicle or animal, where it stands, how it is seen and lit."""
+"""The set-up of a drawing: which vehicle or animal, where it stands, how it is seen and lit; all but the painting."""
 
-import copy
 import zlib
+from collections.abc import Callable
+from copy import deepcopy
 from typing import NamedTuple
 
 import cv2
@@ -19,6 +20,8 @@ from .pet_kinds import CATS, DOGS
 from .pets import build_cat, build_dog
 from .scenes import SCENES, Scene, paint_scene
 from .solids import Shape
+
+Random = np.random.Generator
 
 CLASSES = {
     "Bike": {**dict.fromkeys(BICYCLES, build_bicycle), **dict.fromkeys(MOTORBIKES, build_motorbike)},
@@ -56,56 +59,86 @@ HOME = Manner((0.45, 0.78), 1.05, HOMES, 0.6, (0.002, 0.015), 0.2)
 
 
 class Stage(NamedTuple):
-    """All that is decided before the painting, and the random numbers that are left for what follows."""
+    """Everything about a drawing but its painting."""
 
     kind: str
     shape: Shape
     view: View
     camera: Camera
     light: Light
-    scene: np.ndarray  # uint8, size×size×3, RGB
+    scene: np.ndarray  # uint8, size×size×3: what is behind
     scene_name: str
+    uneven: bool  # whether the light is, see `light.tint`
     manner: Manner
-    of_scene: np.random.Generator  # the random numbers that the scene was painted with
-    random: np.random.Generator
+    random: Random  # for what comes after
 
 
-def set_up(class_name: str, index: int, seed: int, size: int, yaw_from: int = 0) -> Stage:
-    """The stage of drawing number `index`, or the same seen from the side of the drawing `yaw_from` numbers further on.
-
-    Raises `ValueError` for a class that cannot be drawn.
-    """
+def stream(class_name: str, index: int, seed: int) -> Random:
+    """The random numbers of one drawing."""
     if class_name not in CLASSES:
         raise ValueError(f"there are drawings of {', '.join(CLASSES)}, not of {class_name!r}")
-    random = np.random.default_rng([seed, zlib.crc32(class_name.encode()), index])
+    return np.random.default_rng([seed, zlib.crc32(class_name.encode()), index])
+
+
+def any_vehicle(class_name: str, random: Random, kind: str | None = None) -> tuple[str, Callable, Shape]:
+    """A vehicle or an animal of a class, by chance or of one `kind`: the kind, what built it, and its shape."""
     kinds = CLASSES[class_name]
-    kind = list(kinds)[random.integers(len(kinds))]
-    shape = kinds[kind](kind, random)
+    if kind is not None and kind not in kinds:
+        raise ValueError(f"the kinds of {class_name} are {', '.join(kinds)}, not {kind!r}")
+    by_chance = list(kinds)[random.integers(len(kinds))]
+    kind = kind or by_chance
+    return kind, kinds[kind], kinds[kind](kind, random)
+
+
+def set_up(
+    class_name: str,
+    index: int,
+    seed: int,
+    size: int,
+    *,
+    light: Light | int | None = None,
+    scene: str | None = None,
+    yaw: float | None = None,
+) -> Stage:
+    """The set-up of drawing number `index`, with another light, scene or yaw if given (see `draw`).
+
+    Whatever is given, the same random numbers are used up, so that all the rest stays as it was.
+    """
+    random = stream(class_name, index, seed)
+    kind, build, shape = any_vehicle(class_name, random)
     points = shape.subject_points()
     length = float(np.ptp(points[:, 0]))
 
     manner = ROAD if shape.gaze is None else HOME
+    if scene is not None and scene not in manner.scenes:
+        raise ValueError(f"the scenes of a {class_name} are {', '.join(manner.scenes)}, not {scene!r}")
     view = any_view(random, length) if shape.gaze is None else view_of_pet(random, shape.gaze)
     share = random.uniform(*(FAR if random.random() < 0.03 else manner.near)) ** 2
     place = tuple(np.clip(random.normal(0, (0.5, 0.5)), -1, 1))
-    camera = frame(view, points, share, FILLING[kinds[kind]], place, size, manner.longest)
-    light = any_light(random, None if shape.gaze is None else view.yaw)
-    of_scene = copy.deepcopy(random)
-    scene, scene_name = any_scene(camera, size, manner, random)
-    if yaw_from:
-        # The first scene is painted all the same, so that what follows gets the random numbers that it always gets.
-        view = view._replace(yaw=set_up(class_name, index + yaw_from, seed, size).view.yaw)
-        camera = frame(view, points, share, FILLING[kinds[kind]], place, size, manner.longest)
-        scene, scene_name = any_scene(camera, size, manner, copy.deepcopy(of_scene))
-    return Stage(kind, shape, view, camera, light, scene, scene_name, manner, of_scene, random)
 
+    def camera_at(view: View) -> Camera:
+        return frame(view, points, share, FILLING[build], place, size, manner.longest)
 
-def any_scene(camera: Camera, size: int, manner: Manner, random: np.random.Generator) -> tuple[np.ndarray, str]:
-    """What is behind the vehicle or animal, uint8 size×size×3, and the name of such a scene."""
-    scene, name = paint_scene(camera, size, manner.scenes, manner.darkest, random)
+    camera = camera_at(view)
+    usual_yaw = None if shape.gaze is None else view.yaw  # a light for pets comes from where the camera is
+    usual_light = any_light(random, usual_yaw)
+    if light is None:
+        light = usual_light
+    elif not isinstance(light, Light):
+        light = any_light(np.random.default_rng(light), usual_yaw)
+
+    before = deepcopy(random) if scene is not None or yaw is not None else None
+    picture, scene_name = paint_scene(camera, size, manner.scenes, manner.darkest, random)
+    uneven = shape.gaze is None and scene_name != "studio"
+    if before:  # the scene that would have been there is painted as well: how many numbers it takes, only it knows
+        view = view if yaw is None else view._replace(yaw=float(yaw))
+        camera = camera_at(view)
+        picture, scene_name = paint_scene(
+            camera, size, manner.scenes, manner.darkest, before, scene_name if scene is None else scene
+        )
     if manner.depth:
-        scene = cv2.GaussianBlur(scene, (0, 0), size * random.uniform(*manner.depth))
-    return scene, name
+        picture = cv2.GaussianBlur(picture, (0, 0), size * random.uniform(*manner.depth))
+    return Stage(kind, shape, view, camera, light, picture, scene_name, uneven, manner, random)
 
 
 def any_view(random: np.random.Generator, length: float) -> View:

@@ -58,8 +58,10 @@ def add_wheel(
         side = (width / 2 if style.crossed else 0) * np.where(np.arange(style.spokes) % 4 < 2, 1, -1)
         start = np.stack([x + hub * np.cos(t + slant), y + side, z + hub * np.sin(t + slant)], axis=1)
         end = np.stack([x + metal * np.cos(t), np.full(len(t), y), z + metal * np.sin(t)], axis=1)
-        look = {"width": style.spoke_width, "gloss": 0.5, "piece": "spoke"}
-        shape.add(np.stack([start, end], axis=1), style.spoke_colour, None, **look, **common)
+        shape.add(
+            np.stack([start, end], axis=1), style.spoke_colour, None, width=style.spoke_width, gloss=0.5,
+            piece="spoke", **common
+        )
     for place in (right, left):
         tyre, metal_ring, hub = ring(place, inner, rim), ring(place, rim, metal), circle(place, style.hub * radius, 12)
         if place is left:

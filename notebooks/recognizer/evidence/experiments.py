@@ -1,7 +1,6 @@
 """Ask by experiment: draw scenes again with one thing changed, and see what the network says then."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
 from typing import Any, NamedTuple
 
 import cv2
@@ -11,7 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ..data.neither import TO_ASK
-from ..drawings import CLASSES, draw_many
+from ..drawings import CLASSES, draw
 from ..inputs import as_pixels
 from ..network.hardware import autocast, device_of
 from ..progress import progress_bar
@@ -58,14 +57,14 @@ def ask(
     per_class: int,
     first: int = TO_REPORT,
     classes: Sequence[str] = (),
-    workers: int = 1,
 ) -> dict[str, np.ndarray]:
     """What each network says to the same scenes, once for each of `questions`: name → float networks×N×….
 
-    A question is what `draw` is to change. `measure` gets a network, pixels and labels. The pictures are drawn batch by
-    batch, so that memory does not grow with their number; all networks are asked about a batch before the next is
-    drawn. The N scenes are class by class, `per_class` of each of `classes` (default: all that the networks know).
-    Where a control could not remove enough, the values are NaN.
+    A question is what `draw` is to change; `light`, `scene` and `yaw` may be functions of a drawing's number. `measure`
+    gets a network, pixels and labels. The pictures are drawn batch by batch, so that memory does not grow with their
+    number; all networks are asked about a batch before the next is drawn. The N scenes are class by class, `per_class`
+    of each of `classes` (default: all that the networks know). Where a control could not remove enough, the values are
+    NaN.
     """
     image_size = networks[0].image_size
     labels = {name: networks[0].classes.index(name) for name in classes or networks[0].classes}
@@ -74,7 +73,7 @@ def ask(
     with progress_bar("draw and ask", total, "drawings") as progress:
         for name, changes in questions.items():
             found = [[] for _ in networks]
-            for scenes in _batches(labels, per_class, image_size, changes, first, workers):
+            for scenes in _batches(labels, per_class, image_size, changes, first):
                 for network, of_network in zip(networks, found):
                     values = np.asarray(measure(network, scenes.pixels, scenes.labels), np.float32)
                     values[~scenes.matched.numpy()] = np.nan
@@ -106,7 +105,7 @@ def responses(layer_names: Sequence[str]) -> Measure:
 
 
 def _batches(
-    labels: Mapping[str, int], per_class: int, image_size: int, changes: Changes, first: int, workers: int = 1
+    labels: Mapping[str, int], per_class: int, image_size: int, changes: Changes, first: int
 ) -> Iterator[Scenes]:
     if unknown := [name for name in labels if name not in CLASSES]:
         raise Problem(
@@ -115,10 +114,16 @@ def _batches(
         )
     look = as_pixels(image_size)
     for name, label in labels.items():
-        drawings = draw_many(name, per_class, first=first, workers=workers, **changes)
-        while some := list(islice(drawings, BATCH)):
+        for start in range(first, first + per_class, BATCH):
+            numbers = range(start, min(start + BATCH, first + per_class))
+            some = [draw(name, number, **_of(number, changes)) for number in numbers]
             pixels = [torch.as_tensor(look(Image.fromarray(drawing.image))) for drawing in some]
             masks = [cv2.resize(drawing.parts, MASK_SIZE, interpolation=cv2.INTER_NEAREST_EXACT) for drawing in some]
-            matched = torch.tensor([drawing.matched for drawing in some])
+            matched = torch.tensor([drawing.missing == 0 for drawing in some])
             labels_of_some = torch.full((len(some),), label)
             yield Scenes(torch.stack(pixels), labels_of_some, torch.from_numpy(np.stack(masks)), matched)
+
+
+def _of(number: int, changes: Changes) -> dict[str, Any]:
+    """The changes of one drawing: a value that is a function of its number, other than an edit, is called with it."""
+    return {name: value(number) if callable(value) and name != "edit" else value for name, value in changes.items()}
