@@ -16,6 +16,7 @@ from .responses import spatial_means
 from .selectivity import auroc
 
 TO_ABLATE = 60  # pictures: each filter of each layer is taken out for all of them
+RAREST = 0.005  # of a class's pixels: the best filter for a part that is rarer owes its score to luck
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class LayerEvidence:
     `means` float32 N×C: the mean of each map. `auroc` C: how well each mean tells the second class from the first.
     `kinds` C×4: the strongest response to each of `probes.KINDS`. `tuning`: how they respond to gratings. `ablation`:
     the answers without each filter. `precision` 2×C×P: in the pictures of each class, the average precision over chance
-    with which a filter's maps find each part, or None where no masks are known; NaN for parts that are not there.
+    with which a filter's maps find each part, or None where no masks are known; NaN for parts
+    that cover less than `RAREST`.
     """
 
     means: np.ndarray
@@ -77,12 +79,14 @@ def precision_within_classes(
 ) -> dict[str, np.ndarray]:
     """The average precision over chance for each part within the pictures of each class: name → float 2×C×P.
 
-    Over both classes together, a filter that marks bikes would pass for one that marks the wheels of bikes. Masks are
+    NaN for parts that cover less than `RAREST`. Over both classes together, a filter that marks bikes would pass for one that marks the wheels of bikes. Masks are
     taken at half their resolution, which is enough for maps of late layers and four times as fast.
     """
     of_class = []
     for label in range(2):
         chosen = scenes.labels == label
         masks = scenes.masks[chosen][:, 1::2, 1::2].numpy()
-        of_class.append(precision_over_chance(model, layer_names, scenes.pixels[chosen], masks, num_parts))
+        found = precision_over_chance(model, layer_names, scenes.pixels[chosen], masks, num_parts)
+        common = np.bincount(masks.flatten(), minlength=num_parts) >= RAREST * masks.size
+        of_class.append({name: np.where(common, scores, np.nan) for name, scores in found.items()})
     return {name: np.stack([each[name] for each in of_class]) for name in layer_names}
