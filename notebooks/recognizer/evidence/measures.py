@@ -79,8 +79,9 @@ def precision_within_classes(
 ) -> dict[str, np.ndarray]:
     """The average precision over chance for each part within the pictures of each class: name → float 2×C×P.
 
-    NaN for parts that cover less than `RAREST`. Over both classes together, a filter that marks bikes would pass for one that marks the wheels of bikes. Masks are
-    taken at half their resolution, which is enough for maps of late layers and four times as fast.
+    NaN for parts that cover less than `RAREST`. Over both classes together, a filter that marks bikes would pass for
+    one that marks the wheels of bikes. Masks are taken at half their resolution, which is enough for maps of late
+    layers and four times as fast.
     """
     of_class = []
     for label in range(2):
