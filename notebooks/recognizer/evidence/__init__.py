@@ -1,13 +1,13 @@
 """Notebooks 04 to 06: measures of what filters respond to and what layers keep, one file for each measure."""
 
 from .ablation import ablate, accuracy_without
-from .answer_keys import answer_keys, trust
 from .cards import painted, save_cards
 from .claims import Claim, claim_rows, image_error
 from .controls import untrained
 from .dissection import enlarged
 from .experiments import TO_CHOOSE, TO_REPORT, ask, log_odds, redraw, responses
 from .kept_picture import kept_picture
+from .known_answers import answer_keys, trust
 from .matching import best_matches, cka
 from .measures import LayerEvidence, measure, precision_within_classes
 from .networks import Backgrounds, Classes, trained_networks
