@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from recognizer.drawings import nothing
 from recognizer.evidence import known_answers as keys
 from recognizer.evidence.known_answers import found_by_measures, show_signs, show_wheels, with_sign
 
@@ -61,7 +62,7 @@ def test_only_the_thing_and_the_control_differ(signs):
     where = np.kron(shown.where, np.ones((1, 2, 2)))[:, :48, :48]  # 32×32 squares over 48×48 pixels
     assert shown.where.any(axis=(1, 2)).all() and where.shape == (12, 48, 48)
     changed = (shown.whole != shown.gone).any(dim=1).float().mean()
-    assert changed == pytest.approx(np.pi * keys.SIGN_RADIUS**2, rel=0.3)
+    assert np.pi * keys.SIGN_RADIUS**2 * 0.8 < changed < np.pi * keys.SIGN_RADIUS**2 * 1.6  # at 48 pixels edges count
     assert (shown.control != shown.whole).any(dim=1).flatten(1).any(dim=1).float().mean() > 0.8
 
 
@@ -85,19 +86,20 @@ def test_every_measure_finds_a_filter_of_yellow_and_none_finds_one_of_all_things
 
 
 def test_a_filter_of_wheels_has_a_dependence_near_one_and_a_silhouette_near_zero():
-    """Filters that see the masks of the drawings: wheels alone, or all parts alike."""
-    sets = []
-    for change in ({}, {"edit": keys.without("wheel")}, {"edit": keys.without("wheel"), "control": True}):
-        sets.append(keys.redraw(keys.VEHICLES, 14, 48, change, 300))
+    """A filter that sees the wheels of the masks, and one that sees where bikes stand out from the empty scene."""
+    gone = {"edit": keys.without("wheel")}
+    empty, *sets = (
+        keys.redraw(["Bike"], 24, 96, change, 300)
+        for change in ({"edit": nothing, "keep_shadow": True}, {}, gone, gone | {"control": True})
+    )
     known = sets[2].matched.numpy()
-    wheel = keys.PARTS.index("wheel")
-    areas = [
-        np.stack([(s.masks.numpy() == wheel).mean(axis=(1, 2)), (s.masks.numpy() > 0).mean(axis=(1, 2))], axis=1)
-        for s in sets
-    ]
-    in_cars = known & (sets[0].labels.numpy() == 1)
-    of_wheels, of_silhouettes = keys.dependence(*(area[in_cars] for area in areas))
-    assert of_wheels > 0.8 and abs(of_silhouettes) < 0.25
+    areas = []
+    for scenes in sets:
+        wheels = (scenes.masks.numpy() == keys.PARTS.index("wheel")).mean(axis=(1, 2))
+        stands_out = (scenes.pixels.int() - empty.pixels).abs().amax(dim=1) > 30
+        areas.append(np.stack([wheels, stands_out.float().mean(dim=(1, 2)).numpy()], axis=1)[known])
+    of_wheels, of_silhouettes = keys.dependence(*areas)
+    assert known.sum() > 10 and of_wheels > 0.8 and abs(of_silhouettes) < 0.3
 
 
 def test_the_bar_is_set_by_untrained_networks(monkeypatch):
