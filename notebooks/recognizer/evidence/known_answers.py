@@ -68,8 +68,8 @@ class Drawn:
         return train, val, None
 
 
-def answer_keys(folder: Path, image_size: int) -> list[Drawn]:
-    """The two lessons, drawn into `folder` where they are not there yet."""
+def answer_keys(folder: Path, image_size: int, fewer: int = 1) -> list[Drawn]:
+    """The two lessons, drawn into `folder` where they are not there yet; for a quick look, `fewer` times fewer."""
     lessons = []
     folder.mkdir(parents=True, exist_ok=True)
     for name, classes, draw_some, per_label in (
@@ -77,7 +77,7 @@ def answer_keys(folder: Path, image_size: int) -> list[Drawn]:
         ("sign", VEHICLES, _signs, 200),
     ):
         lesson = Drawn(name, folder, classes, image_size)
-        sets = ("train", round(DETAIL * image_size), per_label, 0), ("val", image_size, FOR_VAL, 1000)
+        sets = ("train", round(DETAIL * image_size), per_label // fewer, 0), ("val", image_size, FOR_VAL // fewer, 1000)
         for part, size, count, further in sets:
             if not lesson.file(part, "labels").exists():
                 pixels, labels = draw_some(size, count, further)
