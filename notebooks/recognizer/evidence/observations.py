@@ -24,7 +24,8 @@ def observe_filters(model: nn.Module, layer_names: Sequence[str], scenes: Scenes
     maps, how far it prefers a class (2 |AUROC − 0.5|), and the mean absolute change of the log-odds when it is set to
     zero, in `TO_ABLATE` of the scenes.
     """
-    pixels, masks, index = scenes.pixels, scenes.masks.numpy(), PARTS.index(part)
+    # Half the resolution of the masks is enough for maps of late layers, and four times as fast.
+    pixels, masks, index = scenes.pixels, scenes.masks[:, 1::2, 1::2].numpy(), PARTS.index(part)
     some = np.linspace(0, len(pixels) - 1, min(TO_ABLATE, len(pixels))).astype(int)
     means = spatial_means(model, layer_names, pixels)
     iou = dissect(model, layer_names, pixels, masks, PARTS)
