@@ -234,40 +234,6 @@ def panels(
     return figure
 
 
-def heatmap(
-    values: np.ndarray,
-    rows: Sequence[str],
-    columns: Sequence[str],
-    title: str,
-    number_format: str = ".0f",
-    starred: np.ndarray | None = None,
-) -> Figure:
-    """A table of numbers, rows×columns, each on a square that is the darker the larger it is; NaN stay empty.
-
-    Where `starred` (bool rows×columns) is True, the number is in brackets with a star.
-    """
-    rows, columns, title = [label(row) for row in rows], [label(column) for column in columns], label(title)
-    height = 0.9 + 0.34 * len(rows)
-    figure, axis = plt.subplots(figsize=(min(WIDTH, 2 + 0.75 * len(columns)), height), layout="constrained")
-    axis.imshow(values, cmap="Blues", aspect="auto", vmin=0)
-    highest = np.nanmax(values)
-    for (row, column), value in np.ndenumerate(values):
-        if np.isnan(value):
-            continue
-        text = f"{value:{number_format}}"
-        if starred is not None and starred[row, column] and value:
-            text = f"({text})*"
-        ink = "white" if value > 0.6 * highest else "black"
-        axis.text(column, row, text, ha="center", va="center", color=ink, fontsize=9)
-    axis.set_xticks(range(len(columns)), columns)
-    axis.set_yticks(range(len(rows)), rows)
-    axis.xaxis.tick_top()
-    axis.tick_params(length=0)
-    axis.spines[:].set_visible(False)
-    axis.set_title(title, pad=24)
-    return figure
-
-
 def bars(rows: Sequence[str], estimates: dict[str, Estimates], *, title: str = "", xlabel: str = "") -> Figure:
     """Lying bars with their intervals: a panel per title, a row per name in `rows`, a colour per line of a panel.
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from recognizer.evidence.matching import best_matches, cka
+from recognizer.evidence.matching import best_matches
 
 
 def network(seed: int) -> nn.Sequential:
@@ -31,7 +31,6 @@ def test_the_same_filters_in_another_order_and_size_match_wholly(pixels):
     model = network(0)
     shuffled = changed(model, np.eye(6)[[3, 0, 5, 1, 4, 2]] * -2)
     np.testing.assert_allclose(best_matches(model, shuffled, "0", pixels), 1, atol=1e-6)
-    assert cka(model, shuffled, "0", pixels) == pytest.approx(1)
 
 
 def test_matches_are_the_highest_correlations_as_numpy_computes_them(pixels):
@@ -42,14 +41,6 @@ def test_matches_are_the_highest_correlations_as_numpy_computes_them(pixels):
     assert expected.max() < 0.99
 
 
-def test_cka_does_not_see_a_rotation_but_other_filters(pixels):
-    model = network(0)
-    rotation = np.linalg.qr(np.random.default_rng(0).standard_normal((6, 6)))[0]
-    assert cka(model, changed(model, rotation), "0", pixels) == pytest.approx(1, abs=1e-4)
-    one_of_six = np.diag([1.0, 0, 0, 0, 0, 0])
-    assert cka(model, changed(model, one_of_six), "0", pixels) < 0.8
-
-
 def test_dead_filters_match_nothing_and_spoil_nothing(pixels):
     model = network(0)
     some_dead = changed(model, np.diag([1.0, 0, 1, 0, 1, 0]))
@@ -57,4 +48,3 @@ def test_dead_filters_match_nothing_and_spoil_nothing(pixels):
     np.testing.assert_allclose(found[[0, 2, 4]], 1, atol=1e-6)
     assert np.isnan(found[[1, 3, 5]]).all()
     assert (best_matches(model, some_dead, "0", pixels)[[1, 3, 5]] < 0.99).all()
-    assert np.isnan(cka(changed(model, np.zeros((6, 6))), model, "0", pixels))

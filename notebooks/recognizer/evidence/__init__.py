@@ -6,22 +6,20 @@ from .claims import Claim, claim_rows, image_error
 from .controls import untrained
 from .dissection import enlarged
 from .experiments import TO_CHOOSE, TO_REPORT, ask, log_odds, redraw, responses
-from .kept_picture import kept_picture
 from .known_answers import answer_keys, trust
-from .matching import best_matches, cka
-from .measures import LayerEvidence, measure, precision_within_classes
+from .measures import measure, precision_within_classes
 from .networks import Backgrounds, Classes, trained_networks
 from .observations import observe_filters
 from .orientation import gratings, orientation_tuning
 from .part_dependence import dependence
-from .probes import KINDS, best_responses, preferred_kinds
+from .probes import KINDS, best_responses
 from .receptive_field import receptive_fields
-from .responses import all_maps, pooled, spatial_means
-from .selectivity import auroc, linear_probe
+from .responses import all_maps, spatial_means
+from .selectivity import auroc
 from .total_effects import share_of_classes, total_effect
 from .two_sets import to_choose_and_report
 from .usual_claims import numbers_of_all, usual_claims
-from .verdict import Observation, bootstrap, mean, observe, share, verdict_rows
+from .verdict import bootstrap, mean, observe, share, verdict_rows
 
 __all__ = [
     "KINDS",
@@ -30,25 +28,19 @@ __all__ = [
     "Backgrounds",
     "Claim",
     "Classes",
-    "LayerEvidence",
-    "Observation",
     "ablate",
     "accuracy_without",
     "all_maps",
     "answer_keys",
     "ask",
     "auroc",
-    "best_matches",
     "best_responses",
     "bootstrap",
-    "cka",
     "claim_rows",
     "dependence",
     "enlarged",
     "gratings",
     "image_error",
-    "kept_picture",
-    "linear_probe",
     "log_odds",
     "mean",
     "measure",
@@ -57,9 +49,7 @@ __all__ = [
     "observe_filters",
     "orientation_tuning",
     "painted",
-    "pooled",
     "precision_within_classes",
-    "preferred_kinds",
     "receptive_fields",
     "redraw",
     "responses",

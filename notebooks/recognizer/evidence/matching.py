@@ -1,4 +1,4 @@
-"""Whether two networks have the same filters, in whatever order: the best match of each filter, and CKA of layers."""
+"""Whether two networks have the same filters, in whatever order."""
 
 import numpy as np
 from torch import Tensor, nn
@@ -19,26 +19,10 @@ def best_matches(one: nn.Module, other: nn.Module, layer_name: str, pixels: Tens
     return np.where(mine.any(axis=0), found, np.nan)
 
 
-def cka(one: nn.Module, other: nn.Module, layer_name: str, pixels: Tensor) -> float:
-    """Linear centred kernel alignment of a layer of two networks: 0 unrelated, 1 the same up to a rotation and a scale.
-
-    Each position of the maps of each image is one observation of all filters (Kornblith et al. 2019). NaN where all
-    filters of one of them are constant.
-    """
-    mine, theirs = (_centred(each, layer_name, pixels) for each in (one, other))
-    within = np.linalg.norm(mine.T @ mine) * np.linalg.norm(theirs.T @ theirs)
-    return float(np.linalg.norm(mine.T @ theirs) ** 2 / within) if within else np.nan
-
-
-def _centred(model: nn.Module, layer_name: str, pixels: Tensor) -> np.ndarray:
-    """The maps of each filter in one column, minus their mean: M×C."""
+def _standardised(model: nn.Module, layer_name: str, pixels: Tensor) -> np.ndarray:
+    """The maps of each filter in one column, M×C, centred and of length 1: products are correlations. 0 if constant."""
     maps = all_maps(model, [layer_name], pixels)[layer_name]
     columns = maps.transpose(0, 2, 3, 1).reshape(-1, maps.shape[1]).astype(float)
-    return columns - columns.mean(axis=0)
-
-
-def _standardised(model: nn.Module, layer_name: str, pixels: Tensor) -> np.ndarray:
-    """The same, of length 1, so that products are correlations; 0 for a constant filter."""
-    columns = _centred(model, layer_name, pixels)
+    columns -= columns.mean(axis=0)
     lengths = np.linalg.norm(columns, axis=0)
     return columns / np.where(lengths > 1e-6, lengths, np.inf)

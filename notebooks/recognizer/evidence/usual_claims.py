@@ -14,6 +14,7 @@ from .average_precision import precision_over_chance
 from .claims import Claim
 from .experiments import Scenes
 from .kept_picture import kept_picture
+from .matching import best_matches
 from .orientation import orientation_tuning
 from .probes import KINDS, best_responses, preferred_kinds
 from .reader import read_filters
@@ -35,6 +36,11 @@ SAID = {
     "class": ("Late layers are specific to a class", f"mean preference for a class, {LAST}", 0.1),
     "abstract": ("Deep layers are abstract", f"share of variance between the classes, {LAST}", 0.1),
     "few": ("A few filters carry most of it", "change of the answers by a tenth of the last layer's filters", 0.1),
+    "alike": (
+        "Networks learn the same filters",
+        "correlation of the last layer's with their best matches in another",
+        0.05,
+    ),
     "wheel": ("Late layers detect wheels", "best filter for wheels, average precision over chance, worse class", 0.5),
     "window": ("Late layers detect windows", "best filter for windows, average precision over chance", 0.5),
 }
@@ -74,7 +80,10 @@ def numbers_of(model: nn.Module, layer_names: Sequence[str], choose: Scenes, rep
 def numbers_of_all(
     networks: Mapping[str, Sequence[nn.Module]], layer_names: Sequence[str], choose: Scenes, report: Scenes
 ) -> dict[str, list[dict[str, float]]]:
-    """`numbers_of` each network of each kind, on the device that is fastest: kind → one dict per network."""
+    """`numbers_of` each network of each kind, on the device that is fastest: kind → one dict per network.
+
+    Where there are several of a kind, each is also compared with the next one: do they have the same filters?
+    """
     found, device = {}, choose_device()
     with progress_bar("measure", sum(map(len, networks.values())), "networks") as progress:
         for kind, those in networks.items():
@@ -82,6 +91,10 @@ def numbers_of_all(
             for network in those:
                 found[kind].append(numbers_of(network.to(device), layer_names, choose, report))
                 progress.update()
+            for numbers, network, other in zip(found[kind], those, [*those[1:], those[0]]):
+                if other is not network:
+                    alike = best_matches(network, other, layer_names[-1], report.pixels)
+                    numbers["alike"] = float(np.nanmean(alike))
     return found
 
 
