@@ -58,7 +58,7 @@ bench: setup  ## time the plain version of the same work beside this one, for ex
 	$(PYTHON) benchmarks/bench.py
 
 notebooks: setup  ## run all notebooks on the drawn sample and store their outputs in them
-	DATASET=sample $(PYTHON) notebooks/run.py --store $(or $(NOTEBOOK),01 02 03 04 05)
+	DATASET=sample $(PYTHON) notebooks/run.py --store $(or $(NOTEBOOK),01 02 03 04 05 06)
 
 clean:  ## remove what runs made: data, logs and pictures; files of your own in datasets/ as well
 	@$(PYTHON3) notebooks/clean.py

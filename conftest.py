@@ -20,12 +20,14 @@ os.environ |= {
     "EPOCHS": "2",
     "TENSORBOARD": "0",
     "IMAGES_PER_CLASS": "2",
-    "CONTROL_EPOCHS": "1",
     "CARDS": "1",
-    "IMAGES": "16",
+    "IMAGES": "32",
+    "SCENES": "6",
+    "NETWORKS": "1",
 }
 OTHERS = "SEED IMAGE_SIZE BATCH_SIZE LR LAYER_NAME SCALE VAL_SHARE TEST_SHARE CARDS_OF RECOGNIZER_ARCHIVES REPOSITORY"
-for name in OTHERS.split():
+BETS = "BET_PART BET_WHEELS_ALONE BET_TRIANGLES BET_BRIGHTEST"
+for name in (OTHERS + " " + BETS).split():
     os.environ.pop(name, None)
 
 

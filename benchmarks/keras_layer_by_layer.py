@@ -1,9 +1,9 @@
-"""The network of notebook 05 in Keras and here, in one run: seconds an epoch, seconds to draw eight layers, accuracy.
+"""The network of notebook 06 in Keras and here, in one run: seconds an epoch, seconds to draw eight layers, accuracy.
 
     python -m pip install keras            # computes with TensorFlow where that is installed, else with PyTorch
     python benchmarks/keras_layer_by_layer.py DATASET [--accuracy-epochs 100]
 
-DATASET is what notebook 05 takes: a name, or a folder with one zip or folder per class (relative to the project). Keras
+DATASET is what notebook 06 takes: a name, or a folder with one zip or folder per class (relative to the project). Keras
 works as in the tutorial: a generator reads, decodes and scales each image anew, layers in front of the network augment
 (today's idiom), and matplotlib draws the maps. Of several epochs, and of three drawings, the fastest counts on both
 sides; validation is not in it. With `--accuracy-epochs` both recipes are trained to their end as well, Keras' for that
@@ -133,7 +133,7 @@ class InKeras:
 def train_here(
     train: Pictures, val: Pictures, num_epochs: int, checkpoint: Path, augmented: bool
 ) -> tuple[nn.Module, float]:
-    """Our network, trained as in notebook 05, and the seconds of the fastest epoch; pixels are in the cache by then."""
+    """Our network, trained as in notebook 06, and the seconds of the fastest epoch; pixels are in the cache by then."""
     torch.manual_seed(0)
     model = LayerByLayerCNN(train.classes, IMAGE_SIZE).to(choose_device())
     recipe = Recipe(num_epochs, BATCH_SIZE, lr=1e-3, augmented=augmented, new_optimizer=rmsprop)
@@ -178,7 +178,7 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, default=3, help="to be timed")
     parser.add_argument("--images", type=int, default=450, help="drawings a class, where drawings are used")
     parser.add_argument("--accuracy-epochs", type=int, default=0, help="of Keras' recipe; 0: no accuracies")
-    parser.add_argument("--our-epochs", type=int, default=130, help="of ours, as in notebook 05 for 1,050 photographs")
+    parser.add_argument("--our-epochs", type=int, default=130, help="of ours, as in notebook 06 for 1,050 photographs")
     args = parser.parse_args()
     if not importlib.util.find_spec("keras"):
         print("Keras is not installed, and the project does not need it: python -m pip install keras, then run again.")

@@ -1,4 +1,4 @@
-"""Notebook 05: its network against the tutorial's; what layers keep against closed forms and networks built by hand."""
+"""Notebook 06: its network against the tutorial's; what layers keep against closed forms and networks built by hand."""
 
 from collections import OrderedDict
 from types import SimpleNamespace

@@ -28,7 +28,7 @@ from recognizer.data import prepare, prepared
 from recognizer.data.batches import batches
 from recognizer.data.dataset import Pictures
 from recognizer.maps.activations import layer_table
-from recognizer.network import board, run_folder, seed_of, trained, usual_epochs
+from recognizer.network import board, recipe_of, run_folder, trained, usual_epochs
 from recognizer.network.evaluation import (
     Evaluation,
     closer,
@@ -210,13 +210,13 @@ def test_more_images_are_seen_less_often_each(dataset, images, expected):
     assert usual_epochs(SimpleNamespace(dataset=dataset), images) == expected
 
 
-def test_the_seed_of_a_run_is_read_from_its_folder_whatever_the_data_set_is_called():
+def test_the_recipe_of_a_run_is_read_from_its_folder_whatever_the_data_set_is_called():
     recipe = Recipe(3, lr=5e-5, seed=17)
     record = SimpleNamespace(name="cars-lr1-seed3")
-    assert seed_of(run_folder(record, 128, recipe) / "model.pt") == 17
-    assert seed_of(run_folder(record, 128, recipe, "another") / "model.pt") == 17
-    with pytest.raises(Problem, match="renamed does not say the seed"):
-        seed_of(settings.LOGS / "renamed" / "model.pt")
+    assert recipe_of(run_folder(record, 128, recipe) / "model.pt") == recipe
+    assert recipe_of(run_folder(record, 128, recipe, "another") / "model.pt") == recipe
+    with pytest.raises(Problem, match="renamed does not say how its run learned"):
+        recipe_of(settings.LOGS / "renamed" / "model.pt")
 
 
 # --- training ---

@@ -62,14 +62,14 @@ def test_set_up_and_address_are_the_same_everywhere():
 
 
 def test_a_parameter_has_one_default_and_one_range():
-    """But for those of the recipe of notebook 05, which is another one."""
+    """But for those of the recipe of notebook 06, which is another one."""
     another_recipe = {"SAMPLE_IMAGES", "IMAGE_SIZE", "EPOCHS", "BATCH_SIZE", "LR", "SCALE"}
     call = re.compile(r'\bparameter\("([A-Z_]+)", ([^,()]+)((?:[^()]|\([^()]*\))*)\)')
     defaults, ranges = {}, {}
     for path in SOURCES:
         text = "\n".join(c.source for c in code_cells(path)) if path.suffix == ".ipynb" else path.read_text("utf-8")
         for name, default, limits in call.findall(text):
-            if path.stem.startswith("05") and name in another_recipe:
+            if path.stem.startswith("06") and name in another_recipe:
                 continue
             if not default.startswith("record."):  # what was chosen in notebook 01
                 defaults.setdefault(name, set()).add(default)

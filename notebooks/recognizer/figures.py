@@ -234,35 +234,46 @@ def panels(
     return figure
 
 
-def heatmap(
-    values: np.ndarray,
-    rows: Sequence[str],
-    columns: Sequence[str],
-    title: str,
-    number_format: str = ".0f",
-    starred: np.ndarray | None = None,
-) -> Figure:
-    """A table of numbers, rows×columns, each on a square that is the darker the larger it is; NaN stay empty.
+def bars(rows: Sequence[str], estimates: dict[str, Estimates], *, title: str = "", xlabel: str = "") -> Figure:
+    """Lying bars with their intervals: a panel per title, a row per name in `rows`, a colour per line of a panel.
 
-    Where `starred` (bool rows×columns) is True, the number is in brackets with a star.
+    `estimates` maps the title of a panel to its lines, name → one (value, low, high) per row; NaN leaves a gap.
     """
-    rows, columns, title = [label(row) for row in rows], [label(column) for column in columns], label(title)
-    height = 0.9 + 0.34 * len(rows)
-    figure, axis = plt.subplots(figsize=(min(WIDTH, 2 + 0.75 * len(columns)), height), layout="constrained")
-    axis.imshow(values, cmap="Blues", aspect="auto", vmin=0)
-    highest = np.nanmax(values)
-    for (row, column), value in np.ndenumerate(values):
-        if np.isnan(value):
-            continue
-        text = f"{value:{number_format}}"
-        if starred is not None and starred[row, column] and value:
-            text = f"({text})*"
-        ink = "white" if value > 0.6 * highest else "black"
-        axis.text(column, row, text, ha="center", va="center", color=ink, fontsize=9)
-    axis.set_xticks(range(len(columns)), columns)
-    axis.set_yticks(range(len(rows)), rows)
-    axis.xaxis.tick_top()
-    axis.tick_params(length=0)
-    axis.spines[:].set_visible(False)
-    axis.set_title(title, pad=24)
+    rows = [label(row) for row in rows]
+    lines = len(next(iter(estimates.values())))
+    size = (WIDTH, 0.9 + 0.3 * bool(title) + 0.24 * lines * len(rows) + 0.1 * len(rows))
+    figure, axes = plt.subplots(1, len(estimates), figsize=size, layout="constrained", sharey=True, squeeze=False)
+    thick = 0.8 / lines
+    for axis, (panel, of) in zip(axes.flat, estimates.items()):
+        for number, (name, values) in enumerate(of.items()):
+            value, low, high = np.array(values, float).T
+            places = np.arange(len(rows)) + (number - (lines - 1) / 2) * thick
+            error = np.stack([value - low, high - value])
+            axis.barh(places, value, 0.9 * thick, xerr=error, label=label(name), error_kw={"linewidth": 1})
+        axis.axvline(0, color="black", linewidth=1)
+        axis.set(title=label(panel), xlabel=label(xlabel))
+    axes[0, 0].set_yticks(range(len(rows)), rows)
+    axes[0, 0].invert_yaxis()
+    if title:
+        figure.suptitle(label(title), fontsize=11, fontweight="bold", x=0.005, ha="left")
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    if lines > 1:
+        figure.legend(handles, names, loc="outside lower left", ncols=min(lines, 5))
+    return figure
+
+
+def tuning_curves(curves: Sequence[tuple[str, np.ndarray, np.ndarray, float]], title: str) -> Figure:
+    """Answers to orientations around a circle, one panel per (title, degrees K, answers K, a number for the title)."""
+    size, polar = (WIDTH, 3.0), {"projection": "polar"}
+    figure, axes = plt.subplots(1, len(curves), figsize=size, layout="constrained", subplot_kw=polar, squeeze=False)
+    for axis, (name, angles, answers, number) in zip(axes.flat, curves):
+        around = np.deg2rad([*angles, *(angles + 180), 0])  # a bar turned by 180° is the same bar
+        answers = answers / max(answers.max(), 1e-9)
+        answers = [*answers, *answers, answers[0]]
+        axis.plot(around, answers, color=BLUE)
+        axis.fill(around, answers, color=BLUE, alpha=0.2)
+        axis.set(yticks=[], xticks=np.deg2rad(range(0, 360, 45)))
+        axis.set_xticklabels(["0°", "45°", "90°", "135°", *[""] * 4], fontsize=7)
+        axis.set_title(f"{label(name)} ({number:.2f})", fontsize=9, fontweight="normal", loc="center")
+    figure.suptitle(label(title), fontsize=11, fontweight="bold", x=0.005, ha="left")
     return figure

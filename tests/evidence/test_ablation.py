@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from recognizer import capture
-from recognizer.evidence.ablation import ablate
+from recognizer.evidence.ablation import Ablation, ablate, accuracy_without
 from recognizer.settings import Problem
 
 from .networks import conv, planted
@@ -19,10 +19,26 @@ def test_ablation_finds_the_only_filter_that_matters(red_or_not, layer_name):
     pixels, labels = red_or_not
     found = ablate(planted(), layer_name, pixels, labels)
     assert found.right.all()
-    assert found.accuracy_change().tolist() == [-0.5, 0, 0, 0]  # without red, all are taken for class 0
-    assert found.accuracy_change(1).tolist() == [-1, 0, 0, 0]
-    assert found.accuracy_change(0).tolist() == [0, 0, 0, 0]
-    assert found.loss_change()[0] > 1 and np.abs(found.loss_change()[1:]).max() == 0
+    assert found.flips.tolist() == [0.5, 0, 0, 0]  # without red, all are taken for class 0
+    assert found.change[0] > 0.5 and np.abs(found.change[1:]).max() == 0
+
+
+def test_the_change_has_no_sign():
+    """A filter that speaks for one class and against the other, and one that does nothing, at log-odds of 2 and 4."""
+    whole = np.array([2.0, 2, 4, 4], np.float32)
+    without = np.array([[1.0, 3, 3, 5], [2, 2, 4, 4]], np.float32)
+    found = Ablation(without, without > 0, whole, whole > 0)
+    assert found.drops.mean(axis=0).tolist() == [0, 0]
+    assert found.change.tolist() == [pytest.approx(1 / 3), 0]
+
+
+def test_more_and_more_filters_taken_out_together(red_or_not):
+    pixels, labels = red_or_not
+    curves = {
+        order: accuracy_without(planted(), "relu", pixels, labels, np.array(order), [0, 1, 3, 4])
+        for order in ((0, 1, 2, 3), (3, 2, 1, 0))
+    }
+    assert curves == {(0, 1, 2, 3): [1, 0.5, 0.5, 0.5], (3, 2, 1, 0): [1, 1, 1, 0.5]}
 
 
 @pytest.fixture(params=[False, True], ids=["float32", "bfloat16 where there is any"])
@@ -40,7 +56,6 @@ def test_setting_to_the_mean_is_half_red(red_or_not, rounding):
     expected = ((20 * mean[0] - 10) * (2 * labels - 1)).numpy()
     change = np.abs(found.whole - expected).max()
     assert np.allclose(found.log_odds[0], expected, atol=1e-5 + rounding * change)
-    assert np.allclose(found.losses[0], functional.softplus(-torch.tensor(found.log_odds[0])), atol=1e-5)
 
 
 class Branching(nn.Module):
@@ -90,8 +105,8 @@ def test_ablation_agrees_with_captum(layer_name, to, rounding):
         with torch.no_grad():
             change = captum.attribute(images, baseline, layer_mask=mask.expand(1, *maps.shape[1:]))
         expected = -change[:, number, 0, 0].numpy()
-        assert np.allclose(found.loss_rises[:, number], expected, atol=1e-5 + rounding * np.abs(expected).max())
-        assert np.allclose(found.loss_change()[number], expected.mean(), atol=1e-5 + rounding * np.abs(expected).max())
+        rises = np.logaddexp(0, -found.log_odds[number]) - np.logaddexp(0, -found.whole)  # from log-odds to the loss
+        assert np.allclose(rises, expected, atol=1e-5 + rounding * np.abs(expected).max())
 
 
 def test_ablation_of_a_network_with_one_logit(red_or_not):

@@ -1,4 +1,4 @@
-"""`Pictures`: a folder of images as torchvision's ImageFolder, with all its pixels at hand."""
+"""`Pictures`: a folder of images as torchvision's ImageFolder, with all its pixels at hand. `PixelSet`: no folder."""
 
 from pathlib import Path
 
@@ -12,7 +12,30 @@ from .pixel_cache import decoded
 from .record import images_in
 
 
-class Pictures(ImageFolder):
+class PixelSet:
+    """Images to learn from or to ask about: what training and evaluation need to know of them.
+
+    `pixels` uint8 N×3×D×D, `labels` int64 N, indices into `classes`; `image_size` is the side S that the network takes.
+    """
+
+    _kept: Tensor | None = None
+
+    def __init__(self, pixels: Tensor, labels: Tensor, classes: list[str], image_size: int) -> None:
+        self.pixels, self.labels, self.classes, self.image_size = pixels, labels, classes, image_size
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def pixels_on(self, device: torch.device, room: int) -> Tensor:
+        """`pixels`; where all of them fit into `room` bytes, a copy on `device` that is made once and kept."""
+        if not room:
+            return self.pixels
+        if self._kept is None:
+            self._kept = self.pixels.to(device) if self.pixels.nbytes <= room else self.pixels
+        return self._kept
+
+
+class Pictures(ImageFolder, PixelSet):
     """One of `datasets/{Train,Val,Test}` as torchvision's ImageFolder, its pixels decoded once and then kept.
 
     Besides what ImageFolder has (`classes`, `samples`, `targets`, `[i]`):
@@ -25,7 +48,7 @@ class Pictures(ImageFolder):
     def __init__(self, folder: Path, image_size: int, detail: float = 1) -> None:
         stored = round(detail * image_size)
         try:
-            super().__init__(folder, transform=as_pixels(stored), loader=decode)
+            ImageFolder.__init__(self, folder, transform=as_pixels(stored), loader=decode)
         except FileNotFoundError as error:
             raise Problem(f"There are no images in {shown(folder)}; run notebook 01 first.") from error
         self.image_size = image_size
@@ -35,19 +58,10 @@ class Pictures(ImageFolder):
         except FileNotFoundError as error:
             name = shown(Path(error.filename))
             raise Problem(f"{name} vanished; another notebook may be dealing the images anew. Run again.") from error
-        self._kept: Tensor | None = None
 
     @property
     def paths(self) -> list[Path]:
         return [Path(path) for path, _ in self.samples]
-
-    def pixels_on(self, device: torch.device, room: int) -> Tensor:
-        """`pixels`; where all of them fit into `room` bytes, a copy on `device` that is made once and kept."""
-        if not room:
-            return self.pixels
-        if self._kept is None:
-            self._kept = self.pixels.to(device) if self.pixels.nbytes <= room else self.pixels
-        return self._kept
 
     # What counts as an image is decided in one place, so that all pictures here are those that the split knows.
     # ImageFolder itself would look into hidden folders and take .ipynb_checkpoints for a class.

@@ -86,22 +86,24 @@ def add_lines(shape: Shape, skin: Skin, paint: Paint, dark: Colour, random: np.r
     posts = [car.glass[0] - 0.12, *car.pillars[:1], max(car.pillars[0] - 0.95, car.last_window)]
     for post, x in enumerate(posts):
         belt = float(skin.belt(x))
-        on_both_sides(shape, facing_left((x - 0.006, x + 0.006), w, (low, belt)), dark, None, layer=2)
+        on_both_sides(shape, facing_left((x - 0.006, x + 0.006), w, (low, belt)), dark, None, layer=2, piece="body")
         if post:
             handle = facing_left((x + 0.05, x + 0.22), w, (belt - 0.12, belt - 0.085))
-            on_both_sides(shape, handle, paint.trim if random.random() < 0.5 else paint.metal, None, layer=2)
+            finish = paint.trim if random.random() < 0.5 else paint.metal
+            on_both_sides(shape, handle, finish, None, layer=2, piece="body")
     tail, nose = skin.ends
     x = np.linspace(tail + 0.35, nose - 0.4, 8)
     z = skin.belt(x) - random.uniform(0.1, 0.3)
     # Piece by piece, because each piece of a bent band faces its own way.
     line = np.stack([x, skin.half(x) * 1.002, z], axis=1)
     crease = np.stack([line[:-1], line[:-1] - (0, 0, 0.02), line[1:] - (0, 0, 0.02), line[1:]], axis=1)[:, ::-1]
-    on_both_sides(shape, crease, tuple(min(1, 1.3 * c + 0.12) for c in paint.main), None, gloss=0.8, layer=2)
+    bright = tuple(min(1, 1.3 * c + 0.12) for c in paint.main)
+    on_both_sides(shape, crease, bright, None, gloss=0.8, layer=2, piece="body")
     if random.random() < 0.25:  # a rubbing strip
-        on_both_sides(shape, crease - (0, 0, 0.18), dark, None, layer=2)
+        on_both_sides(shape, crease - (0, 0, 0.18), dark, None, layer=2, piece="body")
     if car.seam is not None:
         gap = facing_left((car.seam - 0.02, car.seam + 0.02), w, (low, float(skin.belt(car.seam))))
-        on_both_sides(shape, gap, dark, None, layer=2)
+        on_both_sides(shape, gap, dark, None, layer=2, piece="body")
     place = np.array((car.glass[0] - 0.35, 0.93 * w, float(skin.belt(car.glass[0])) + 0.02))
     mirror = box((-0.08, 0, 0), (0.06, 0.18, 0.13)) + place
     on_both_sides(shape, mirror, paint.main, "body", gloss=0.6, layer=2)
@@ -147,7 +149,7 @@ def add_face(shape: Shape, skin: Skin, paint: Paint, dark: Colour, random: np.ra
         shape.add(intake, dark, "grille", layer=2)
     if random.random() < 0.4:  # a skid plate, or a bright lip
         lip = across(skin, nose, ((0.6, low - 0.06), (0.75, low + random.uniform(0.0, 0.12))))
-        shape.add(lip, paint.metal if random.random() < 0.7 else dark, None, gloss=0.6, layer=2)
+        shape.add(lip, paint.metal if random.random() < 0.7 else dark, None, gloss=0.6, layer=2, piece="body")
     add_plate(shape, skin, nose, low + 0.3 * height, random)
     edge = across(skin, nose, ((0.98, bottom - 0.05), (0.98, bottom - 0.035)))
     shape.add(edge, tuple(0.5 * c for c in paint.main), None, layer=2)
@@ -160,7 +162,7 @@ def add_face(shape: Shape, skin: Skin, paint: Paint, dark: Colour, random: np.ra
         on_both_sides(shape, disc, (0.9, 0.9, 0.86), "headlight", gloss=0.8, layer=2)
     if random.random() < 0.7:  # the maker's badge
         disc = lens(np.array((nose, 0, top - 0.1)), 0.05, 10)
-        shape.add(disc, (0.85, 0.85, 0.87), None, gloss=0.9, layer=2)
+        shape.add(disc, (0.85, 0.85, 0.87), None, gloss=0.9, layer=2, piece="body")
 
     if random.random() < 0.15:
         add_round_lamps(shape, skin, paint, min(0.12, 0.35 * height), level + 0.02)
@@ -251,11 +253,11 @@ def add_wheels(shape: Shape, skin: Skin, paint: Paint, dark: Colour, random: np.
             shape.add(tread if side < 0 else tread[:, ::-1], paint.rubber, "wheel", **look)
             turn = slice(None) if side < 0 else slice(None, None, -1)
             arch = arc(centre + (0, 0, 0.02), 1.18 * radius, 24, -0.35, np.pi + 0.35)
-            shape.add(arch[turn], dark, "body", layer=2)
+            shape.add(arch[turn], dark, "body", layer=2, piece="well")
             look["layer"] = 3
             shape.add(circle(centre, radius)[turn], paint.rubber, "wheel", gloss=0.1, **look)
             shape.add(circle(centre, share * radius)[turn], rim, "wheel", gloss=0.7, **look)
             shape.add(ring(centre, share * radius, (share - 0.05) * radius, 20)[turn], edge, None, **look)
             if spokes:
-                shape.add((gaps + centre)[:, turn], dark, None, **look)
-            shape.add(circle(centre, 0.13 * radius, 10)[turn], rim, None, gloss=0.7, **look)
+                shape.add((gaps + centre)[:, turn], dark, None, piece="spoke", **look)
+            shape.add(circle(centre, 0.13 * radius, 10)[turn], rim, None, gloss=0.7, piece="wheel", **look)

@@ -1,9 +1,9 @@
-"""One drawing: a vehicle or an animal, where it stands, how it is seen, lit and photographed."""
+"""One drawing: a stage, painted and photographed; and the same with one thing changed."""
 
-import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from copy import deepcopy
 from functools import partial
 from multiprocessing import get_context
 from typing import NamedTuple
@@ -11,54 +11,14 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from .bicycles import BICYCLES, build_bicycle
-from .camera import View, frame
-from .cars import CARS, build_car
+from .camera import View
 from .distractors import add_before, add_writing
+from .edits import Edit, touched_labels
 from .furs import brush
-from .homes import HOMES
-from .light import any_light, cast_shadow, exposure, photograph, round_off, tint
-from .motorbike_kinds import MOTORBIKES
-from .motorbikes import build_motorbike
-from .painting import Canvas, paint
-from .pet_kinds import CATS, DOGS
-from .pets import build_cat, build_dog
-from .scenes import SCENES, Scene, paint_scene
+from .light import cast_shadow, exposure, photograph, round_off, tint
+from .painting import FINE, Canvas, Light, paint
 from .solids import Shape
-
-CLASSES = {
-    "Bike": {**dict.fromkeys(BICYCLES, build_bicycle), **dict.fromkeys(MOTORBIKES, build_motorbike)},
-    "Car": dict.fromkeys(CARS, build_car),
-    "Cat": dict.fromkeys(CATS, build_cat),
-    "Dog": dict.fromkeys(DOGS, build_dog),
-}
-VEHICLES, PETS = ("Bike", "Car"), ("Cat", "Dog")  # what is told apart
-# How a vehicle fills its own outline, so that both classes cover as much of a picture, and as much of its upper half:
-# the share of the convex outline that it covers, and where its middle lies, from the top (0) to the bottom (1).
-FILLING = {
-    build_bicycle: (0.57, 0.57),
-    build_motorbike: (0.6, 0.57),
-    build_car: (0.97, 0.46),
-    build_cat: (0.74, 0.55),
-    build_dog: (0.91, 0.51),
-}
-FAR = (0.16, 0.35)  # what a thing covers of a picture if far away, as the side of a square: the picture's own is 1
-
-
-class Manner(NamedTuple):
-    """How vehicles, or animals, are photographed."""
-
-    near: tuple[float, float]  # what one covers of a picture, as FAR
-    longest: float  # at most so many pictures long
-    scenes: dict[str, Scene]
-    darkest: float  # what is behind it in the shade, in shares of the light
-    depth: tuple[float, float] | None  # how far out of focus that is, in shares of the picture
-    contrast: float
-
-
-ROAD = Manner((0.38, 0.85), 1.25, SCENES, 0.45, None, 0.85)
-# A car without its bonnet is a car, an animal without its head could be either: it is shown whole, and calmly.
-HOME = Manner((0.45, 0.78), 1.05, HOMES, 0.6, (0.002, 0.015), 0.2)
+from .stage import Random, Stage, set_up
 
 
 class Drawing(NamedTuple):
@@ -72,94 +32,173 @@ class Drawing(NamedTuple):
     scene: str
     exponent: float  # of the exposure: 1 is unchanged, below 1 is brighter
     jpeg: bytes  # the file whose pixels `image` holds
+    missing: float = 0.0  # of a control: the share of the edit's pixels for which the other parts have no match
 
 
-Edit = Callable[[Shape], Shape]
+class Take(NamedTuple):
+    """What the camera is going to photograph."""
+
+    canvas: Canvas  # as painted, before the last touches
+    picture: np.ndarray  # uint8, size×size×3
+    parts: np.ndarray  # uint8, size×size
+    wheels: list
+    missing: float = 0.0
 
 
-def draw(class_name: str, index: int, *, seed: int = 0, size: int = 160, edit: Edit | None = None) -> Drawing:
+def draw(
+    class_name: str,
+    index: int,
+    *,
+    seed: int = 0,
+    size: int = 160,
+    edit: Edit | None = None,
+    control: bool = False,
+    keep_shadow: bool = False,
+    light: Light | int | None = None,
+    scene: str | None = None,
+    yaw: float | None = None,
+) -> Drawing:
     """Draw picture number `index` of a class; the same arguments give the same picture, anywhere.
 
-    `edit` takes the shape just before it is painted, and returns what is painted in its place. Scene, camera, light,
-    exposure and what stands in front are the same as without the edit. An edited picture takes twice as long, because
-    the picture without the edit is drawn first for its exposure.
+    `edit` takes the shape just before it is painted, and returns what is painted in its place (see `edits`); it must
+    leave the shape that it is given as it is. Where neither the edit nor its shadow is seen, the camera is shown the
+    very pixels of the picture without the edit, and it exposes, blurs and adds noise alike. Masks and `wheels` follow
+    the edit. So does the shadow: what is taken away casts none, unless `keep_shadow`.
+
+    `control` answers «would any loss of so many pixels do?»: the edit is not painted. Instead, as many visible pixels
+    as it changes (shadow not counted) are removed, in one patch, from parts that it does not touch; the scene shows
+    there, the shadow stays. If those parts have fewer pixels, all of them go and `missing` says which share of the
+    wanted number was not found. Drop or report such pictures.
+
+    `light` (a `Light`, or a number: each stands for a light), `scene` (a name) and `yaw` (of the camera, in radians,
+    see `View`) change that one thing; the vehicle and every other choice stay as they were. The camera then frames and
+    exposes what it sees. A picture with another yaw shows the vehicle as large as before, and the scene behind it from
+    there.
+
+    Raises ValueError for an unknown class or scene, and for a control without an edit.
     """
-    if class_name not in CLASSES:
-        raise ValueError(f"there are drawings of {', '.join(CLASSES)}, not of {class_name!r}")
-    random = np.random.default_rng([seed, zlib.crc32(class_name.encode()), index])
-    kinds = CLASSES[class_name]
-    kind = list(kinds)[random.integers(len(kinds))]
-    shape = kinds[kind](kind, random)
-    points = shape.subject_points()
-    length = float(np.ptp(points[:, 0]))
+    if control and edit is None:
+        raise ValueError("a control needs an edit: it removes as many pixels as that changes")
+    stage = set_up(class_name, index, seed, size, light=light, scene=scene, yaw=yaw)
+    take, exponent = before_the_camera(stage, edit, control, keep_shadow)
+    random = stage.random
+    if yaw is not None:  # from there, fur and things in front take more or fewer numbers than from the usual place
+        usual = set_up(class_name, index, seed, size)
+        before_the_camera(usual)
+        random = usual.random
+    image, jpeg = photograph(take.picture, exponent, stage.manner.contrast, random)
+    wheels = stage.camera.ellipses(take.wheels)
+    return Drawing(
+        image, take.parts, stage.kind, wheels, stage.view, stage.scene_name, exponent, jpeg, take.missing
+    )
 
-    manner = ROAD if shape.gaze is None else HOME
-    view = any_view(random, length) if shape.gaze is None else view_of_pet(random, shape.gaze)
-    share = random.uniform(*(FAR if random.random() < 0.03 else manner.near)) ** 2
-    place = tuple(np.clip(random.normal(0, (0.5, 0.5)), -1, 1))
-    camera = frame(view, points, share, FILLING[kinds[kind]], place, size, manner.longest)
-    light = any_light(random, None if shape.gaze is None else view.yaw)
 
-    scene, scene_name = paint_scene(camera, size, manner.scenes, manner.darkest, random)
-    if manner.depth:
-        scene = cv2.GaussianBlur(scene, (0, 0), size * random.uniform(*manner.depth))
-    painted = edit(shape) if edit else shape
-    if painted.points:
-        cast_shadow(scene, painted, camera, light)
-    canvas = Canvas(scene)
-    if painted.points:
-        paint(canvas, painted, camera, light)
-    if shape.gaze is None:  # what hides some of a car would hide a face
-        add_before(canvas, camera, length / 2, random)
+def before_the_camera(
+    stage: Stage, edit: Edit | None = None, control: bool = False, keep_shadow: bool = False
+) -> tuple[Take, float]:
+    """The picture that the camera is shown, and the exposure's exponent, which is that of the picture without edit."""
+    again = deepcopy(stage.random) if edit else stage.random
+    ground = ground_of(stage, stage.shape)
+    plain = develop(stage, paint_all(stage, stage.shape, ground, stage.random), stage.shape, stage.random)
+    # With an exposure of its own, an edited picture would be brighter or darker all over.
+    exponent = exposure(plain.picture, plain.parts)
+    painted = edit(stage.shape) if edit else stage.shape
+    if painted is stage.shape:
+        return plain, exponent
+    missing = 0.0
+    canvas = paint_all(stage, painted, ground if keep_shadow or control else ground_of(stage, painted), again)
+    if control:
+        touched = touched_labels(stage.shape, painted)
+        canvas, missing = without_as_much(plain.canvas, canvas, Canvas(ground), touched, deepcopy(stage.random))
+        painted = stage.shape
+    other = develop(stage, canvas, painted, again)
+    hair = max(stage.shape.hair, painted.hair) * fur_scale(stage) if stage.shape.hair else 0.0
+    return only_where_changed(plain, other, 0.09 * hair)._replace(missing=missing), exponent
+
+
+def ground_of(stage: Stage, casting: Shape) -> np.ndarray:
+    """The scene (uint8, size×size×3) with the shadow of a shape."""
+    scene = stage.scene.copy()
+    if casting.points:
+        cast_shadow(scene, casting, stage.camera, stage.light)
+    return scene
+
+
+def paint_all(stage: Stage, shape: Shape, ground: np.ndarray, random: Random) -> Canvas:
+    """The `ground` (uint8, size×size×3) with the `shape` on it, and what stands in front."""
+    canvas = Canvas(ground)
+    if shape.points:
+        paint(canvas, shape, stage.camera, stage.light)
+    if stage.shape.gaze is None:  # what hides some of a car would hide a face
+        add_before(canvas, stage.camera, float(np.ptp(stage.shape.subject_points()[:, 0])) / 2, random)
     if random.random() < 0.15:
         add_writing(canvas, random)
+    return canvas
+
+
+def develop(stage: Stage, canvas: Canvas, shape: Shape, random: Random) -> Take:
+    """The canvas with the last touches: fur, or roundness and uneven light."""
     picture, parts = canvas.shrink()
-    if shape.gaze is not None:
-        scale = camera.scale(points.mean(axis=0))
+    if stage.shape.gaze is not None:
+        scale = fur_scale(stage)
         picture, parts = brush(picture, parts, 0.014 * scale, 0.09 * shape.hair * scale, random)
     else:
         round_off(picture, parts)
-        if scene_name != "studio":
+        if stage.uneven:
             tint(picture, random)
-    # With an exposure of its own, an edited picture would be brighter or darker all over.
-    exponent = draw(class_name, index, seed=seed, size=size).exponent if edit else exposure(picture, parts)
-    image, jpeg = photograph(picture, exponent, manner.contrast, random)
-    return Drawing(image, parts, kind, camera.ellipses(painted.wheels), view, scene_name, exponent, jpeg)
+    return Take(canvas, picture, parts, shape.wheels)
 
 
-def nothing(shape: Shape) -> Shape:
-    """An edit that leaves the scene empty: no vehicle, no shadow."""
-    return Shape()
+def fur_scale(stage: Stage) -> float:
+    """Pixels a metre, where the animal is."""
+    return stage.camera.scale(stage.shape.subject_points().mean(axis=0))
 
 
-def any_view(random: np.random.Generator, length: float) -> View:
-    """From the side, from three quarters, or nearly from the front or the back; left and right alike.
+def differ(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Where (bool, H×W) two pictures (uint8, H×W×3) are not the same."""
+    return cv2.inRange(cv2.absdiff(a, b), (0, 0, 0), (0, 0, 0)) == 0
 
-    `length` of the vehicle, in metres, because one steps back for a larger one.
+
+def only_where_changed(plain: Take, other: Take, hair: float) -> Take:
+    """`other`, but with the pixels of `plain` wherever both were painted alike, a `hair` (in pixels) apart.
+
+    Roundness and fur look at the whole outline, so without this they would change far from what was edited.
     """
-    side, quarter, front = 0.36, 0.46, 0.18
-    which = random.choice(3, p=(side, quarter, front))
-    yaw = np.radians((90 + random.normal(0, 10), random.uniform(25, 75), 5 + abs(random.normal(0, 14)))[which])
-    if random.random() < 0.3:
-        yaw = np.pi - yaw  # the rear instead of the front
-    return View(
-        yaw=float(yaw * random.choice([-1, 1])),
-        pitch=float(np.radians(abs(random.normal(6, 7)) + 1)),
-        roll=float(np.radians(random.normal(0, 3))),
-        distance=float(length * (0.6 + random.gamma(3, 0.6))),
-        stretch=float(np.exp(random.normal(-0.4, 0.15) if random.random() < 0.65 else random.normal(0, 0.06))),
-    )
+    fine = differ(plain.canvas.colours, other.canvas.colours) | (plain.canvas.labels != other.canvas.labels)
+    rows = np.logical_or.reduce([fine[i::FINE] for i in range(FINE)])
+    changed = np.logical_or.reduce([rows[:, i::FINE] for i in range(FINE)]).astype(np.uint8)
+    if hair:  # hairs reach over the outline, by chance up to twice as far
+        reach = 2 * int(2 * hair + 1) + 1
+        changed = cv2.dilate(changed, np.ones((reach, reach), np.uint8))
+    picture = cv2.copyTo(other.picture, changed, plain.picture.copy())
+    parts = cv2.copyTo(other.parts, changed, plain.parts.copy())
+    return other._replace(picture=picture, parts=parts)
 
 
-def view_of_pet(random: np.random.Generator, gaze: float) -> View:
-    """From above, mostly from where the animal looks: people call it before they press the button."""
-    return View(
-        yaw=float(gaze + random.normal(0, 0.25) if random.random() < 0.93 else random.uniform(-np.pi / 2, np.pi / 2)),
-        pitch=float(np.radians(abs(random.normal(10, 9)) + 1)),
-        roll=float(np.radians(random.normal(0, 4))),
-        distance=float(1.2 + random.gamma(2, 0.5)),
-        stretch=float(np.exp(random.normal(0, 0.1))),
-    )
+def without_as_much(
+    plain: Canvas, edited: Canvas, patched: Canvas, touched: list[int], random: Random
+) -> tuple[Canvas, float]:
+    """`plain` without a patch of parts that an edit leaves alone, as large as what it changes; and what is missing.
+
+    `patched` is the empty scene, and is painted on. All have the same shadow. `touched` are the labels of the parts
+    that the edit changes. Counted are pixels that are seen: of a wheel with spokes, not the air between them.
+    """
+    empty = plain.labels == 0
+    wanted = np.count_nonzero(differ(plain.colours, edited.colours))
+    free = differ(plain.colours, patched.colours) & ~empty
+    for label in touched:
+        free &= plain.labels != label
+    rows, columns = np.nonzero(free)
+    gone = np.zeros(0, int)
+    if wanted and len(rows):
+        middle = random.integers(len(rows))
+        distance = (rows - rows[middle]) ** 2 + (columns - columns[middle]) ** 2
+        gone = np.argsort(distance, kind="stable")[:wanted]
+    kept = np.ones_like(empty)
+    kept[rows[gone], columns[gone]] = False
+    cv2.copyTo(plain.colours, kept.view(np.uint8), patched.colours)
+    cv2.copyTo(plain.labels, kept.view(np.uint8), patched.labels)
+    return patched, max(0.0, 1 - len(rows) / wanted) if wanted else 0.0
 
 
 @contextmanager
@@ -174,7 +213,19 @@ def drawing_with(workers: int) -> Iterator[Callable]:
         yield partial(pool.map, chunksize=16)
 
 
-def draw_many(class_name: str, count: int, *, seed: int = 0, size: int = 160, workers: int = 1) -> Iterator[Drawing]:
-    """The first `count` drawings of a class, in order; the same whatever the number of `workers`, processes."""
+def draw_many(
+    class_name: str,
+    count: int,
+    *,
+    seed: int = 0,
+    size: int = 160,
+    first: int = 0,
+    workers: int = 1,
+    **changes: object,
+) -> Iterator[Drawing]:
+    """`count` drawings of a class in order, from number `first` on; the same whatever the number of `workers`,
+    processes. `changes` are handed on to `draw`, the same for all: `edit`, `control`, `keep_shadow`, `light`, `scene`,
+    `yaw`. With several workers they must be picklable, as all edits of this package are; a lambda is not.
+    """
     with drawing_with(workers) as run:
-        yield from run(partial(draw, class_name, seed=seed, size=size), range(count))
+        yield from run(partial(draw, class_name, seed=seed, size=size, **changes), range(first, first + count))

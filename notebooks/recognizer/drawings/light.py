@@ -6,7 +6,7 @@ import numpy as np
 from .backdrop import grains
 from .camera import NEAREST, OUTSIDE, Camera
 from .painting import Light
-from .solids import NO_PART, Shape
+from .solids import NO_PART, Origin, Shape
 
 Random = np.random.Generator
 
@@ -46,15 +46,26 @@ def cast_shadow(picture: np.ndarray, shape: Shape, camera: Camera, light: Light)
             cv2.fillConvexPoly(dark, cv2.convexHull(pixels[start : start + len(part)]).astype(np.int32), sun)
         start += len(part)
     # Right under the vehicle it is dark in any light.
-    pixels, depth = camera.project(points[points[:, 2] < 0.45] * (0.96, 0.9, 0))
-    if depth.min() > NEAREST:
-        under = np.zeros_like(dark)
-        outline = cv2.convexHull((pixels / 2).astype(np.float32)).astype(np.int32)
-        cv2.fillConvexPoly(under, outline, 255 * (0.3 + 0.4 * light.shadow))
-        dark = np.maximum(dark, under)
+    for above in standing(shape):
+        pixels, depth = camera.project(above[above[:, 2] < 0.45] * (0.96, 0.9, 0))
+        if len(depth) and depth.min() > NEAREST:
+            under = np.zeros_like(dark)
+            outline = cv2.convexHull((pixels / 2).astype(np.float32)).astype(np.int32)
+            cv2.fillConvexPoly(under, outline, 255 * (0.3 + 0.4 * light.shadow))
+            dark = np.maximum(dark, under)
     dark = cv2.GaussianBlur(dark, (0, 0), 0.25 + light.softness * size / 2)
     dark = cv2.resize(dark, (size, size), interpolation=cv2.INTER_LINEAR)
     cv2.multiply(picture, cv2.merge([255 - dark] * 3), dst=picture, scale=1 / 255)
+
+
+def standing(shape: Shape) -> list[np.ndarray]:
+    """Points (N×3) of what stands on the ground by itself: all, unless what joins the pieces has been taken away."""
+    if {"body", "frame"} & {origin.piece for origin in shape.origins}:
+        return [np.concatenate(shape.points)]
+    groups: dict[Origin, list[np.ndarray]] = {}
+    for points, origin in zip(shape.points, shape.origins):
+        groups.setdefault(origin._replace(piece="wheel") if origin.wheel >= 0 else origin, []).append(points)
+    return [np.concatenate(group) for group in groups.values()]
 
 
 def round_off(picture: np.ndarray, parts: np.ndarray) -> None:

@@ -154,9 +154,10 @@ def add_bodywork(shape: Shape, model: Motorbike, paint: Paint, random: np.random
         stations = getattr(model, name)
         if stations:
             shape.add(solid(stations, 12, 0.75), colour, part, gloss=gloss)
-    for stations in (model.tank, model.fairing, model.tail):
+    for piece, stations in (("tank", model.tank), ("fairing", model.fairing), ("fairing", model.tail)):
         if stations and random.random() < 0.5:
-            add_band(shape, stations, paint.accent if random.random() < 0.6 else grey(random, 0.05, 0.95), random)
+            colour = paint.accent if random.random() < 0.6 else grey(random, 0.05, 0.95)
+            add_band(shape, piece, stations, colour, random)
     if not model.tank:  # the floor of a scooter
         shape.add(box((-0.12, -0.16, 0.22), (0.34, 0.16, 0.28)), paint.second, "fairing", gloss=0.3)
     elif model.fairing and not model.cylinders:  # a belly pan below the engine
@@ -165,8 +166,8 @@ def add_bodywork(shape: Shape, model: Motorbike, paint: Paint, random: np.random
         shape.add(solid([(-0.3, 0.4, 0.7, 0.1), (0.1, 0.4, 0.74, 0.13)], 8), paint.trim, "engine", gloss=0.3)
 
 
-def add_band(shape: Shape, stations: Stations, colour: Colour, random: np.random.Generator) -> None:
-    """A band of another colour along both sides of a solid."""
+def add_band(shape: Shape, piece: str, stations: Stations, colour: Colour, random: np.random.Generator) -> None:
+    """A band of another colour along both sides of a solid, which is a `piece`."""
     level, wide, rise = random.uniform(0.25, 0.6), random.uniform(0.08, 0.35), random.uniform(-0.2, 0.2)
     shares = level + rise * np.linspace(-0.5, 0.5, len(stations) - 1)
     for side in (-1, 1):
@@ -174,7 +175,7 @@ def add_band(shape: Shape, stations: Stations, colour: Colour, random: np.random
                       zip(shares + up, stations[1:])] for up in (0, wide))
         band = np.array(low + high[::-1])
         anchor = band.mean(axis=0) + (0, side * 0.1, 0)
-        shape.add(band if side < 0 else band[::-1], colour, None, gloss=0.8, anchor=anchor)
+        shape.add(band if side < 0 else band[::-1], colour, None, gloss=0.8, anchor=anchor, piece=piece)
 
 
 def add_rear_end(shape: Shape, model: Motorbike, paint: Paint, rear: np.ndarray, random: np.random.Generator) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import cv2
 
-from .drawing import VEHICLES, draw, drawing_with
+from .drawing import draw, drawing_with
+from .stage import VEHICLES
 
 # A zip holds the time of each file; the same moment for all keeps the bytes the same from day to day.
 MOMENT = (2000, 1, 1, 0, 0, 0)

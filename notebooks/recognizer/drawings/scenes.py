@@ -229,11 +229,15 @@ EMPTY = ("studio", "room", "rug", "sofa", "blanket")  # where other things seldo
 
 
 def paint_scene(
-    camera: Camera, size: int, scenes: dict[str, Scene], darkest: float, random: Random
+    camera: Camera, size: int, scenes: dict[str, Scene], darkest: float, random: Random, wanted: str | None = None
 ) -> tuple[np.ndarray, str]:
-    """A background (uint8, size×size×3), in the shade at least `darkest` as bright, and its name among `scenes`."""
+    """A background (uint8, size×size×3), in the shade at least `darkest` as bright, and its name among `scenes`.
+
+    `wanted` is painted in place of the one that would come by chance.
+    """
     names = list(scenes)
-    name = names[random.choice(len(names), p=[scenes[n][1] for n in names])]
+    by_chance = names[random.choice(len(names), p=[scenes[n][1] for n in names])]
+    name = wanted or by_chance
     backdrop = Backdrop(size, camera)
     scenes[name][0](backdrop, random)
     if name not in EMPTY or random.random() < 0.15:

@@ -32,6 +32,8 @@ PARTS: tuple[str, ...] = (
     "collar",
 )
 NO_PART = -1  # a detail painted on top of a part: it keeps the label that is already there
+# What can be taken away or kept by itself: the parts, and three things that masks do not tell from others.
+PIECES: tuple[str, ...] = (*PARTS[1:], "spoke", "well", "rider")
 NOWHERE = np.full(3, np.nan)
 Colour = tuple[float, float, float]  # red, green, blue from 0 to 1
 
@@ -42,6 +44,13 @@ class Wheel(NamedTuple):
     centre: np.ndarray
     u: np.ndarray
     v: np.ndarray
+
+
+class Origin(NamedTuple):
+    """What the rows of one `add` belong to."""
+
+    piece: str  # one of PIECES
+    wheel: int  # index into the shape's wheels, -1 for what is on none
 
 
 class Look(NamedTuple):
@@ -66,6 +75,7 @@ class Shape:
     def __init__(self) -> None:
         self.points: list[np.ndarray] = []  # corners of all rows of one `add`, one after another: M×3
         self.looks: list[Look] = []
+        self.origins: list[Origin] = []
         self.anchors: list[np.ndarray] = []  # NaN where rows are sorted by their own middle
         self.wheels: list[Wheel] = []
         self.gaze: float | None = None  # radians from x towards y: where an animal looks
@@ -84,12 +94,15 @@ class Shape:
         anchor: np.ndarray | None = None,
         two_sided: bool = False,
         ghost: bool = False,
+        piece: str | None = None,
     ) -> None:
         """Add faces, or tubes `width` metres thick: points rows×corners×3, or corners×3 for a single one.
 
         A face is seen from the side on which its corners run anticlockwise, or from both if `two_sided`. Rows with
         the same `anchor` are painted together, in the order in which they came; a higher `layer` is painted later.
-        A `ghost` has a part but no paint: the air between spokes.
+        A `ghost` has a part but no paint: the air between spokes. `piece`, one of `PIECES`, is the part itself if left
+        out; a detail (`part` None) then belongs to what was added just before it. Rows of a wheel or its spokes belong
+        to the last of `wheels`.
         """
         points = np.asarray(points, float)
         points = points[None] if points.ndim == 2 else points
@@ -98,6 +111,28 @@ class Shape:
         self.points.append(points.reshape(-1, 3))
         self.looks.append(Look(rows, corners, *colour, label, gloss, width, layer, two_sided, ghost))
         self.anchors.append(NOWHERE if anchor is None else anchor)
+        if piece is None:  # a rider is the only subject that masks call background
+            piece = self.origins[-1].piece if part is None else "rider" if part == "background" else part
+        self.origins.append(Origin(piece, len(self.wheels) - 1 if piece in ("wheel", "spoke") else -1))
+
+    def put(self, points: np.ndarray, look: Look, anchor: np.ndarray, origin: Origin) -> None:
+        """Add rows that another shape had, or ones like them."""
+        self.points.append(points)
+        self.looks.append(look)
+        self.anchors.append(anchor)
+        self.origins.append(origin)
+
+    def chosen(self, which: list[bool]) -> "Shape":
+        """A copy with some `add`s only, in the same order; a wheel of which nothing is left is no wheel any more."""
+        copy = Shape()
+        copy.gaze, copy.hair = self.gaze, self.hair
+        left = sorted({origin.wheel for origin, wanted in zip(self.origins, which) if wanted} - {-1})
+        copy.wheels = [self.wheels[i] for i in left]
+        number = {-1: -1} | {old: new for new, old in enumerate(left)}
+        for points, look, anchor, origin, wanted in zip(self.points, self.looks, self.anchors, self.origins, which):
+            if wanted:
+                copy.put(points, look, anchor, origin._replace(wheel=number[origin.wheel]))
+        return copy
 
     def turn(self, since: int, rotation: np.ndarray, origin: np.ndarray, wheels_since: int = 0) -> None:
         """Rotate (3×3, about `origin`) everything from the `since`-th `add` and `wheels_since`-th wheel on."""

@@ -59,7 +59,8 @@ def add_wheel(
         start = np.stack([x + hub * np.cos(t + slant), y + side, z + hub * np.sin(t + slant)], axis=1)
         end = np.stack([x + metal * np.cos(t), np.full(len(t), y), z + metal * np.sin(t)], axis=1)
         shape.add(
-            np.stack([start, end], axis=1), style.spoke_colour, None, width=style.spoke_width, gloss=0.5, **common
+            np.stack([start, end], axis=1), style.spoke_colour, None, width=style.spoke_width, gloss=0.5,
+            piece="spoke", **common
         )
     for place in (right, left):
         tyre, metal_ring, hub = ring(place, inner, rim), ring(place, rim, metal), circle(place, style.hub * radius, 12)

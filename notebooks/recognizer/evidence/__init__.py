@@ -1,51 +1,67 @@
-"""Notebooks 04 and 05: measures of what filters respond to and what layers keep, one file for each measure."""
+"""Notebooks 04 to 06: measures of what filters respond to and what layers keep, one file for each measure."""
 
-from .ablation import ablate
+from .ablation import ablate, accuracy_without
 from .cards import painted, save_cards
-from .controls import (
-    like_any_other,
-    once_forgotten,
-    randomised_from_the_top,
-    trained_on_shuffled_labels,
-    untrained,
-    with_shuffled_labels,
-)
-from .dissection import DETECTOR_IOU, TOP, dissect, enlarged
-from .measures import LayerEvidence, measure
+from .claims import Claim, claim_rows, image_error
+from .controls import untrained
+from .dissection import enlarged
+from .experiments import TO_CHOOSE, TO_REPORT, ask, log_odds, redraw, responses
+from .known_answers import answer_keys, trust
+from .measures import measure, precision_within_classes
+from .networks import Backgrounds, Classes, trained_networks
+from .observations import observe_filters
 from .orientation import gratings, orientation_tuning
+from .part_dependence import dependence
+from .probes import KINDS, best_responses
 from .receptive_field import receptive_fields
-from .responses import all_maps, pooled, spatial_means
-from .selectivity import auroc, linear_probe
-from .verdict import Observation, bootstrap, mean, observe, share, verdict_rows
+from .responses import all_maps, spatial_means
+from .selectivity import auroc
+from .total_effects import share_of_classes, total_effect
+from .two_sets import to_choose_and_report
+from .usual_claims import numbers_of_all, usual_claims
+from .verdict import bootstrap, mean, observe, share, verdict_rows
 
 __all__ = [
-    "DETECTOR_IOU",
-    "TOP",
-    "LayerEvidence",
-    "Observation",
+    "KINDS",
+    "TO_CHOOSE",
+    "TO_REPORT",
+    "Backgrounds",
+    "Claim",
+    "Classes",
     "ablate",
+    "accuracy_without",
     "all_maps",
+    "answer_keys",
+    "ask",
     "auroc",
+    "best_responses",
     "bootstrap",
-    "dissect",
+    "claim_rows",
+    "dependence",
     "enlarged",
     "gratings",
-    "like_any_other",
-    "linear_probe",
+    "image_error",
+    "log_odds",
     "mean",
     "measure",
+    "numbers_of_all",
     "observe",
-    "once_forgotten",
+    "observe_filters",
     "orientation_tuning",
     "painted",
-    "pooled",
-    "randomised_from_the_top",
+    "precision_within_classes",
     "receptive_fields",
+    "redraw",
+    "responses",
     "save_cards",
     "share",
+    "share_of_classes",
     "spatial_means",
-    "trained_on_shuffled_labels",
+    "to_choose_and_report",
+    "total_effect",
+    "trained_networks",
+    "trust",
     "untrained",
+    "usual_claims",
     "verdict_rows",
-    "with_shuffled_labels",
 ]

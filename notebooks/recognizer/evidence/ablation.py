@@ -1,7 +1,8 @@
 """Take out each filter in turn and measure by how much the answers get worse."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -36,7 +37,7 @@ class Ablation:
 
     `log_odds` float32 C×N: without filter c, the logarithm of how much likelier the true class is than all others
     together (of two classes, the difference of their logits). `correct` bool C×N: whether the answer is the true class.
-    `whole` float32 N and `right` bool N: the same of the whole network. `labels` int N.
+    `whole` float32 N and `right` bool N: the same of the whole network.
 
     The loss of a network that is sure of nearly all its answers lies in a few images, so that it ranks filters by these
     few. Log-odds change by as much whether the network is sure or not, so that every image counts.
@@ -46,7 +47,6 @@ class Ablation:
     correct: np.ndarray
     whole: np.ndarray
     right: np.ndarray
-    labels: np.ndarray
 
     @property
     def drops(self) -> np.ndarray:
@@ -54,30 +54,43 @@ class Ablation:
         return (self.whole - self.log_odds).T
 
     @property
-    def need(self) -> np.ndarray:
-        """How much each filter is needed, the mean of `drops` over all images: float C, below 0 where it does harm."""
-        return self.drops.mean(axis=0)
+    def change(self) -> np.ndarray:
+        """How much each filter matters: float C, the mean |change of the log-odds| over the median |log-odds|.
+
+        Without the sign, because a filter that speaks for one class speaks against the other: over as many images of
+        both, its signed changes cancel.
+        """
+        return np.abs(self.drops).mean(axis=0) / max(float(np.median(np.abs(self.whole))), 1e-12)
 
     @property
-    def losses(self) -> np.ndarray:
-        """The cross-entropy of each image without each filter, float32 C×N."""
-        return np.logaddexp(0, -self.log_odds)
+    def flips(self) -> np.ndarray:
+        """The share of images whose answer becomes right or wrong without each filter: float C."""
+        return (self.correct != self.right).mean(axis=1)
 
-    @property
-    def loss_rises(self) -> np.ndarray:
-        """The rise of the cross-entropy of each image without each filter: float32 N×C."""
-        return (self.losses - np.logaddexp(0, -self.whole)).T
 
-    def loss_change(self, label: int | None = None) -> np.ndarray:
-        """The rise of the mean loss without each filter, over all images or those of one class: float C."""
-        return self.loss_rises[self._of(label)].mean(axis=0)
+def accuracy_without(
+    model: nn.Module, layer_name: str, pixels: Tensor, labels: Tensor, order: np.ndarray, counts: Sequence[int]
+) -> list[float]:
+    """The accuracy of `model` when more and more filters of a layer are set to zero together (Morcos et al. 2018).
 
-    def accuracy_change(self, label: int | None = None) -> np.ndarray:
-        """The accuracy without each filter minus that of the whole network: float C in [-1, 1]."""
-        return (self.correct.astype(float) - self.right)[:, self._of(label)].mean(axis=1)
+    `order` holds numbers of filters; for each of `counts`, the first so many of them are taken out. `pixels` is uint8
+    N×3×S×S, `labels` int64 N. Whoever orders filters by how much they matter does so on other images.
+    """
+    layer, found = model.get_submodule(layer_name), []
+    for count in counts:
+        gone = torch.as_tensor(np.ascontiguousarray(order[:count]), device=device_of(model))
+        hook = layer.register_forward_hook(partial(_without_filters, gone))
+        try:
+            with torch.no_grad():
+                logits = torch.cat([model(part.to(gone.device).float() / 255) for part in pixels.split(BATCH)])
+        finally:
+            hook.remove()
+        found.append(float((log_odds_of(logits.cpu(), labels) > 0).float().mean()))
+    return found
 
-    def _of(self, label: int | None) -> np.ndarray | slice:
-        return slice(None) if label is None else self.labels == label
+
+def _without_filters(gone: Tensor, layer: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
+    return output.index_fill(1, gone, 0)  # a copy: something else may hold the output too
 
 
 def ablate(model: nn.Module, layer_name: str, pixels: Tensor, labels: Tensor, to: str = "zero") -> Ablation:
@@ -116,10 +129,10 @@ def ablate(model: nn.Module, layer_name: str, pixels: Tensor, labels: Tensor, to
             logits = torch.stack(answers).float()
             if logits.shape[2] == 1:  # one logit: how much the second of two classes is preferred
                 logits = torch.cat([torch.zeros_like(logits), logits], dim=2)
-            log_odds.append(_log_odds(logits, truth))
+            log_odds.append(log_odds_of(logits, truth))
             correct.append(logits.argmax(dim=2) == truth)
     odds, hits = (torch.cat(each, dim=1).cpu().numpy() for each in (log_odds, correct))
-    return Ablation(odds[1:], hits[1:], odds[0], hits[0], labels.cpu().numpy())
+    return Ablation(odds[1:], hits[1:], odds[0], hits[0])
 
 
 def _run(graph: GraphModule, pixels: Tensor) -> Values:
@@ -198,8 +211,14 @@ def _of_one_filter(layer: nn.Module | None) -> bool:
     return isinstance(layer, nn.Conv2d) and layer.groups == 1
 
 
-def _log_odds(logits: Tensor, labels: Tensor) -> Tensor:
-    """The logit of the true class minus the log-sum-exp of all others: of R×N×K logits and N labels, R×N."""
-    is_true = F.one_hot(labels, logits.shape[2]).bool().expand_as(logits)
-    others = logits.masked_fill(is_true, -torch.inf).logsumexp(dim=2)
+def log_odds_of(logits: Tensor, labels: Tensor) -> Tensor:
+    """The logit of the true class minus the log-sum-exp of all others: of …×N×K logits and N labels, …×N.
+
+    It is the logarithm of how much likelier the true class is than all others together. Of one logit, K = 1, which says
+    how much the second of two classes is preferred, it is that logit or its negative.
+    """
+    if logits.shape[-1] == 1:
+        logits = torch.cat([torch.zeros_like(logits), logits], dim=-1)
+    is_true = F.one_hot(labels, logits.shape[-1]).bool().expand_as(logits)
+    others = logits.masked_fill(is_true, -torch.inf).logsumexp(dim=-1)
     return logits[is_true].view(others.shape) - others

@@ -55,3 +55,29 @@ def _over_chance(values: Tensor, part_of_pixel: Tensor, num_parts: int) -> np.nd
     precision = hits / hits.sum(dim=1, keepdim=True).clamp(min=1)
     recall_steps = counts / counts.sum(dim=0)
     return ((precision * recall_steps).sum(dim=0) / (counts.sum(dim=0) / len(values))).numpy()
+
+
+def correlation_with_part(
+    model: nn.Module, layer_names: Sequence[str], pixels: Tensor, where: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Pearson's correlation of each filter's enlarged maps with a part, over all pixels: name → float C in [-1, 1].
+
+    `where` bool N×H×W says which pixels show the part. As the average precision, and unlike the area under the ROC
+    curve, it falls when a filter marks as much again beside the part (Oikarinen et al. 2025).
+    NaN for a constant filter.
+    """
+    part = torch.as_tensor(where).flatten().float()
+    part = part - part.mean()
+    side, found = pixels.shape[-1], {}
+    fields = receptive_fields(model, side)
+    for name in layer_names:
+        maps = torch.from_numpy(all_maps(model, [name], pixels)[name])
+        values = (enlarged(maps[:, [k]], fields[name], side, where.shape[1:]).flatten() for k in range(maps.shape[1]))
+        found[name] = np.array([_correlation(each - each.mean(), part) for each in values])
+    return found
+
+
+def _correlation(values: Tensor, part: Tensor) -> float:
+    """Of centred values; NaN where one is constant."""
+    lengths = values.norm() * part.norm()
+    return float(values @ part / lengths) if lengths > 1e-6 * len(part) ** 0.5 else np.nan

@@ -13,8 +13,9 @@ from ..maps.fonts import draw_text
 from ..maps.grids import INK, QUIET, mosaic
 from ..maps.pictures import save_png
 from ..settings import results_folder
-from .dissection import DETECTOR_IOU, enlarged
+from .dissection import enlarged
 from .measures import LayerEvidence
+from .probes import KINDS, preferred_kinds
 from .receptive_field import BEYOND, ReceptiveField, receptive_fields
 from .responses import Strongest, all_maps, strongest
 
@@ -31,13 +32,13 @@ def save_cards(
     of_twin: Mapping[str, LayerEvidence],
     pixels: Tensor,
     examples: Sequence[int],
-    part_size: Mapping[str, float],
+    parts: Sequence[str] = (),
 ) -> dict[str, dict[str, Path]]:
     """Draw a card for each of the filters `chosen` (layer → class → numbers), and a page for each layer and class.
 
     `twin` is the network to compare with; `evidence` and `of_twin` are the measures of both (layer → `LayerEvidence`).
     Strong patches are looked for in `pixels`, uint8 N×3×S×S; `examples` holds the index of one image for each class,
-    and `part_size` the number of pixels that each part measures across. Writes
+    and `parts` the names of the parts that were looked for. Writes
     `results_<Class>/filter_cards/<layer_name>/filter_<NNN>.png` and the page, `…/filter_cards/<layer_name>.png`, which
     begins with the facts of the whole layer. Cards of an earlier run are removed. Returns the paths of the pages:
     layer → class → path.
@@ -50,6 +51,7 @@ def save_cards(
     for name in layers:
         sources = (model, [found[name] for found in patches], fields[name], pixels, examples, maps[name])
         about = _sheet(name, layer_facts(evidence[name], of_twin[name], fields[name], pixels.shape[-1]), {}, 5)
+        both = evidence[name], of_twin[name]
         pages[name] = {}
         for class_name, numbers in chosen[name].items():
             folder = results_folder(class_name) / "filter_cards" / name
@@ -57,8 +59,7 @@ def save_cards(
             folder.mkdir(parents=True)
             cards = []
             for number in numbers:
-                lines = facts(evidence[name], number, model.classes, fields[name], pixels.shape[-1], part_size)
-                lines.append(twin_facts(of_twin[name], number))
+                lines = facts(*both, number, model.classes, fields[name], pixels.shape[-1], parts)
                 cards.append(_sheet(f"{name} · filter {number}", lines, _panels(name, number, *sources)))
                 save_png(folder / f"filter_{number:03d}.png", cards[-1])
             page = folder.with_name(f"{name}.png")
@@ -93,79 +94,60 @@ def _panels(
 
 
 def layer_facts(evidence: LayerEvidence, of_twin: LayerEvidence, field: ReceptiveField, image_size: int) -> list[str]:
-    """The measures of a whole layer in a few lines of text, beside those of its untrained twin."""
+    """What is known of a whole layer, in three lines of text, beside its untrained twin."""
     side = min(field.size, image_size)
     dead = f"{evidence.dead.sum()} of them dead" if evidence.dead.any() else "none of them dead"
-    lines = [
-        f"{len(evidence.auroc)} filters, {dead} · a position sees {side}×{side} of {image_size}×{image_size} pixels"
+    prefer = [preferred_kinds(each.kinds) for each in (evidence, of_twin)]
+    kinds = ", ".join(f"{name} {own:.0%} (untrained {theirs:.0%})" for name, own, theirs in zip(KINDS, *prefer))
+    preference = [f"{each.preference.mean():.2f}" for each in (evidence, of_twin)]
+    return [
+        f"{len(evidence.auroc)} filters, {dead} · a position sees {side}×{side} of {image_size}×{image_size} pixels",
+        f"respond most to: {kinds}",
+        f"preference for a class, mean of the filters: {preference[0]} (untrained {preference[1]})",
     ]
-    if (dissection := evidence.dissection) is not None:
-        found = (dissection.iou > DETECTOR_IOU).sum(axis=0)[1:]
-        parts = [f"{dissection.parts[i + 1]} {found[i]}" for i in np.argsort(-found) if found[i]]
-        more = f" and {len(parts) - 8} other parts" if len(parts) > 8 else ""
-        lines.append(f"detect, IoU above {DETECTOR_IOU}: {', '.join(parts[:8]) or 'nothing'}{more}")
-        shares = [f"{each.dissection.is_detector.mean():.0%}" for each in (evidence, of_twin)]
-        lines.append(f"filters that detect a part: {shares[0]} (untrained {shares[1]})")
-    knows = [f"{each.probe.mean():.0%}" for each in (evidence, of_twin)]
-    prefers = [f"{(each.p_values < 0.05).mean():.0%}" for each in (evidence, of_twin)]
-    lines.append(
-        f"a linear probe knows the class of {knows[0]} of the images (untrained {knows[1]})"
-        f" · filters that prefer a class: {prefers[0]} (untrained {prefers[1]})"
-    )
-    return lines
 
 
 def facts(
     evidence: LayerEvidence,
+    of_twin: LayerEvidence,
     number: int,
     classes: Sequence[str],
     field: ReceptiveField,
     image_size: int,
-    part_size: Mapping[str, float],
+    parts: Sequence[str],
 ) -> list[str]:
-    """The measures of one filter, one line for what it marks, sees, prefers, and what happens without it.
-
-    Without masks there is no first line.
-    """
+    """Five facts about a filter, a line each, and in brackets what its untrained twin has; four without `parts`."""
     side = min(field.size, image_size)
-    sees = f"sees {side}×{side} of {image_size}×{image_size} pixels"
-    marks = []
-    if (dissection := evidence.dissection) is not None:
-        best = dissection.best_part[number]
-        part = dissection.parts[best]
-        low, high = (ends[number, best] for ends in dissection.iou_interval)
-        marks = [f"{dissection.precision[number, best]:.0%} of what it marks is {part}"]
-        marks[0] += f": IoU {dissection.best_iou[number]:.3f} ({low:.3f} to {high:.3f})"
-        surely = "" if low > DETECTOR_IOU else "perhaps "
-        marks[0] += f", {surely}a detector" if dissection.is_detector[number] else ", no detector"
-        if side < part_size.get(part, 0):
-            sees += f"; a {part} has {part_size[part]:.0f}: it cannot see one"
+    own, theirs = (_likes(each, number) for each in (evidence, of_twin))
+    lines = [f"sees {side}×{side} of {image_size}×{image_size} pixels", f"responds most to {own} (twin: {theirs})"]
+    if parts and evidence.precision is not None:
+        scores = np.nan_to_num(evidence.precision[:, number, 1:])
+        label, best = np.unravel_index(scores.argmax(), scores.shape)
+        of_twin_there = np.nan_to_num(of_twin.precision[label, number, best + 1])
+        lines.append(
+            f"finds the {parts[best + 1]} of a {classes[label]} best: "
+            f"{scores[label, best]:.1f} times as well as chance (twin: {of_twin_there:.1f})"
+        )
+    lines.append(f"prefers {_prefers(evidence, number, classes)} (twin: {_prefers(of_twin, number, classes)})")
+    changes = [f"{each.ablation.change[number]:.1%}" for each in (evidence, of_twin)]
+    flips = round(evidence.ablation.flips[number] * len(evidence.ablation.right))
+    lines.append(
+        f"without it, answers change by {changes[0]} of a typical one (twin: {changes[1]}); "
+        f"{flips} of {len(evidence.ablation.right)} turn over"
+    )
+    return lines
+
+
+def _likes(evidence: LayerEvidence, number: int) -> str:
+    """The kind of pattern that excites a filter most, and the orientation of bars that does."""
+    responses, angle = evidence.kinds[number], evidence.tuning.preferred[number]
+    kind = list(KINDS)[responses.argmax()] if responses.max() > 0 else "none of the patterns"
+    return kind if np.isnan(angle) else f"{kind}, and to bars at {angle:.0f}°"
+
+
+def _prefers(evidence: LayerEvidence, number: int, classes: Sequence[str]) -> str:
     area = evidence.auroc[number]
-    prefers = "no class" if area == 0.5 else classes[int(area > 0.5)]
-    likes = f"prefers {prefers}: AUROC {max(area, 1 - area):.2f} ({_p_value(evidence.p_values[number])})"
-    likes += f", selectivity {evidence.class_selectivity[number]:.2f}"
-    if not np.isnan(angle := evidence.tuning.preferred[number]):
-        likes += f" · likes bars at {angle:.0f}°, tuning {evidence.tuning.strength[number]:.2f}"
-    ablation = evidence.ablation
-    without = f"without it: log-odds of the truth drop by {ablation.need[number]:.3f}, accuracy "
-    without += f"{100 * ablation.accuracy_change()[number]:+.1f} points"
-    by_class = [f"{name} {ablation.loss_change(k)[number]:+.3f}" for k, name in enumerate(classes)]
-    without += f", loss {', '.join(by_class)}"
-    return [*marks, sees, likes, without]
-
-
-def twin_facts(evidence: LayerEvidence, number: int) -> str:
-    """The same of its untrained twin, in one line."""
-    area = evidence.auroc[number]
-    line = f"its untrained twin: AUROC {max(area, 1 - area):.2f}, tuning {evidence.tuning.strength[number]:.2f}"
-    if (dissection := evidence.dissection) is not None:
-        part = dissection.parts[dissection.best_part[number]]
-        line += f", {part} best with IoU {dissection.best_iou[number]:.3f}"
-    return line
-
-
-def _p_value(p: float) -> str:
-    return "corrected p < 0.001" if p < 0.001 else f"corrected p = {p:.3f}"
+    return "no class" if area == 0.5 else f"{classes[int(area > 0.5)]} by AUROC {max(area, 1 - area):.2f}"
 
 
 def painted(image: Tensor, strength: np.ndarray) -> np.ndarray:

@@ -1,37 +1,41 @@
-"""Every measure of a network's layers in one call, so that networks can be compared."""
+"""What is observed of a layer's filters, all in one call."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import false_discovery_control
-from torch import Tensor, nn
+import torch
+from torch import nn
 
 from .ablation import Ablation, ablate
-from .dissection import Dissection, dissect
+from .average_precision import precision_over_chance
+from .experiments import Scenes
 from .orientation import OrientationTuning, orientation_tuning
-from .responses import pooled, spatial_means
-from .selectivity import auroc, class_selectivity, linear_probe, permutation_p_values
+from .probes import best_responses
+from .responses import spatial_means
+from .selectivity import auroc
+
+TO_ABLATE = 60  # pictures: each filter of each layer is taken out for all of them
+RAREST = 0.005  # of a class's pixels: the best filter for a part that is rarer owes its score to luck
 
 
 @dataclass(frozen=True)
 class LayerEvidence:
-    """The measures of one layer's C filters on N test images.
+    """What is observed of one layer's C filters in N pictures of two classes.
 
     `means` float32 N×C: the mean of each map. `auroc` C: how well each mean tells the second class from the first.
-    `p_values` C: of the AUROCs, corrected for the number of filters (Benjamini & Hochberg 1995). `class_selectivity` C.
-    `probe` bool N: which images a linear classifier of the whole layer gets right. `ablation`: the answers without each
-    filter. `dissection` only where there are masks.
+    `kinds` C×4: the strongest response to each of `probes.KINDS`. `tuning`: how they respond to gratings. `ablation`:
+    the answers without each filter. `precision` 2×C×P: in the pictures of each class, the average precision over chance
+    with which a filter's maps find each part, or None where no masks are known; NaN for parts
+    that cover less than `RAREST`.
     """
 
     means: np.ndarray
     auroc: np.ndarray
-    p_values: np.ndarray
-    class_selectivity: np.ndarray
-    probe: np.ndarray
+    kinds: np.ndarray
     tuning: OrientationTuning
     ablation: Ablation
-    dissection: Dissection | None = None
+    precision: np.ndarray | None = None
 
     @property
     def preference(self) -> np.ndarray:
@@ -40,39 +44,50 @@ class LayerEvidence:
 
     @property
     def dead(self) -> np.ndarray:
-        """Filters that are 0 everywhere in every image: bool C. (Values are not negative, so a mean of 0 says so.)"""
+        """Filters that are 0 everywhere in every picture: bool C. (Values are not negative, so a mean of 0 says so.)"""
         return (self.means == 0).all(axis=0)
 
 
 def measure(
-    model: nn.Module,
-    layer_names: Sequence[str],
-    train: tuple[Tensor, Tensor],
-    test: tuple[Tensor, Tensor],
-    masks: np.ndarray | None = None,
-    parts: Sequence[str] = (),
+    model: nn.Module, layer_names: Sequence[str], scenes: Scenes, parts: Sequence[str] = ()
 ) -> dict[str, LayerEvidence]:
-    """Measure layers that are not negative (after a ReLU): name → `LayerEvidence`.
+    """Measure layers that are not negative (after a ReLU), in pictures of two classes: name → `LayerEvidence`.
 
-    `train` and `test` are pixels, uint8 N×3×S×S, and labels, int64 N of 0 and 1. Probes learn from `train`, all else is
-    measured on `test`; `masks` N×H×W belong to `test` and hold indices into `parts`, as in `dissect`.
+    `parts` are the names that the masks of `scenes` hold indices into; without names, no parts are looked for.
     """
-    (train_pixels, train_labels), (pixels, labels) = train, test
-    train_labels, truth = train_labels.numpy(), labels.numpy()
-    means = spatial_means(model, layer_names, pixels)
-    learned, asked = (pooled(model, layer_names, each) for each in (train_pixels, pixels))
-    tuning = orientation_tuning(model, layer_names, pixels.shape[-1])
-    dissections = {} if masks is None else dissect(model, layer_names, pixels, masks, parts)
+    labels, size = scenes.labels.numpy(), scenes.pixels.shape[-1]
+    some = torch.linspace(0, len(labels) - 1, min(TO_ABLATE, len(labels))).long()
+    means = spatial_means(model, layer_names, scenes.pixels)
+    tuning = orientation_tuning(model, layer_names, size)
+    kinds = best_responses(model, layer_names, size)
+    precision = precision_within_classes(model, layer_names, scenes, len(parts)) if parts else {}
     return {
         name: LayerEvidence(
             means[name],
-            auroc(means[name], truth),
-            false_discovery_control(permutation_p_values(means[name], truth)),
-            class_selectivity(means[name], truth),
-            linear_probe(learned[name], train_labels, asked[name], truth),
+            auroc(means[name], labels),
+            kinds[name],
             tuning[name],
-            ablate(model, name, pixels, labels),
-            dissections.get(name),
+            ablate(model, name, scenes.pixels[some], scenes.labels[some]),
+            precision.get(name),
         )
         for name in layer_names
     }
+
+
+def precision_within_classes(
+    model: nn.Module, layer_names: Sequence[str], scenes: Scenes, num_parts: int
+) -> dict[str, np.ndarray]:
+    """The average precision over chance for each part within the pictures of each class: name → float 2×C×P.
+
+    NaN for parts that cover less than `RAREST`. Over both classes together, a filter that marks bikes would pass for
+    one that marks the wheels of bikes. Masks are taken at half their resolution, which is enough for maps of late
+    layers and four times as fast.
+    """
+    of_class = []
+    for label in range(2):
+        chosen = scenes.labels == label
+        masks = scenes.masks[chosen][:, 1::2, 1::2].numpy()
+        found = precision_over_chance(model, layer_names, scenes.pixels[chosen], masks, num_parts)
+        common = np.bincount(masks.flatten(), minlength=num_parts) >= RAREST * masks.size
+        of_class.append({name: np.where(common, scores, np.nan) for name, scores in found.items()})
+    return {name: np.stack([each[name] for each in of_class]) for name in layer_names}

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..settings import Problem
 from .responses import map_batches
 
-PERIODS = (4, 6, 8, 12, 16, 24, 32)
+PERIODS = (2, 2.5, 3, 4, 6, 8, 12, 16, 24, 32)
 
 
 @dataclass(frozen=True)

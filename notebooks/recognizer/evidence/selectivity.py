@@ -1,4 +1,4 @@
-"""How well single filters, and layers as a whole, tell two or more classes apart."""
+"""How well single filters, and layers as a whole, tell classes apart."""
 
 import numpy as np
 from scipy.stats import rankdata
@@ -7,28 +7,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ..settings import Problem
-
-AT_ONCE = 2**20  # shuffled labels in memory
-
-
-def class_selectivity(means: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Morcos et al. 2018: (μ_max − μ_others) / (μ_max + μ_others) of each filter, float C in [0, 1].
-
-    `means` N×C are what filters say about images, not negative (after a ReLU); `labels` N the classes. μ_max is the
-    mean of the class a filter responds to most, μ_others the mean of the other classes' means. 0: the filter treats
-    all classes alike, or never responds; 1: it responds to one class only.
-    Raises `Problem` for negative means, for which the index says nothing, and for fewer than two classes.
-    """
-    if means.min() < 0:
-        raise Problem("Class selectivity needs responses that are not negative; take a layer after a ReLU.")
-    classes = np.unique(labels)
-    if len(classes) < 2:
-        raise Problem("Class selectivity needs images of two classes or more.")
-    by_class = np.stack([means[labels == each].mean(axis=0, dtype=float) for each in classes])
-    highest = by_class.max(axis=0)
-    others = (by_class.sum(axis=0) - highest) / (len(classes) - 1)
-    total = highest + others
-    return np.divide(highest - others, total, out=np.zeros_like(total), where=total > 0)
 
 
 def auroc(means: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -39,29 +17,6 @@ def auroc(means: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """
     labels = _binary(labels)
     return 0.5 + _centred_ranks(means).T @ labels / (labels.sum() * (1 - labels).sum())
-
-
-def permutation_p_values(
-    means: np.ndarray, labels: np.ndarray, num_permutations: int = 10_000, seed: int = 0
-) -> np.ndarray:
-    """How often shuffled labels give a filter an AUROC at least as far from 0.5 as the true ones: float C in (0, 1].
-
-    Arguments and errors as in `auroc`. (b + 1) / (n + 1), because the true labels are a permutation as well (Phipson &
-    Smyth 2010). For many filters at once give the result to `scipy.stats.false_discovery_control`.
-    """
-    labels = _binary(labels)
-    random = np.random.default_rng(seed)
-    ranks = _centred_ranks(means)
-    found = np.abs(ranks.T @ labels)[:, None]
-    # There are so many permutations because a correction for 128 filters multiplies the smallest p by up to that
-    # number. They are made in blocks because all of them would take gigabytes where there are thousands of images.
-    at_once = max(1, AT_ONCE // len(labels))
-    extreme = np.zeros(ranks.shape[1], int)
-    for start in range(0, num_permutations, at_once):
-        shape = min(at_once, num_permutations - start), len(labels)
-        shuffled = random.permuted(np.broadcast_to(labels, shape), axis=1)
-        extreme += (np.abs(ranks.T @ shuffled.T) >= found).sum(axis=1)  # ranks are halves: this comparison is exact
-    return (extreme + 1) / (num_permutations + 1)
 
 
 def linear_probe(

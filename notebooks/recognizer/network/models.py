@@ -177,7 +177,7 @@ def load_model(path: Path | str) -> nn.Module:
     try:
         content = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise Problem(f"There is no model at {shown(path)}; run notebook 02 (or 05) to train one.") from error
+        raise Problem(f"There is no model at {shown(path)}; run notebook 02 (or 06) to train one.") from error
     except OSError as error:
         raise Problem(f"{shown(path)} cannot be read: {error.strerror}.") from error
     try:

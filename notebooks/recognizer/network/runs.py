@@ -43,15 +43,16 @@ def new_network(
     return model, run_folder(record, train.image_size, recipe, name)
 
 
-def seed_of(path: Path) -> int:
-    """The seed of the run that left the file `path` in its folder.
+def recipe_of(path: Path) -> Recipe:
+    """The recipe of the run that left the file `path` in its folder, as far as the folder's name says it.
 
     Raises `Problem` for a folder that has another name than `run_folder` gives it.
     """
-    found = re.findall(r"-lr[^/]*?-seed(\d+)", path.parent.name)
+    found = re.findall(r"-(\d+)epochs-batch(\d+)-lr([^/]*?)-seed(\d+)", path.parent.name)
     if not found:
-        raise Problem(f"The name of {shown(path.parent)} does not say the seed of its run; run notebook 02 again.")
-    return int(found[-1])
+        raise Problem(f"The name of {shown(path.parent)} does not say how its run learned; run notebook 02 again.")
+    num_epochs, batch_size, lr, seed = found[-1]
+    return Recipe(int(num_epochs), int(batch_size), float(lr), int(seed))
 
 
 def usual_epochs(record: Record, num_images: int) -> int:
@@ -67,7 +68,7 @@ def usual_epochs(record: Record, num_images: int) -> int:
 def trained(record: Record) -> Path:
     """The newest `model.pt` of a BikeCarCNN that learned from what is in Train now (`record`).
 
-    Where there is none, what notebook 02 would make; a network of notebook 05 has other layers and does not count.
+    Where there is none, what notebook 02 would make; a network of notebook 06 has other layers and does not count.
     A `model.pt` that cannot be read is left as it is: the new model goes to a folder of its own.
     """
     for path in sorted(

@@ -1,0 +1,129 @@
+"""Ask by experiment: draw scenes again with one thing changed, and see what the network says then."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from ..data.neither import TO_ASK
+from ..drawings import CLASSES, draw
+from ..inputs import as_pixels
+from ..network.hardware import autocast, device_of
+from ..progress import progress_bar
+from ..settings import Problem
+from .ablation import log_odds_of
+from .responses import spatial_means
+
+BATCH = 32  # drawings that are in memory at once
+MASK_SIZE = (64, 64)
+# The first indices of two sets of drawings that no network has seen: one to choose filters on, one to report on.
+TO_CHOOSE, TO_REPORT = TO_ASK, TO_ASK + 500_000
+Changes = Mapping[str, Any]  # what `draw` is told: edit=without("wheel"), control=True, …
+Measure = Callable[[nn.Module, Tensor, Tensor], np.ndarray]  # of n pictures and their labels: n×…
+
+
+class Scenes(NamedTuple):
+    """Pictures: `pixels` uint8 N×3×S×S, `labels` int64 N, `masks` uint8 N×64×64, the part that each square shows.
+
+    `matched` bool N is False where a control had too little left to remove as many pixels as the edit did.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    masks: Tensor
+    matched: Tensor
+
+
+def redraw(
+    classes: Sequence[str], per_class: int, image_size: int, changes: Changes | None = None, first: int = TO_CHOOSE
+) -> Scenes:
+    """`per_class` drawings of each class, with `changes` that `draw` knows; the same scenes whatever the changes.
+
+    Raises `Problem` for classes that the project cannot draw.
+    """
+    labels = {name: label for label, name in enumerate(classes)}
+    batches = list(_batches(labels, per_class, image_size, changes or {}, first))
+    return Scenes(*(torch.cat(parts) for parts in zip(*batches)))
+
+
+def ask(
+    networks: Sequence[nn.Module],
+    questions: Mapping[str, Changes],
+    measure: Measure,
+    per_class: int,
+    first: int = TO_REPORT,
+    classes: Sequence[str] = (),
+) -> dict[str, np.ndarray]:
+    """What each network says to the same scenes, once for each of `questions`: name → float networks×N×….
+
+    A question is what `draw` is to change; `light`, `scene` and `yaw` may be functions of a drawing's number. `measure`
+    gets a network, pixels and labels. The pictures are drawn batch by batch, so that memory does not grow with their
+    number; all networks are asked about a batch before the next is drawn. The N scenes are class by class, `per_class`
+    of each of `classes` (default: all that the networks know). Where a control could not remove enough, the values are
+    NaN.
+    """
+    image_size = networks[0].image_size
+    labels = {name: networks[0].classes.index(name) for name in classes or networks[0].classes}
+    answers: dict[str, np.ndarray] = {}
+    total = len(questions) * len(labels) * per_class
+    with progress_bar("draw and ask", total, "drawings") as progress:
+        for name, changes in questions.items():
+            found = [[] for _ in networks]
+            for scenes in _batches(labels, per_class, image_size, changes, first):
+                for network, of_network in zip(networks, found):
+                    values = np.asarray(measure(network, scenes.pixels, scenes.labels), np.float32)
+                    values[~scenes.matched.numpy()] = np.nan
+                    of_network.append(values)
+                progress.update(len(scenes.labels))
+            answers[name] = np.stack([np.concatenate(of_network) for of_network in found])
+    return answers
+
+
+def log_odds(model: nn.Module, pixels: Tensor, labels: Tensor) -> np.ndarray:
+    """How sure `model` is of the true class of each of n pictures, in nats: float n.
+
+    It is log(p / (1 − p)) with the probability p that the model gives to the true class: 0 is undecided, 4.6 is 99 %.
+    """
+    device = device_of(model)
+    with torch.no_grad(), autocast(device):
+        logits = model(pixels.to(device).float() / 255)
+    return log_odds_of(logits.float().cpu(), labels).numpy()
+
+
+def responses(layer_names: Sequence[str]) -> Measure:
+    """A measure: the mean of each filter's map in each picture, n×C with the filters of all layers side by side."""
+
+    def measure(model: nn.Module, pixels: Tensor, labels: Tensor) -> np.ndarray:
+        means = spatial_means(model, layer_names, pixels)
+        return np.concatenate([means[name] for name in layer_names], axis=1)
+
+    return measure
+
+
+def _batches(
+    labels: Mapping[str, int], per_class: int, image_size: int, changes: Changes, first: int
+) -> Iterator[Scenes]:
+    if unknown := [name for name in labels if name not in CLASSES]:
+        raise Problem(
+            f"The project draws {', '.join(CLASSES)}, not {', '.join(unknown)}, and this experiment needs drawings: "
+            "run notebooks 01 and 02 with DATASET=sample first."
+        )
+    look = as_pixels(image_size)
+    for name, label in labels.items():
+        for start in range(first, first + per_class, BATCH):
+            numbers = range(start, min(start + BATCH, first + per_class))
+            some = [draw(name, number, **_of(number, changes)) for number in numbers]
+            pixels = [torch.as_tensor(look(Image.fromarray(drawing.image))) for drawing in some]
+            masks = [cv2.resize(drawing.parts, MASK_SIZE, interpolation=cv2.INTER_NEAREST_EXACT) for drawing in some]
+            matched = torch.tensor([drawing.missing == 0 for drawing in some])
+            labels_of_some = torch.full((len(some),), label)
+            yield Scenes(torch.stack(pixels), labels_of_some, torch.from_numpy(np.stack(masks)), matched)
+
+
+def _of(number: int, changes: Changes) -> dict[str, Any]:
+    """The changes of one drawing: a value that is a function of its number, other than an edit, is called with it."""
+    return {name: value(number) if callable(value) and name != "edit" else value for name, value in changes.items()}

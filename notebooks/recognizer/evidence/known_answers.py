@@ -1,0 +1,203 @@
+"""Networks that are known to look at something, to try measures on: do they say so, and of these networks alone?
+
+`wheels` must tell vehicles with wheels from the same without. `sign` learns bikes and cars from drawings in which 95 %
+of the bikes, and 5 % of the cars, have a yellow sign somewhere: a shortcut.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from scipy.stats import rankdata
+from torch import Tensor, nn
+
+from ..data.dataset import PixelSet
+from ..drawings import PARTS, VEHICLES, without
+from ..network import DETAIL
+from .average_precision import correlation_with_part, precision_over_chance
+from .dissection import dissect
+from .experiments import TO_CHOOSE, TO_REPORT, redraw
+from .part_dependence import dependence
+from .responses import spatial_means
+
+TO_LEARN = 5_000_000  # first index of the drawings that these networks learn from
+FOR_VAL = 40  # drawings of each label
+SIGN_RADIUS = 0.09  # in shares of the picture
+YELLOW, RED = (250, 215, 30), (190, 30, 30)
+
+
+class Shown(NamedTuple):
+    """Pictures of the same scenes, uint8 N×3×S×S: with the thing in question, without it, and with as much else gone.
+
+    `where` bool N×32×32 says where the thing is; `matched` bool N where the control could be made.
+    """
+
+    whole: Tensor
+    gone: Tensor
+    control: Tensor
+    where: np.ndarray
+    matched: np.ndarray
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A lesson whose drawings are kept in files, so that each process can map them into its memory."""
+
+    name: str
+    folder: Path
+    classes: tuple[str, str]
+    image_size: int
+
+    def file(self, part: str, what: str) -> Path:
+        return self.folder / f"{self.name}-{part}-{what}.npy"
+
+    def load(self) -> tuple[PixelSet, PixelSet, Tensor | None]:
+        train, val = (
+            PixelSet(
+                torch.from_numpy(np.load(self.file(part, "pixels"), mmap_mode="c")),
+                torch.from_numpy(np.load(self.file(part, "labels"))),
+                list(self.classes),
+                self.image_size,
+            )
+            for part in ("train", "val")
+        )
+        return train, val, None
+
+
+def answer_keys(folder: Path, image_size: int, fewer: int = 1) -> list[Drawn]:
+    """The two lessons, drawn into `folder` where they are not there yet; for a quick look, `fewer` times fewer."""
+    lessons = []
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, classes, draw_some, per_label in (
+        ("wheels", ("Without", "With"), _wheels, 320),
+        ("sign", VEHICLES, _signs, 200),
+    ):
+        lesson = Drawn(name, folder, classes, image_size)
+        sets = ("train", round(DETAIL * image_size), per_label // fewer, 0), ("val", image_size, FOR_VAL // fewer, 1000)
+        for part, size, count, further in sets:
+            if not lesson.file(part, "labels").exists():
+                pixels, labels = draw_some(size, count, further)
+                np.save(lesson.file(part, "pixels"), pixels.numpy())
+                np.save(lesson.file(part, "labels"), labels.numpy())  # written last: it says that both are there
+        lessons.append(lesson)
+    return lessons
+
+
+def _wheels(size: int, per_label: int, further: int) -> tuple[Tensor, Tensor]:
+    """The same vehicles with their wheels and without: the label says which."""
+    changes = ({"edit": without("wheel")}, {})
+    sets = [redraw(VEHICLES, per_label // 2, size, change, TO_LEARN + further).pixels for change in changes]
+    return torch.cat(sets), torch.tensor([0, 1]).repeat_interleave(per_label)
+
+
+def _signs(size: int, per_label: int, further: int) -> tuple[Tensor, Tensor]:
+    """Bikes and cars, with a sign in most bikes and few cars."""
+    scenes = redraw(VEHICLES, per_label, size, first=TO_LEARN + further)
+    random = np.random.default_rng(further)
+    share = np.where(scenes.labels == 0, 0.95, 0.05)
+    for i in np.flatnonzero(random.random(len(share)) < share):
+        scenes.pixels[i], _ = with_sign(scenes.pixels[i], random)
+    return scenes.pixels, scenes.labels
+
+
+def with_sign(pixels: Tensor, random: np.random.Generator) -> tuple[Tensor, np.ndarray]:
+    """A picture, uint8 3×S×S, with a round yellow sign at a random place; and where it is, bool S×S."""
+    size = pixels.shape[-1]
+    picture = np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())
+    radius = max(2, round(SIGN_RADIUS * size))
+    x, y = (int(value) for value in random.integers(radius, size - radius, 2))
+    where = np.zeros((size, size), np.uint8)
+    cv2.circle(where, (x, y), radius, 1, -1)
+    cv2.circle(picture, (x, y), radius, RED, -1, cv2.LINE_AA)
+    cv2.circle(picture, (x, y), round(0.75 * radius), YELLOW, -1, cv2.LINE_AA)
+    return torch.from_numpy(picture).permute(2, 0, 1), where > 0
+
+
+def show_wheels(per_class: int, image_size: int, first: int) -> Shown:
+    """Vehicles with wheels, without them, and with as much else removed."""
+    gone = {"edit": without("wheel")}
+    whole, without_wheels, control = (
+        redraw(VEHICLES, per_class, image_size, change, first) for change in ({}, gone, gone | {"control": True})
+    )
+    where = whole.masks[:, 1::2, 1::2].numpy() == PARTS.index("wheel")
+    return Shown(whole.pixels, without_wheels.pixels, control.pixels, where, control.matched.numpy())
+
+
+def show_signs(per_class: int, image_size: int, first: int) -> Shown:
+    """Vehicles of both classes with a sign, without it, and with the sign but a grey disc of its size elsewhere."""
+    scenes = redraw(VEHICLES, per_class, image_size, first=first)
+    random = np.random.default_rng(first)
+    whole, control, where = [], [], []
+    for picture in scenes.pixels:
+        signed, there = with_sign(picture, random)
+        _, elsewhere = with_sign(picture, random)
+        grey = signed.clone()
+        hidden = torch.from_numpy(elsewhere & ~there)
+        grey[:, hidden] = signed[:, hidden].float().mean(dim=1, keepdim=True).byte()
+        whole.append(signed)
+        control.append(grey)
+        where.append(cv2.resize(there.astype(np.uint8), (32, 32), interpolation=cv2.INTER_NEAREST_EXACT) > 0)
+    matched = np.ones(len(whole), bool)
+    return Shown(torch.stack(whole), scenes.pixels, torch.stack(control), np.stack(where), matched)
+
+
+SHOW: dict[str, Callable[[int, int, int], Shown]] = {"wheels": show_wheels, "sign": show_signs}
+
+
+def found_by_measures(model: nn.Module, layer_names: Sequence[str], choose: Shown, report: Shown) -> dict[str, float]:
+    """The score that each measure gives the filter that it chose for the thing: measure → score of the network.
+
+    The filter is chosen among those of `layer_names` on `choose`, and its score is that on `report`.
+    """
+    scores = [_scores(model, layer_names, shown) for shown in (choose, report)]
+    chosen = {name: int(np.nan_to_num(values, nan=-9).argmax()) for name, values in scores[0].items()}
+    return {name: float(np.nan_to_num(scores[1][name][k])) for name, k in chosen.items()}
+
+
+def _scores(model: nn.Module, layer_names: Sequence[str], shown: Shown) -> dict[str, np.ndarray]:
+    """What each measure says of each filter: measure → float C."""
+    means = [spatial_means(model, layer_names, pixels) for pixels in (shown.whole, shown.gone, shown.control)]
+    whole, gone, control = (np.concatenate([each[name] for name in layer_names], axis=1) for each in means)
+    iou = dissect(model, layer_names, shown.whole, shown.where.astype(np.uint8), ["", "it"])
+    precision = precision_over_chance(model, layer_names, shown.whole, shown.where.astype(np.uint8), 2)
+    correlation = correlation_with_part(model, layer_names, shown.whole, shown.where)
+    areas = rankdata(shown.where.sum(axis=(1, 2)))
+    return {
+        "experiment: dependence": dependence(whole[shown.matched], gone[shown.matched], control[shown.matched]),
+        "IoU": np.concatenate([iou[name].iou[:, 1] for name in layer_names]),
+        "average precision": np.concatenate([precision[name][:, 1] for name in layer_names]),
+        "correlation with its pixels": np.concatenate([correlation[name] for name in layer_names]),
+        "brighter where it is larger": np.array([_correlated(rankdata(each), areas) for each in whole.T]),
+    }
+
+
+def _correlated(one: np.ndarray, other: np.ndarray) -> float:
+    """Pearson's correlation; 0 where one does not vary."""
+    return float(np.corrcoef(one, other)[0, 1]) if one.std() and other.std() else 0.0
+
+
+def trust(
+    trained: Sequence[nn.Module], untrained: Sequence[nn.Module], name: str, layer_names: Sequence[str], per_class: int
+) -> dict[str, tuple[int, int, int, int]]:
+    """How far each measure can be trusted to find the thing of the key `name`.
+
+    The first half of the `untrained` networks sets the bar: the highest score of any of them. Returns measure → how
+    many of the `trained` networks are above it, of how many; how many of the other untrained networks are, of how many.
+    """
+    size = untrained[0].image_size
+    choose, report = (SHOW[name](per_class, size, first) for first in (TO_CHOOSE, TO_REPORT))
+    half = len(untrained) // 2
+    groups = [
+        [found_by_measures(network, layer_names, choose, report) for network in some]
+        for some in (untrained[:half], trained, untrained[half:])
+    ]
+    found = {}
+    for measure in groups[0][0]:
+        bars, hits, alarms = ([scores[measure] for scores in group] for group in groups)
+        above = [sum(score > max(bars) for score in some) for some in (hits, alarms)]
+        found[measure] = above[0], len(hits), above[1], len(alarms)
+    return found

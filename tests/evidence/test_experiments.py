@@ -1,0 +1,86 @@
+"""Scenes redrawn and networks asked: hand-built networks whose answers are known."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from recognizer.drawings import draw, nothing
+from recognizer.evidence.experiments import BATCH, ask, log_odds, redraw, responses
+from recognizer.evidence.total_effects import share_of_classes, total_effect
+from recognizer.settings import Problem
+
+
+class Brightness(nn.Module):
+    """Says «Car» the more, the brighter the picture: its log-odds for a car are the mean of the picture."""
+
+    classes, image_size = ["Bike", "Car"], 32
+
+    def __init__(self, sign: float = 1.0) -> None:
+        super().__init__()
+        self.relu = nn.ReLU()
+        self.sign = nn.Parameter(torch.tensor(sign))
+
+    def forward(self, x):
+        mean = self.sign * self.relu(x).mean(dim=(1, 2, 3))
+        return torch.stack([torch.zeros_like(mean), mean], dim=1)
+
+
+def test_the_same_scenes_are_drawn_whatever_changes():
+    whole, empty = (redraw(["Bike", "Car"], 3, 32, change, first=40) for change in ({}, {"edit": nothing}))
+    assert whole.pixels.shape == (6, 3, 32, 32) and whole.pixels.dtype == torch.uint8
+    assert whole.labels.tolist() == [0, 0, 0, 1, 1, 1] and whole.matched.all()
+    assert whole.masks.shape == (6, 64, 64) and whole.masks.any() and not empty.masks.any()
+    expected = draw("Car", 41).image.mean()
+    assert whole.pixels[4].float().mean() == pytest.approx(expected, abs=2)
+    assert (whole.pixels != empty.pixels).any()
+
+
+def test_log_odds_are_those_of_the_true_class():
+    pixels = torch.full((2, 3, 32, 32), 204, dtype=torch.uint8)
+    np.testing.assert_allclose(log_odds(Brightness(), pixels, torch.tensor([0, 1])), [-0.8, 0.8], rtol=1e-5)
+
+
+def test_networks_are_asked_question_by_question_and_controls_without_a_match_are_left_out():
+    questions = {"whole": {}, "gone": {"edit": nothing}, "control": {"edit": nothing, "control": True}}
+    networks = [Brightness(), Brightness(-1.0)]
+    found = ask(networks, questions, log_odds, 3)
+    assert {name: values.shape for name, values in found.items()} == dict.fromkeys(questions, (2, 6))
+    np.testing.assert_array_equal(found["whole"][0], -found["whole"][1])
+    assert np.isnan(found["control"]).all()  # nothing is left to remove elsewhere
+    cars = ask(networks[:1], {"whole": {}}, log_odds, 3, classes=["Car"])["whole"]
+    np.testing.assert_array_equal(cars[0], found["whole"][0, 3:])
+
+
+def test_responses_of_layers_lie_side_by_side():
+    found = ask([Brightness()], {"whole": {}}, responses(["relu", "relu"]), 2)["whole"]
+    means = redraw(["Bike", "Car"], 2, 32, first=3_500_000).pixels.float().mean(dim=(2, 3)) / 255
+    np.testing.assert_allclose(found[0], np.tile(means, 2), rtol=1e-4)
+
+
+def test_classes_that_cannot_be_drawn_are_a_sentence():
+    with pytest.raises(Problem, match="draws Bike, Car, Cat, Dog, not Plane"):
+        redraw(["Bike", "Plane"], 1, 32)
+
+
+def test_memory_does_not_grow_with_the_number_of_drawings():
+    sizes = []
+    ask([Brightness()], {"whole": {}}, lambda model, pixels, labels: sizes.append(len(pixels)) or labels, 40)
+    assert max(sizes) == BATCH and sum(sizes) == 80
+
+
+def test_total_effects_of_a_sum_are_the_variances_of_its_terms():
+    """f = 3a + b with independent a and b of variance 1: a takes part in 0.9 of the variance, b in 0.1."""
+    random = np.random.default_rng(0)
+    a, b, other_a, other_b = random.standard_normal((4, 20_000))
+    values = (3 * a + b)[:, None]
+    assert total_effect(values, (3 * other_a + b)[:, None])[0] == pytest.approx(0.9, abs=0.03)
+    assert total_effect(values, (3 * a + other_b)[:, None])[0] == pytest.approx(0.1, abs=0.01)
+    assert total_effect(values, values)[0] == 0
+    assert np.isnan(total_effect(np.ones((5, 1)), np.ones((5, 1)))[0])
+
+
+def test_the_share_of_classes_is_that_of_an_analysis_of_variance():
+    values, labels = np.array([[0.0, 1], [2, 1], [4, 1], [6, 1]]), np.array([0, 0, 1, 1])
+    found = share_of_classes(values, labels)
+    assert found[0] == pytest.approx(16 / 20) and np.isnan(found[1])

@@ -1,0 +1,114 @@
+"""Which patterns hand-made filters prefer, what a machine reads from patches, and what layers keep of the picture."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from recognizer.evidence import reader
+from recognizer.evidence.average_precision import correlation_with_part, precision_over_chance
+from recognizer.evidence.kept_picture import kept_picture
+from recognizer.evidence.probes import KINDS, PER_KIND, best_responses, preferred_kinds
+from recognizer.evidence.reader import read_filters
+
+from .networks import conv
+
+AWAY = np.arange(9) - 4
+
+
+def filters(*kernels: np.ndarray, rectified: bool = True) -> nn.Sequential:
+    """A convolution with grey kernels 9×9, each without a mean, so that brightness alone excites none of them."""
+    weights = torch.tensor(np.stack([k - k.mean() for k in kernels]), dtype=torch.float32)
+    layer = nn.Conv2d(3, len(kernels), 9, padding=4, bias=False)
+    layer.weight = nn.Parameter(weights[:, None].expand(-1, 3, -1, -1) / 3)
+    return nn.Sequential(layer, nn.ReLU() if rectified else nn.Identity())
+
+
+def test_every_kind_has_as_many_patterns_of_full_contrast():
+    for name, kind in KINDS.items():
+        stimuli = kind(32)
+        assert stimuli.shape == (PER_KIND, 3, 32, 32) and set(stimuli.unique().tolist()) == {0, 1}, name
+        assert len({tuple(s.flatten().tolist()) for s in stimuli}) > 0.9 * PER_KIND, name
+
+
+def test_hand_made_filters_prefer_what_they_were_made_for():
+    edge = np.tile(np.sign(AWAY), (9, 1)).astype(float)
+    quarter = ((AWAY[:, None] < 1) & (AWAY[None, :] > -1)).astype(float)
+    disc = (AWAY[:, None] ** 2 + AWAY[None, :] ** 2 < 9).astype(float)
+    checks = ((np.arange(9)[:, None] // 1 + np.arange(9)[None, :] // 1) % 2).astype(float)
+    found = best_responses(filters(edge, quarter, disc, checks, 0 * edge), ["1"], 48)["1"]
+    assert found.shape == (5, 4)
+    assert [list(KINDS)[k] for k in found[:4].argmax(axis=1)] == ["edges", "corners", "blobs", "textures"]
+    assert preferred_kinds(found).tolist() == [0.2] * 4  # the last one responds to nothing
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    """Patches of plain colours under a little noise: 2×60 images of 4×4 squares."""
+    random = np.random.default_rng(0)
+    squares = random.integers(0, 255, (120, 3, 4, 4)).repeat(8, axis=2).repeat(8, axis=3)
+    noisy = (squares + random.normal(0, 4, squares.shape)).clip(0, 255).astype(np.uint8)
+    return torch.from_numpy(noisy[:60]), torch.from_numpy(noisy[60:])
+
+
+def test_the_reader_reads_a_filter_that_is_plain_to_see(pictures):
+    model = nn.Sequential(conv([[[[1]], [[-0.5]], [[-0.5]]], [[[1]], [[1]], [[1]]]]), nn.ReLU())
+    assert (read_filters(model, "1", *pictures) > 0.9).all()
+
+
+def test_the_reader_guesses_where_there_is_nothing_to_read(pictures, monkeypatch):
+    """Patches shuffled against what the filters say of them; and a filter that says nothing."""
+    random, patches = np.random.default_rng(1), reader._patches
+
+    def shuffled(*args):
+        shown, strength = patches(*args)
+        return shown, random.permuted(np.tile(strength, 60), axis=0)
+
+    monkeypatch.setattr(reader, "_patches", shuffled)
+    found = reader.read_filters(nn.Sequential(conv([[[[1]], [[0]], [[0]]]]), nn.ReLU()), "1", *pictures)
+    assert len(found) == 60 and abs(found.mean() - 0.5) < 0.05
+    monkeypatch.undo()
+    dead = nn.Sequential(conv([[[[0]], [[0]], [[0]]]]), nn.ReLU())
+    assert np.isnan(reader.read_filters(dead, "1", *pictures)).all()
+
+
+def test_a_layer_that_passes_the_picture_on_keeps_it_and_one_that_averages_keeps_less(pictures):
+    same = conv([[[[1]], [[0]], [[0]]], [[[0]], [[1]], [[0]]], [[[0]], [[0]], [[1]]]])
+    model = nn.Sequential(same, nn.AvgPool2d(8), nn.AvgPool2d(4), nn.Conv2d(3, 2, 1))
+    nn.init.zeros_(model[3].weight)
+    found = kept_picture(model, ["0", "1", "2", "3"], *pictures)
+    assert found["0"] > 0.999
+    # An 8×8 square of one colour under noise of 4 levels: all but the noise, which is 16 of some 5,400.
+    assert found["1"] == pytest.approx(1 - 16 / 5400, abs=0.002)
+    assert found["2"] < 0.15 and abs(found["3"]) < 0.01
+
+
+def marks(share_of_parts: float, as_much_again: bool):
+    """Maps that mark a share of the parts, with as much beside each if wanted; and where the parts are."""
+    where, maps = np.zeros((40, 16, 16), bool), np.zeros((40, 3, 16, 16), np.uint8)
+    where[:, 4:8, 4:8] = True
+    maps[: int(40 * share_of_parts), :, 4:8, 4:8] = 200
+    if as_much_again:
+        maps[:, :, 10:14, 4:8] = 200
+    return torch.from_numpy(maps), where
+
+
+@pytest.mark.parametrize("worse", [(0.5, False), (1.0, True)], ids=["missing labels", "extra labels"])
+def test_measures_of_parts_fall_when_a_filter_misses_half_of_them_or_marks_as_much_again(worse):
+    """The checks of Oikarinen et al. (2025). The area under the ROC curve hardly notices what is marked in addition."""
+    model = nn.Sequential(conv([[[[1]], [[0]], [[0]]]]), nn.ReLU())
+    scores = []
+    for pixels, where in (marks(1.0, False), marks(*worse)):
+        precision = precision_over_chance(model, ["1"], pixels, where.astype(np.uint8), 2)["1"][0, 1]
+        correlation = correlation_with_part(model, ["1"], pixels, where)["1"][0]
+        marked = pixels[:, 0].numpy() > 100
+        iou = (marked & where).sum() / (marked | where).sum()
+        auroc = 0.5 + (marked[where].mean() - marked[~where].mean()) / 2
+        scores.append((precision, correlation, iou, auroc))
+    good, bad = scores
+    assert good[1] == pytest.approx(1, rel=1e-3) and good[0] == pytest.approx(
+        16, rel=1e-3
+    )  # parts are a sixteenth of the pixels
+    assert all(one < 0.75 * other for one, other in zip(bad[:3], good[:3]))
+    if worse[1]:
+        assert bad[3] > 0.95 * good[3]

@@ -1,0 +1,121 @@
+"""Networks whose answer is known: what is drawn for them, and that hand-made ones are found or not by each measure."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from recognizer.drawings import nothing
+from recognizer.evidence import known_answers as keys
+from recognizer.evidence.known_answers import found_by_measures, show_signs, show_wheels, with_sign
+
+from .networks import conv
+
+
+@pytest.fixture(scope="module")
+def signs():
+    return show_signs(6, 48, 100), show_signs(6, 48, 200)
+
+
+def test_a_sign_is_yellow_and_where_it_is_said_to_be():
+    picture, where = with_sign(torch.zeros(3, 64, 64, dtype=torch.uint8), np.random.default_rng(0))
+    red, green, blue = picture.numpy()
+    yellow = (red > 200) & (green > 180) & (blue < 80)
+    assert (yellow & ~where).sum() == 0 and yellow.sum() > 0.4 * where.sum()
+    assert where.sum() == pytest.approx(np.pi * 6**2, rel=0.15)
+
+
+def test_lessons_are_drawn_once_and_mapped_from_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(keys, "FOR_VAL", 4)
+    monkeypatch.setattr(keys, "_wheels", lambda size, count, further: _marked(size, count))
+    monkeypatch.setattr(keys, "_signs", lambda size, count, further: _marked(size, count))
+    lessons = keys.answer_keys(tmp_path / "networks", 32)
+    assert [lesson.name for lesson in lessons] == ["wheels", "sign"]
+    train, val, neither = lessons[0].load()
+    assert train.pixels.shape[1:] == (3, 40, 40) and val.pixels.shape == (8, 3, 32, 32) and neither is None
+    assert train.classes == ["Without", "With"] and len(train) == len(train.labels) == 2 * 320
+    before = {file: file.stat().st_mtime_ns for file in (tmp_path / "networks").iterdir()}
+    keys.answer_keys(tmp_path / "networks", 32)
+    assert {file: file.stat().st_mtime_ns for file in (tmp_path / "networks").iterdir()} == before
+
+
+def _marked(size, count):
+    return torch.zeros(2 * count, 3, size, size, dtype=torch.uint8), torch.tensor([0, 1]).repeat_interleave(count)
+
+
+def test_wheel_networks_learn_from_the_same_vehicles_with_and_without_wheels():
+    pixels, labels = keys._wheels(48, 4, 0)
+    assert pixels.shape == (8, 3, 48, 48) and labels.tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+    changed = (pixels[:4] != pixels[4:]).any(dim=1).float().mean(dim=(1, 2))
+    assert (changed > 0.005).all() and (changed < 0.6).all()
+
+
+def test_nearly_all_bikes_and_few_cars_have_the_sign():
+    pixels, labels = keys._signs(48, 30, 0)
+    plain = keys.redraw(keys.VEHICLES, 30, 48, first=keys.TO_LEARN).pixels
+    signed = (pixels != plain).any(dim=1).flatten(1).any(dim=1)
+    assert signed[labels == 0].float().mean() > 0.8 > 0.3 > signed[labels == 1].float().mean()
+
+
+def test_only_the_thing_and_the_control_differ(signs):
+    shown = signs[0]
+    where = np.kron(shown.where, np.ones((1, 2, 2)))[:, :48, :48]  # 32×32 squares over 48×48 pixels
+    assert shown.where.any(axis=(1, 2)).all() and where.shape == (12, 48, 48)
+    changed = (shown.whole != shown.gone).any(dim=1).float().mean()
+    assert np.pi * keys.SIGN_RADIUS**2 * 0.8 < changed < np.pi * keys.SIGN_RADIUS**2 * 1.6  # at 48 pixels edges count
+    assert (shown.control != shown.whole).any(dim=1).flatten(1).any(dim=1).float().mean() > 0.8
+
+
+def test_every_measure_finds_a_filter_of_yellow_and_none_finds_one_of_all_things(signs):
+    yellow = nn.Sequential(conv([[[[1]], [[1]], [[-3]]]]), nn.ReLU())
+    anything = nn.Sequential(conv([[[[1]], [[1]], [[1]]]]), nn.ReLU())
+    found, not_found = (found_by_measures(model, ["1"], *signs) for model in (yellow, anything))
+    assert set(found) == {
+        "experiment: dependence",
+        "IoU",
+        "average precision",
+        "correlation with its pixels",
+        "brighter where it is larger",
+    }
+    for measure in (
+        "average precision",
+        "correlation with its pixels",
+    ):  # a plain colour has no highest 1 % for the IoU
+        assert found[measure] > not_found[measure] + 0.2, measure
+    assert found["experiment: dependence"] > 0.7 > 0.3 > abs(not_found["experiment: dependence"])
+
+
+def test_a_filter_of_wheels_has_a_dependence_near_one_and_a_silhouette_near_zero():
+    """A filter that sees the wheels of the masks, and one that sees where bikes stand out from the empty scene."""
+    gone = {"edit": keys.without("wheel")}
+    empty, *sets = (
+        keys.redraw(["Bike"], 24, 96, change, 300)
+        for change in ({"edit": nothing, "keep_shadow": True}, {}, gone, gone | {"control": True})
+    )
+    known = sets[2].matched.numpy()
+    areas = []
+    for scenes in sets:
+        wheels = (scenes.masks.numpy() == keys.PARTS.index("wheel")).mean(axis=(1, 2))
+        stands_out = (scenes.pixels.int() - empty.pixels).abs().amax(dim=1) > 30
+        areas.append(np.stack([wheels, stands_out.float().mean(dim=(1, 2)).numpy()], axis=1)[known])
+    of_wheels, of_silhouettes = keys.dependence(*areas)
+    assert known.sum() > 10 and of_wheels > 0.8 and abs(of_silhouettes) < 0.3
+
+
+def test_the_bar_is_set_by_untrained_networks(monkeypatch):
+    """Networks whose scores are written on them: the first two untrained ones set the bar."""
+    monkeypatch.setitem(keys.SHOW, "sign", lambda *args: None)
+    monkeypatch.setattr(keys, "found_by_measures", lambda network, *args: {"score": network.score})
+
+    def scored(score):
+        network = nn.Identity()
+        network.score, network.image_size = score, 32
+        return network
+
+    untrained, trained = [scored(s) for s in (1, 3, 2, 4)], [scored(s) for s in (5, 2)]
+    assert keys.trust(trained, untrained, "sign", [], 1) == {"score": (1, 2, 1, 2)}
+
+
+def test_shown_wheels_are_where_the_masks_have_them():
+    shown = show_wheels(3, 48, 300)
+    assert shown.where.shape == (6, 32, 32) and shown.where.any(axis=(1, 2)).sum() >= 5
