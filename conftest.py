@@ -21,7 +21,8 @@ os.environ |= {
     "TENSORBOARD": "0",
     "IMAGES_PER_CLASS": "2",
     "CARDS": "1",
-    "IMAGES": "32",
+    "IMAGES": "16",
+    "PICTURES": "32",
     "SCENES": "6",
     "NETWORKS": "1",
 }
