@@ -103,7 +103,7 @@ def test_a_filter_of_wheels_has_a_dependence_near_one_and_a_silhouette_near_zero
 
 
 def test_the_bar_is_set_by_untrained_networks(monkeypatch):
-    """Networks whose scores are written on them: the first two untrained ones set the bar."""
+    """Networks whose scores are written on them: the first three untrained ones set the bar, at 2 + 6.96 · 1.15."""
     monkeypatch.setitem(keys.SHOW, "sign", lambda *args: None)
     monkeypatch.setattr(keys, "found_by_measures", lambda network, *args: {"score": network.score})
 
@@ -112,8 +112,17 @@ def test_the_bar_is_set_by_untrained_networks(monkeypatch):
         network.score, network.image_size = score, 32
         return network
 
-    untrained, trained = [scored(s) for s in (1, 3, 2, 4)], [scored(s) for s in (5, 2)]
-    assert keys.trust(trained, untrained, "sign", [], 1) == {"score": (1, 2, 1, 2)}
+    untrained, trained = [scored(s) for s in (1, 2, 3, 2, 9.9, 10.1)], [scored(s) for s in (11, 2)]
+    assert keys.trust(trained, untrained, "sign", [], 1) == {"score": (1, 2, 1, 3)}
+
+
+def test_one_in_a_hundred_is_above_the_bar():
+    random, above = np.random.default_rng(0), 0
+    for _ in range(4000):
+        *scores, another = random.normal(5, 2, 7)
+        above += another > keys.limit_of(scores)
+    assert 20 <= above <= 62  # 40 expected
+    assert keys.limit_of([1.0]) == np.inf
 
 
 def test_shown_wheels_are_where_the_masks_have_them():

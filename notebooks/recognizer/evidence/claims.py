@@ -81,10 +81,11 @@ def compare(ours: np.ndarray, theirs: np.ndarray, of_images: float = 0.0) -> Com
 def image_error(ours: np.ndarray, theirs: np.ndarray, num_resamples: int = 500, seed: int = 0) -> float:
     """The standard error of the mean difference from the choice of pictures: `ours` and `theirs` float n×N, N pictures.
 
-    The N pictures are drawn anew with replacement, the same for all networks (Efron 1979).
+    The N pictures are drawn anew with replacement, the same for all networks (Efron 1979). Pictures without a
+    value, NaN, are left out.
     """
-    by_picture = np.nanmean(np.asarray(ours, float) - theirs, axis=0)
-    by_picture = by_picture[~np.isnan(by_picture)]
+    differences = np.asarray(ours, float) - theirs
+    by_picture = differences[:, ~np.isnan(differences).any(axis=0)].mean(axis=0)
     drawn = np.random.default_rng(seed).integers(len(by_picture), size=(num_resamples, len(by_picture)))
     return float(by_picture[drawn].mean(axis=1).std())
 

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import torch
 from scipy.stats import rankdata
+from scipy.stats import t as student_t
 from torch import Tensor, nn
 
 from ..data.dataset import PixelSet
@@ -185,8 +186,9 @@ def trust(
 ) -> dict[str, tuple[int, int, int, int]]:
     """How far each measure can be trusted to find the thing of the key `name`.
 
-    The first half of the `untrained` networks sets the bar: the highest score of any of them. Returns measure → how
-    many of the `trained` networks are above it, of how many; how many of the other untrained networks are, of how many.
+    The first half of the `untrained` networks sets the bar, which 1 in 100 of such networks would exceed (see
+    `limit_of`). Returns measure → how many of the `trained` networks are above it, of how many; how many of the other
+    untrained networks are, of how many.
     """
     size = untrained[0].image_size
     choose, report = (SHOW[name](per_class, size, first) for first in (TO_CHOOSE, TO_REPORT))
@@ -198,6 +200,14 @@ def trust(
     found = {}
     for measure in groups[0][0]:
         bars, hits, alarms = ([scores[measure] for scores in group] for group in groups)
-        above = [sum(score > max(bars) for score in some) for some in (hits, alarms)]
+        above = [sum(score > limit_of(bars) for score in some) for some in (hits, alarms)]
         found[measure] = above[0], len(hits), above[1], len(alarms)
     return found
+
+
+def limit_of(scores: Sequence[float]) -> float:
+    """What 1 in 100 further scores of the same kind would exceed if they are normal; ∞ for fewer than two scores."""
+    if len(scores) < 2:
+        return np.inf
+    spread = np.std(scores, ddof=1) * np.sqrt(1 + 1 / len(scores))
+    return float(np.mean(scores) + student_t.ppf(0.99, len(scores) - 1) * spread)
