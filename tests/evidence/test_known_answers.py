@@ -67,11 +67,13 @@ def test_only_the_thing_and_the_control_differ(signs):
 
 
 def test_every_measure_finds_a_filter_of_yellow_and_none_finds_one_of_all_things(signs):
-    yellow = nn.Sequential(conv([[[[1]], [[1]], [[-3]]]]), nn.ReLU())
-    anything = nn.Sequential(conv([[[[1]], [[1]], [[1]]]]), nn.ReLU())
+    says = nn.AdaptiveAvgPool2d(1), nn.Flatten()  # its answer is the mean of its filter
+    yellow = nn.Sequential(conv([[[[1]], [[1]], [[-3]]]]), nn.ReLU(), *says)
+    anything = nn.Sequential(conv([[[[1]], [[1]], [[1]]]]), nn.ReLU(), *says)
     found, not_found = (found_by_measures(model, ["1"], *signs) for model in (yellow, anything))
     assert set(found) == {
-        "experiment: dependence",
+        "experiment: change of the answer",
+        "experiment: dependence of a filter",
         "IoU",
         "average precision",
         "correlation with its pixels",
@@ -82,7 +84,10 @@ def test_every_measure_finds_a_filter_of_yellow_and_none_finds_one_of_all_things
         "correlation with its pixels",
     ):  # a plain colour has no highest 1 % for the IoU
         assert found[measure] > not_found[measure] + 0.2, measure
-    assert found["experiment: dependence"] > 0.7 > 0.3 > abs(not_found["experiment: dependence"])
+    assert found["experiment: change of the answer"] > 3 * abs(not_found["experiment: change of the answer"])
+    assert (
+        found["experiment: dependence of a filter"] > 0.7 > 0.3 > abs(not_found["experiment: dependence of a filter"])
+    )
 
 
 def test_a_filter_of_wheels_has_a_dependence_near_one_and_a_silhouette_near_zero():

@@ -21,7 +21,7 @@ from ..drawings import PARTS, VEHICLES, without
 from ..network import DETAIL
 from .average_precision import correlation_with_part, precision_over_chance
 from .dissection import dissect
-from .experiments import TO_CHOOSE, TO_REPORT, redraw
+from .experiments import TO_CHOOSE, TO_REPORT, log_odds, redraw
 from .part_dependence import dependence
 from .responses import spatial_means
 
@@ -156,7 +156,20 @@ def found_by_measures(model: nn.Module, layer_names: Sequence[str], choose: Show
     """
     scores = [_scores(model, layer_names, shown) for shown in (choose, report)]
     chosen = {name: int(np.nan_to_num(values, nan=-9).argmax()) for name, values in scores[0].items()}
-    return {name: float(np.nan_to_num(scores[1][name][k])) for name, k in chosen.items()}
+    of_filters = {name: float(np.nan_to_num(scores[1][name][k])) for name, k in chosen.items()}
+    return {"experiment: change of the answer": answer_change(model, report)} | of_filters
+
+
+def answer_change(model: nn.Module, shown: Shown) -> float:
+    """How much more the answer of a network changes without the thing than in the control, in standard deviations.
+
+    The changes are absolute ones of the log-odds, on average; the standard deviation is that of the answers to the
+    pictures as they are. Unlike the other scores, this one is of the network as a whole.
+    """
+    first = torch.zeros(len(shown.whole), dtype=torch.long)
+    whole, gone, control = (log_odds(model, pixels, first) for pixels in (shown.whole, shown.gone, shown.control))
+    more = np.abs(whole - gone) - np.abs(whole - control)
+    return float(more[shown.matched].mean() / max(whole.std(), 1e-12))
 
 
 def _scores(model: nn.Module, layer_names: Sequence[str], shown: Shown) -> dict[str, np.ndarray]:
@@ -168,7 +181,9 @@ def _scores(model: nn.Module, layer_names: Sequence[str], shown: Shown) -> dict[
     correlation = correlation_with_part(model, layer_names, shown.whole, shown.where)
     areas = rankdata(shown.where.sum(axis=(1, 2)))
     return {
-        "experiment: dependence": dependence(whole[shown.matched], gone[shown.matched], control[shown.matched]),
+        "experiment: dependence of a filter": dependence(
+            whole[shown.matched], gone[shown.matched], control[shown.matched]
+        ),
         "IoU": np.concatenate([iou[name].iou[:, 1] for name in layer_names]),
         "average precision": np.concatenate([precision[name][:, 1] for name in layer_names]),
         "correlation with its pixels": np.concatenate([correlation[name] for name in layer_names]),
