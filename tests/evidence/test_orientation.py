@@ -73,3 +73,29 @@ def test_orientation_of_every_layer(network, recwarn):
     assert not recwarn.list
     with pytest.raises(Problem, match="must be even"):
         orientation_tuning(network, ["relu1"], 64, num_orientations=5)
+
+
+def test_before_relu_a_bias_changes_nothing_and_after_it_only_what_is_passed_on_counts():
+    """A linear filter answers bars with a sine around its bias, and 2/π of its amplitude is its response."""
+    place = np.arange(13) - 6
+    wave = np.exp(-(place[:, None] ** 2 + place**2) / 18) * np.cos(2 * np.pi / 6 * place)
+    weights = np.tile(wave - wave.mean(), (4, 3, 1, 1)) / 10
+    model = nn.Sequential(conv(weights, bias=[0, 0.5, 100, -100], padding=6), nn.ReLU())
+    found = orientation_tuning(model, ["0", "1"], 48, periods=(6, 12), num_orientations=8)
+    before, after = found["0"], found["1"]
+    np.testing.assert_allclose(before.responses, before.responses[:1].repeat(4, axis=0), rtol=1e-3, atol=1e-4)
+    assert before.preferred.tolist() == [90] * 4 and before.strength.min() > 0.8
+    amplitude = np.abs((weights[0, 0] * np.exp(2j * np.pi / 6 * place)).sum()) * 3 / 2
+    assert before.responses[0].max() == pytest.approx(2 / np.pi * amplitude, rel=0.03)
+    assert after.responses[0].max() == pytest.approx(amplitude / np.pi, rel=0.03)
+    assert np.isnan(after.strength[3]) and after.strength[0] > 0.8 > after.strength[2]
+
+
+@pytest.mark.parametrize("period", [2, 2.5, 3])
+def test_the_finest_bars_are_seen_too(period):
+    """At 2 pixels, the finest that there are, bars along the pixels are black and white or, half-way, plain grey."""
+    place = np.arange(9) - 4
+    wave = np.exp(-(place[:, None] ** 2 + place**2) / 18) * np.cos(2 * np.pi / period * place)[:, None]
+    kernel = np.tile(wave - wave.mean(), (1, 3, 1, 1))
+    found = orientation_tuning(nn.Sequential(conv(kernel, padding=4)), ["0"], 32)["0"]
+    assert found.period[0] == period and found.preferred[0] == 0 and found.strength[0] > 0.5

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -80,35 +81,59 @@ def orientation_tuning(
 ) -> dict[str, OrientationTuning]:
     """Show drifting gratings to `model` and measure how every filter is tuned: name → `OrientationTuning`.
 
-    A response is the mean over phases and positions of the positive part of the map, at the period at which the filter
-    responds most. Only the central half of a map counts, because at the border filters see padding, and only `periods`
-    up to the size of the image, because longer ones show no whole bar. Raises `Problem` as `map_batches` does, for an
-    odd `num_orientations`, which leaves no orthogonal one, and where no period is left.
+    A response is a mean over phases and positions, at the period at which the filter responds most. After a ReLU it is
+    the mean of the map itself. Of a layer whose values go below 0 it is that of the map's distance from the answer to
+    plain grey, |map − grey|: a filter that is linear in the image answers drifting bars with a sine around that value,
+    and 2/π of its amplitude is this mean, whatever bias or batch norm add. So conv1 is tuned as its kernels are, and
+    relu1 as what is passed on. Only the central half of a map counts, because at the border filters see padding, and
+    only `periods` up to the size of the image, because longer ones show no whole bar.
+    Raises `Problem` as `map_batches` does, for an odd `num_orientations`, which leaves no orthogonal one, and where no
+    period is left.
     """
     if num_orientations % 2:
         raise Problem(f"num_orientations={num_orientations} must be even, so that each has an orthogonal one.")
     periods = [period for period in periods if period <= image_size]
     if not periods:
         raise Problem(f"No grating fits into an image of {image_size} pixels; give shorter periods.")
+    grey = next(map_batches(model, layer_names, torch.full((1, 3, image_size, image_size), 0.5)))
     by_period = []
     for period in periods:
         images = gratings(image_size, period, num_orientations, num_phases)
-        by_period.append(_mean_responses(model, layer_names, images, num_orientations))
-    return {name: _tuning(np.stack([each[name] for each in by_period]), periods) for name in by_period[0]}
+        by_period.append(_mean_responses(model, layer_names, images, num_orientations, grey))
+    return {name: _tuning([each[name] for each in by_period], periods) for name in layer_names}
+
+
+class _Responses(NamedTuple):
+    """Of each filter the mean value and the mean distance from plain grey, float C×K; the lowest value, float C."""
+
+    mean: np.ndarray
+    change: np.ndarray
+    lowest: np.ndarray
 
 
 def _mean_responses(
-    model: nn.Module, layer_names: Sequence[str], images: Tensor, num_orientations: int
-) -> dict[str, np.ndarray]:
-    """The responses to gratings of one period, averaged over phases and central positions: name → float C×K."""
-    means: dict[str, list[np.ndarray]] = {}
+    model: nn.Module,
+    layer_names: Sequence[str],
+    images: Tensor,
+    num_orientations: int,
+    grey: dict[str, np.ndarray],
+) -> dict[str, _Responses]:
+    """The responses to gratings of one period, averaged over phases and central positions, by layer.
+
+    `grey` are the maps of a plain grey image.
+    """
+    found: dict[str, list[tuple[np.ndarray, ...]]] = {}
     for batch in map_batches(model, layer_names, images):
         for name, maps in batch.items():
-            means.setdefault(name, []).append(_centre(maps).clip(min=0).mean(axis=(2, 3), dtype=float))
-    return {
-        name: np.concatenate(each).reshape(num_orientations, -1, each[0].shape[1]).mean(axis=1).T
-        for name, each in means.items()
-    }
+            values = _centre(maps)
+            change = np.abs(values - _centre(grey[name])).mean(axis=(2, 3), dtype=float)
+            found.setdefault(name, []).append((values.mean(axis=(2, 3), dtype=float), change, values.min(axis=(2, 3))))
+    by_layer = {}
+    for name, batches in found.items():
+        means, changes, lowest = map(np.concatenate, zip(*batches))
+        by_angle = [each.reshape(num_orientations, -1, each.shape[1]).mean(axis=1).T for each in (means, changes)]
+        by_layer[name] = _Responses(*by_angle, lowest.min(axis=0))
+    return by_layer
 
 
 def _centre(maps: np.ndarray) -> np.ndarray:
@@ -116,8 +141,10 @@ def _centre(maps: np.ndarray) -> np.ndarray:
     return maps[:, :, height // 4 : height - height // 4, width // 4 : width - width // 4]
 
 
-def _tuning(responses: np.ndarray, periods: Sequence[float]) -> OrientationTuning:
-    """From responses periods×C×K to the tuning at each filter's best period."""
+def _tuning(by_period: Sequence[_Responses], periods: Sequence[float]) -> OrientationTuning:
+    """From the responses of a layer at each period to the tuning at each filter's best one."""
+    signed = min(each.lowest.min() for each in by_period) < 0
+    responses = np.stack([each.change if signed else each.mean for each in by_period])
     strongest = responses.max(axis=2)
     best = strongest.argmax(axis=0)
     period = np.where(strongest.max(axis=0) > 0, np.asarray(periods, float)[best], np.nan)
