@@ -8,7 +8,7 @@ from torch import nn
 from recognizer.evidence import reader
 from recognizer.evidence.average_precision import correlation_with_part, precision_over_chance
 from recognizer.evidence.kept_picture import kept_picture
-from recognizer.evidence.probes import KINDS, PER_KIND, best_responses, preferred_kinds
+from recognizer.evidence.probes import KINDS, PER_KIND, best_responses, kind_selectivity, preferred_kinds
 from recognizer.evidence.reader import read_filters
 
 from .networks import conv
@@ -31,15 +31,41 @@ def test_every_kind_has_as_many_patterns_of_full_contrast():
         assert len({tuple(s.flatten().tolist()) for s in stimuli}) > 0.9 * PER_KIND, name
 
 
+def gabor(angle: float, phase: float, period: float = 8) -> np.ndarray:
+    """An even filter (a line) with a phase of 0, an odd one (an edge) with 90 degrees."""
+    across = AWAY * np.cos(np.deg2rad(angle)) - AWAY[:, None] * np.sin(np.deg2rad(angle))
+    envelope = np.exp(-(AWAY**2 + AWAY[:, None] ** 2) / (2 * 2.0**2))
+    return envelope * np.cos(2 * np.pi / period * across + np.deg2rad(phase))
+
+
 def test_hand_made_filters_prefer_what_they_were_made_for():
     edge = np.tile(np.sign(AWAY), (9, 1)).astype(float)
     quarter = ((AWAY[:, None] < 1) & (AWAY[None, :] > -1)).astype(float)
-    disc = (AWAY[:, None] ** 2 + AWAY[None, :] ** 2 < 9).astype(float)
-    checks = ((np.arange(9)[:, None] // 1 + np.arange(9)[None, :] // 1) % 2).astype(float)
-    found = best_responses(filters(edge, quarter, disc, checks, 0 * edge), ["1"], 48)["1"]
-    assert found.shape == (5, 4)
-    assert [list(KINDS)[k] for k in found[:4].argmax(axis=1)] == ["edges", "corners", "blobs", "textures"]
-    assert preferred_kinds(found).tolist() == [0.2] * 4  # the last one responds to nothing
+    distance = np.hypot(AWAY[:, None], AWAY)
+    disc = (distance < 3).astype(float)
+    centre_surround = np.exp(-(distance**2) / 4) / 4 - np.exp(-(distance**2) / 12) / 12
+    chequers = ((np.arange(9)[:, None] + np.arange(9)) % 2).astype(float)
+    gabors = [gabor(angle, phase) for angle in (0, 30, 70) for phase in (0, 90, 180)]
+    fine = gabor(30, 90, period=3)
+    kernels = (edge, *gabors, quarter, disc, centre_surround, chequers, fine)
+    found = best_responses(filters(*kernels, 0 * edge), ["1"], 48)["1"]
+    names = np.array(list(KINDS))[found.argmax(axis=1)].tolist()
+    assert names[0] == "edges" and set(names[1:10]) <= {"edges", "stripes"}
+    assert names[10:15] == ["corners", "blobs", "blobs", "textures", "stripes"]
+    assert preferred_kinds(found).sum() == pytest.approx(15 / 16)  # the last one responds to nothing
+    assert np.isnan(kind_selectivity(found)[-1]) and (kind_selectivity(found)[:-1] > 1e-3).all()
+
+
+def test_a_filter_that_responds_to_everything_alike_prefers_no_kind():
+    always = conv(np.zeros((1, 3, 3, 3)), bias=2.0, padding=1)
+    found = best_responses(nn.Sequential(always, nn.ReLU()), ["1"], 20)["1"]
+    assert preferred_kinds(found).tolist() == [0] * 5 and kind_selectivity(found)[0] == 0
+
+
+def test_selectivity_of_kinds_in_closed_form():
+    responses = np.array([[0, 3, 1, 0, 0], [-1, -2, 5, -1, -9], [2, 2, 0, 1, 0], [-1, -1, -1, -1, -1]])
+    np.testing.assert_allclose(kind_selectivity(responses), [0.5, 1, 0, np.nan])
+    assert preferred_kinds(responses).tolist() == [0, 0.25, 0.25, 0, 0]
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ class LayerEvidence:
     """What is observed of one layer's C filters in N pictures of two classes.
 
     `means` float32 N×C: the mean of each map. `auroc` C: how well each mean tells the second class from the first.
-    `kinds` C×4: the strongest response to each of `probes.KINDS`. `tuning`: how they respond to gratings. `ablation`:
+    `kinds` C×5: the strongest response to each of `probes.KINDS`. `tuning`: how they respond to gratings. `ablation`:
     the answers without each filter. `precision` 2×C×P: in the pictures of each class, the average precision over chance
     with which a filter's maps find each part, or None where no masks are known; NaN for parts
     that cover less than `RAREST`.

@@ -1,66 +1,106 @@
-"""What kind of pattern a filter responds to most: an edge, a corner, a blob or a texture."""
+"""What kind of pattern a filter responds to most: an edge, a corner, a blob, a texture or stripes."""
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
 from .receptive_field import receptive_fields
 from .responses import map_batches
 
-PER_KIND = 96  # stimuli of each kind: the best of more would be better by luck
+PER_KIND = 144  # stimuli of each kind: the best of more would be better by luck
 
 
 def edges(size: int) -> Tensor:
-    """Straight edges between black and white through the middle, at 24 angles and 4 distances from it."""
-    x, y = _places(size)
-    angles, distances = np.repeat(np.arange(24) * np.pi / 12, 4), np.tile((-1.5, -0.5, 0.5, 1.5), 24)
-    return _grey([(x * np.cos(t) + y * np.sin(t) > d) for t, d in zip(angles, distances)])
+    """72 straight edges at 24 angles and 3 distances from the middle, and 72 lines from 1 to 4 pixels wide.
 
-
-def corners(size: int) -> Tensor:
-    """Right angles, white on black and black on white, in 24 directions, the tip at 2 distances from the middle."""
+    Both, because half of all Gabor filters, the even ones, answer to lines, and would pass for blobs without them.
+    """
     x, y = _places(size)
     found = []
     for t in np.arange(24) * np.pi / 12:
-        for d in (0.5, -1.5):
-            inside = (x * np.cos(t) + y * np.sin(t) > d) & (-x * np.sin(t) + y * np.cos(t) > d)
+        across = x * np.cos(t) + y * np.sin(t)
+        found += [across > d for d in (-1, 0, 1)]
+        for width in (1.5, 2.5, 4):
+            line = np.abs(across) < width / 2
+            found.append(line if t < np.pi else ~line)
+    return _grey(found)
+
+
+def corners(size: int) -> Tensor:
+    """Corners of 60°, 90° and 120°, white on black and black on white, in 24 directions, the tip in the middle."""
+    x, y = _places(size)
+    found = []
+    for half in np.deg2rad((30, 45, 60)):
+        for t in np.arange(24) * np.pi / 12:
+            along, across = x * np.cos(t) + y * np.sin(t), y * np.cos(t) - x * np.sin(t)
+            inside = along * np.sin(half) - np.abs(across) * np.cos(half) > -0.5
             found += [inside, ~inside]
     return _grey(found)
 
 
 def blobs(size: int) -> Tensor:
-    """Discs of 8 radii from 1 to 12 pixels, white on black and black on white, at 6 places about the middle."""
+    """Discs of 8 radii from 1 to 12 pixels, white on black and black on white, at 9 places about the middle."""
     x, y = _places(size)
     found = []
     for radius in (1, 2, 3, 4, 5, 6, 8, 12):
-        for dx, dy in ((0, 0), (1, 0), (0, 1), (-1, -1), (1, 1), (2, 0)):
-            inside = (x - dx) ** 2 + (y - dy) ** 2 < radius**2
-            found += [inside, ~inside]
+        for dx in (-1, 0, 1):
+            for dy in (-1, 0, 1):
+                inside = (x - dx) ** 2 + (y - dy) ** 2 < radius**2
+                found += [inside, ~inside]
     return _grey(found)
 
 
 def textures(size: int) -> Tensor:
-    """Noise of 4 grain sizes from 1 to 8 pixels, half of it black and half of it white, 24 times each."""
-    random = torch.Generator().manual_seed(0)
+    """About half black, half white: 72 of noise with grains of 1 to 8 pixels, 36 chequered, 36 of dots at random."""
+    random = np.random.default_rng(0)
+    x, y = _places(size)
     found = []
     for grain in (1, 2, 4, 8):
-        noise = torch.rand(24, 1, size + grain, size + grain, generator=random)
-        smooth = avg_pool2d(noise, grain, stride=1)[..., :size, :size]
-        found.append(smooth > smooth.flatten(1).median(dim=1).values[:, None, None, None])
-    return torch.cat(found).float().expand(-1, 3, -1, -1)
+        noise = random.random((18, size + grain - 1, size + grain - 1))
+        smooth = avg_pool2d(torch.from_numpy(noise)[None], grain, stride=1)[0].numpy()
+        found += list(smooth > np.median(smooth, axis=(1, 2), keepdims=True))
+    for t in np.deg2rad((0, 30, 45)):
+        across, along = x * np.cos(t) + y * np.sin(t), y * np.cos(t) - x * np.sin(t)
+        for side in (1, 2, 3, 4):
+            for shift in (0, 1 / 3, 2 / 3):
+                found.append(((across / side + shift) % 2 < 1) ^ ((along / side + shift) % 2 < 1))
+    for radius in (1, 2, 3, 4, 6, 8):
+        middles = random.random((3, size, size)) < np.log(2) / (np.pi * radius**2)  # discs around them cover half
+        for dots in (distance_transform_edt(~each) <= radius for each in middles):
+            found += [dots, ~dots]
+    return _grey(found)
 
 
-KINDS: dict[str, Callable[[int], Tensor]] = {"edges": edges, "corners": corners, "blobs": blobs, "textures": textures}
+def stripes(size: int) -> Tensor:
+    """Black and white stripes of 1, 1.5, 2 and 3 pixels, at 12 angles, shifted by 0, a third and two thirds of both."""
+    x, y = _places(size)
+    found = []
+    for t in np.arange(12) * np.pi / 12:
+        for width in (1, 1.5, 2, 3):
+            across = (x * np.cos(t) + y * np.sin(t)) / width
+            found += [(across + shift) % 2 < 1 for shift in (0, 2 / 3, 4 / 3)]
+    return _grey(found)
+
+
+KINDS: dict[str, Callable[[int], Tensor]] = {
+    "edges": edges,
+    "corners": corners,
+    "blobs": blobs,
+    "textures": textures,
+    "stripes": stripes,
+}
 
 
 def best_responses(model: nn.Module, layer_names: Sequence[str], image_size: int) -> dict[str, np.ndarray]:
-    """The strongest response of each filter to each of `KINDS`: name → float C×4.
+    """The strongest response of each filter to each of `KINDS`: name → float C×5.
 
-    Each kind has `PER_KIND` stimuli of full contrast, whose pattern is in the middle of the image. What counts is the
-    response of the map's position that looks there: elsewhere a corner is an edge.
+    Each kind has `PER_KIND` stimuli of full contrast, white on black as often as black on white, whose pattern is in
+    the middle of the image. What counts is the response of the map's position that looks there: elsewhere a corner is
+    an edge. None has a colour, so a filter that tells colours alone apart responds to none.
     """
     fields = receptive_fields(model, image_size)
     found = {name: [] for name in layer_names}
@@ -76,13 +116,24 @@ def best_responses(model: nn.Module, layer_names: Sequence[str], image_size: int
 
 
 def preferred_kinds(responses: np.ndarray) -> np.ndarray:
-    """The share of filters that respond most to each kind: float 4, from `best_responses` C×4.
+    """The share of filters that respond most to each kind: float 5, from `best_responses` C×5.
 
-    Filters that respond to none of the stimuli count for no kind, so that the shares may sum to less than 1.
+    Filters that respond to none of the stimuli, or to their two best kinds alike (as those of plain brightness: large
+    discs and coarse textures have white all over a small field), count for no kind, so the shares may sum to less
+    than 1.
     """
-    alive = responses.max(axis=1) > 0
-    chosen = np.where(alive, responses.argmax(axis=1), -1)
+    chosen = np.where(kind_selectivity(responses) > 1e-6, responses.argmax(axis=1), -1)
     return np.array([(chosen == kind).mean() for kind in range(responses.shape[1])])
+
+
+def kind_selectivity(responses: np.ndarray) -> np.ndarray:
+    """How far each filter prefers its best kind, float C in [0, 1], from `best_responses` C×5.
+
+    It is (best − next) / (best + next): 0 where it responds to two kinds alike, 1/3 where to one twice as much as to
+    any other, 1 where to one alone. Responses below 0 count as none; NaN where there is no response at all.
+    """
+    second, best = np.sort(responses.clip(min=0).astype(float), axis=1)[:, -2:].T
+    return np.divide(best - second, best + second, out=np.full_like(best, np.nan), where=best > 0)
 
 
 def _places(size: int) -> tuple[np.ndarray, np.ndarray]:
