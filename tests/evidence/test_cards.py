@@ -121,7 +121,7 @@ def test_the_longest_facts_fit_on_a_card():
     parts = ["background", "tail light"]
     tuning = OrientationTuning(np.eye(12)[11:] * 0.5, np.full(1, 8.0))
     ablation = Ablation(np.full((1, 60), -12.345), np.zeros((1, 60), bool), np.full(60, 1.0), np.ones(60, bool))
-    kinds, precision = np.array([[0, 0, 0, 1.0]]), np.full((2, 1, 2), 12.345)
+    kinds, precision = np.array([[0, 0, 0, 1.0, 0]]), np.full((2, 1, 2), 12.345)
     layer = LayerEvidence(np.ones((2, 1)), np.full(1, 0.12345), kinds, tuning, ablation, precision)
     field = ReceptiveField(142, 32, 0)
     lines = facts(layer, layer, 0, ["Motorcycle", "Automobile"], field, 128, parts)

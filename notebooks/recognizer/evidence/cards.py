@@ -98,11 +98,11 @@ def layer_facts(evidence: LayerEvidence, of_twin: LayerEvidence, field: Receptiv
     side = min(field.size, image_size)
     dead = f"{evidence.dead.sum()} of them dead" if evidence.dead.any() else "none of them dead"
     prefer = [preferred_kinds(each.kinds) for each in (evidence, of_twin)]
-    kinds = ", ".join(f"{name} {own:.0%} (untrained {theirs:.0%})" for name, own, theirs in zip(KINDS, *prefer))
+    kinds = ", ".join(f"{name} {own:.0%} ({theirs:.0%})" for name, own, theirs in zip(KINDS, *prefer))
     preference = [f"{each.preference.mean():.2f}" for each in (evidence, of_twin)]
     return [
         f"{len(evidence.auroc)} filters, {dead} · a position sees {side}×{side} of {image_size}×{image_size} pixels",
-        f"respond most to: {kinds}",
+        f"respond most to (untrained in brackets): {kinds}",
         f"preference for a class, mean of the filters: {preference[0]} (untrained {preference[1]})",
     ]
 

@@ -60,7 +60,8 @@ def numbers_of(model: nn.Module, layer_names: Sequence[str], choose: Scenes, rep
     preference = {name: 2 * np.abs(auroc(each, labels) - 0.5) for name, each in means.items()}
     read = {name: np.nanmean(read_filters(model, name, choose.pixels, report.pixels)) for name in (first, last)}
     of_classes = {name: np.nanmean(share_of_classes(each, labels)) for name, each in means.items()}
-    found = dict(zip(KINDS, preferred_kinds(np.concatenate([*kinds.values()]))))
+    shares = dict(zip(KINDS, preferred_kinds(np.concatenate([*kinds.values()]))))
+    found = {kind: share for kind, share in shares.items() if kind in SAID}
     found |= {
         "tuning": np.nanmean(orientation_tuning(model, [first], size)[first].strength),
         "picture": kept[first] - kept[last],
