@@ -1,12 +1,15 @@
-"""Average precision over chance, against scikit-learn and planted filters."""
+"""How well filters find parts, against scikit-learn, NumPy, planted filters and luck."""
 
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, precision_score, recall_score, roc_auc_score
 from torch import nn
 
-from recognizer.evidence.average_precision import precision_over_chance
+from recognizer.drawings import PARTS, VEHICLES
+from recognizer.evidence.average_precision import best_by_luck, part_scores, part_scores_within, precision_over_chance
+from recognizer.evidence.dissection import dissect
+from recognizer.evidence.experiments import redraw
 from recognizer.settings import Problem
 
 
@@ -65,3 +68,95 @@ def test_masks_of_other_images_are_refused():
         precision_over_chance(
             Channels(), ["layer"], torch.rand(3, 3, 8, 8), np.eye(3, dtype=int)[:, :, None] * [0, 2], 2
         )
+
+
+def test_correlation_is_numpys(scene):
+    pixels, masks = scene
+    found = part_scores(Channels(), ["layer"], pixels, masks, 4)["layer"]
+    values = pixels.numpy().transpose(1, 0, 2, 3).reshape(3, -1)
+    for part in range(3):
+        expected = [np.corrcoef(each, masks.ravel() == part)[0, 1] for each in values]
+        np.testing.assert_allclose(found.correlation[:, part], expected, atol=1e-4)
+    assert np.isnan(found.correlation[:, 3]).all()  # no pixel shows it
+    same = precision_over_chance(Channels(), ["layer"], pixels, masks, 4)["layer"]
+    np.testing.assert_array_equal(found.precision, same)
+    flat = part_scores(Channels(), ["layer"], torch.full_like(pixels, 0.3), masks, 3)["layer"]
+    assert np.isnan(flat.correlation).all()  # a constant filter has none
+
+
+def test_within_a_class_a_filter_that_marks_the_class_finds_none_of_its_parts(scene):
+    """Red is bright all over in images of class 1, and part 1 is there alone."""
+    pixels, masks = (each.clone() if torch.is_tensor(each) else each.copy() for each in scene)
+    labels = np.arange(40) % 2
+    masks[(labels == 0)[:, None, None] & (masks == 1)] = 0
+    pixels[:, 0] = torch.rand(40, 16, 16) * 0.5 + torch.from_numpy(labels)[:, None, None] * 0.5
+    over_all = part_scores(Channels(), ["layer"], pixels, masks, 3)["layer"]
+    within = part_scores_within(Channels(), ["layer"], pixels, masks, 3, labels)
+    assert list(within) == [0, 1] and np.isnan(within[0]["layer"].precision[:, 1]).all()
+    assert over_all.precision[0, 1] > 1.7 and over_all.correlation[0, 1] > 0.1
+    assert within[1]["layer"].precision[0, 1] == pytest.approx(1, abs=0.15)
+    assert within[1]["layer"].correlation[0, 1] == pytest.approx(0, abs=0.05)
+    assert within[1]["layer"].precision[1, 1] > 2  # green does mark it
+
+
+def test_the_best_of_many_filters_is_better_than_chance_by_luck(scene):
+    _, masks = scene
+    noise = torch.rand(40, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    few, many = (nn.Sequential(nn.Conv2d(3, count, 1), nn.ReLU()) for count in (1, 30))
+    for model, least in ((few, 0.8), (many, 1.0)):
+        found = best_by_luck(model, ["1"], noise, masks, 4, times=10)["1"]
+        assert found.precision.shape == found.correlation.shape == (10, 4)
+        assert np.isnan(found.precision[:, 3]).all() and (found.precision[:, :3] > least).all()
+    own = part_scores(many, ["1"], noise, masks, 4)["1"].precision[:, 1].max()
+    assert found.precision[:, 1].min() * 0.9 < own < found.precision[:, 1].max() * 1.1  # noise is as good as luck
+    planted = part_scores(Channels(), ["layer"], *scene, 3)["layer"]
+    luck = best_by_luck(Channels(), ["layer"], *scene, 3, times=10)["layer"]
+    assert planted.precision[0, 1] > 3 * luck.precision[:, 1].max()
+    assert planted.correlation[0, 1] > 5 * luck.correlation[:, 1].max()
+    with pytest.raises(Problem, match="two images or more"):
+        best_by_luck(Channels(), ["layer"], noise[:1], masks[:1], 3)
+
+
+@pytest.fixture(scope="module")
+def wheels():
+    """Where the wheels of 8 bikes and 8 cars are, bool 16×32×32: about an eighth of the pixels."""
+    return redraw(VEHICLES, 8, 32).masks[:, 1::2, 1::2].numpy() == PARTS.index("wheel")
+
+
+def marked_by(wheels: np.ndarray, case: str) -> np.ndarray:
+    """What a filter marks that finds all wheels; that misses them in half of the images; that marks as much again."""
+    marked = wheels.copy()
+    if case == "missing labels":
+        marked[::2] = False
+    if case == "extra labels":
+        rest = np.argwhere(~wheels)
+        marked[tuple(np.random.default_rng(0).permutation(rest)[: wheels.sum()].T)] = True
+    return marked
+
+
+def measures_of(marked: np.ndarray, wheels: np.ndarray) -> dict[str, float]:
+    pixels = torch.from_numpy(marked).float()[:, None].expand(-1, 3, -1, -1)
+    found = part_scores(Channels(), ["layer"], pixels, wheels.astype(int), 2)["layer"]
+    iou = dissect(Channels(), ["layer"], pixels, wheels.astype(int), top=0.4)["layer"].iou
+    truth, said = wheels.ravel(), marked.ravel()
+    return {
+        "average precision": found.precision[0, 1] * truth.mean(),
+        "correlation": found.correlation[0, 1],
+        "IoU": iou[0, 1],
+        "AUROC": roc_auc_score(truth, said),
+        "precision": precision_score(truth, said),
+        "recall": recall_score(truth, said),
+    }
+
+
+def test_which_measures_see_missing_and_extra_labels(wheels):
+    """The checks of Oikarinen et al. (2025): a measure to trust falls in both cases."""
+    cases = ("right", "missing labels", "extra labels")
+    right, missing, extra = (measures_of(marked_by(wheels, case), wheels) for case in cases)
+    for measure in ("average precision", "correlation", "IoU"):
+        assert right[measure] == pytest.approx(1, abs=1e-3)
+        assert missing[measure] < 0.75 and extra[measure] < 0.75
+    assert missing["precision"] == 1 and extra["precision"] < 0.6  # blind to what is missed
+    assert extra["recall"] == 1 and missing["recall"] < 0.6  # blind to what is marked in addition,
+    assert extra["AUROC"] > 0.9 and missing["AUROC"] < 0.8  # and so, nearly, is this one

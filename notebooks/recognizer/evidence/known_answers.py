@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ..data.dataset import PixelSet
 from ..drawings import PARTS, VEHICLES, without
 from ..network import DETAIL
-from .average_precision import correlation_with_part, precision_over_chance
+from .average_precision import part_scores
 from .dissection import dissect
 from .experiments import TO_CHOOSE, TO_REPORT, log_odds, redraw
 from .part_dependence import dependence
@@ -177,16 +177,15 @@ def _scores(model: nn.Module, layer_names: Sequence[str], shown: Shown) -> dict[
     means = [spatial_means(model, layer_names, pixels) for pixels in (shown.whole, shown.gone, shown.control)]
     whole, gone, control = (np.concatenate([each[name] for name in layer_names], axis=1) for each in means)
     iou = dissect(model, layer_names, shown.whole, shown.where.astype(np.uint8), ["", "it"])
-    precision = precision_over_chance(model, layer_names, shown.whole, shown.where.astype(np.uint8), 2)
-    correlation = correlation_with_part(model, layer_names, shown.whole, shown.where)
+    pixelwise = part_scores(model, layer_names, shown.whole, shown.where.astype(np.uint8), 2)
     areas = rankdata(shown.where.sum(axis=(1, 2)))
     return {
         "experiment: dependence of a filter": dependence(
             whole[shown.matched], gone[shown.matched], control[shown.matched]
         ),
         "IoU": np.concatenate([iou[name].iou[:, 1] for name in layer_names]),
-        "average precision": np.concatenate([precision[name][:, 1] for name in layer_names]),
-        "correlation with its pixels": np.concatenate([correlation[name] for name in layer_names]),
+        "average precision": np.concatenate([pixelwise[name].precision[:, 1] for name in layer_names]),
+        "correlation with its pixels": np.concatenate([pixelwise[name].correlation[:, 1] for name in layer_names]),
         "brighter where it is larger": np.array([_correlated(rankdata(each), areas) for each in whole.T]),
     }
 

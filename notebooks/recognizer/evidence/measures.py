@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from .ablation import Ablation, ablate
-from .average_precision import precision_over_chance
+from .average_precision import part_scores_within
 from .experiments import Scenes
 from .orientation import OrientationTuning, orientation_tuning
 from .probes import best_responses
@@ -83,11 +83,13 @@ def precision_within_classes(
     one that marks the wheels of bikes. Masks are taken at half their resolution, which is enough for maps of late
     layers and four times as fast.
     """
-    of_class = []
-    for label in range(2):
-        chosen = scenes.labels == label
-        masks = scenes.masks[chosen][:, 1::2, 1::2].numpy()
-        found = precision_over_chance(model, layer_names, scenes.pixels[chosen], masks, num_parts)
-        common = np.bincount(masks.flatten(), minlength=num_parts) >= RAREST * masks.size
-        of_class.append({name: np.where(common, scores, np.nan) for name, scores in found.items()})
-    return {name: np.stack([each[name] for each in of_class]) for name in layer_names}
+    masks, labels = scenes.masks[:, 1::2, 1::2].numpy(), scenes.labels.numpy()
+    found = part_scores_within(model, layer_names, scenes.pixels, masks, num_parts, labels)
+    common = [
+        np.bincount(masks[labels == c].flatten(), minlength=num_parts) >= RAREST * masks[labels == c].size
+        for c in range(2)
+    ]
+    return {
+        name: np.stack([np.where(common[c], found[c][name].precision, np.nan) for c in range(2)])
+        for name in layer_names
+    }

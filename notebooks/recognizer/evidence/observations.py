@@ -7,7 +7,7 @@ from torch import nn
 
 from ..drawings import PARTS
 from .ablation import ablate
-from .average_precision import correlation_with_part, precision_over_chance
+from .average_precision import part_scores
 from .dissection import dissect
 from .experiments import Scenes
 from .responses import spatial_means
@@ -29,13 +29,12 @@ def observe_filters(model: nn.Module, layer_names: Sequence[str], scenes: Scenes
     some = np.linspace(0, len(pixels) - 1, min(TO_ABLATE, len(pixels))).astype(int)
     means = spatial_means(model, layer_names, pixels)
     iou = dissect(model, layer_names, pixels, masks, PARTS)
-    precision = precision_over_chance(model, layer_names, pixels, masks, len(PARTS))
-    correlation = correlation_with_part(model, layer_names, pixels, masks == index)
+    pixelwise = part_scores(model, layer_names, pixels, masks, len(PARTS))
     labels = scenes.labels.numpy()
     of_layers = {
         f"IoU with the {part}": [iou[name].iou[:, index] for name in layer_names],
-        f"average precision for the {part}": [precision[name][:, index] for name in layer_names],
-        f"correlation with the {part}": [correlation[name] for name in layer_names],
+        f"average precision for the {part}": [pixelwise[name].precision[:, index] for name in layer_names],
+        f"correlation with the {part}": [pixelwise[name].correlation[:, index] for name in layer_names],
         "mean brightness": [means[name].mean(axis=0) for name in layer_names],
         "preference for a class": [2 * np.abs(auroc(means[name], labels) - 0.5) for name in layer_names],
         "change when taken out": [
