@@ -58,14 +58,14 @@ def numbers_of(model: nn.Module, layer_names: Sequence[str], choose: Scenes, rep
     kept = kept_picture(model, [first, last], choose.pixels, report.pixels)
     means = spatial_means(model, [first, last], report.pixels)
     preference = {name: 2 * np.abs(auroc(each, labels) - 0.5) for name, each in means.items()}
-    read = {name: np.nanmean(read_filters(model, name, choose.pixels, report.pixels)) for name in (first, last)}
+    read = read_filters(model, [first, last], choose.pixels, report.pixels)
     of_classes = {name: np.nanmean(share_of_classes(each, labels)) for name, each in means.items()}
     shares = dict(zip(KINDS, preferred_kinds(np.concatenate([*kinds.values()]))))
     found = {kind: share for kind, share in shares.items() if kind in SAID}
     found |= {
         "tuning": np.nanmean(orientation_tuning(model, [first], size)[first].strength),
         "picture": kept[first] - kept[last],
-        "reader": read[first] - read[last],
+        "reader": np.nanmean(read[first]) - np.nanmean(read[last]),
         "class": preference[last].mean() - preference[first].mean(),
         "abstract": of_classes[last] - of_classes[first],
         "few": _of_a_tenth(model, last, choose, report),
