@@ -9,6 +9,7 @@ from recognizer.evidence import reader
 from recognizer.evidence.kept_picture import kept_picture
 from recognizer.evidence.probes import KINDS, PER_KIND, best_responses, kind_selectivity, preferred_kinds
 from recognizer.evidence.reader import read_filters
+from recognizer.settings import Problem
 
 from .networks import conv
 
@@ -102,6 +103,8 @@ def test_the_reader_guesses_where_there_is_nothing_to_read(pictures, monkeypatch
     monkeypatch.undo()
     dead = nn.Sequential(conv([[[[0]], [[0]], [[0]]]]), nn.ReLU())
     assert np.isnan(read_filters(dead, ["1"], *pictures)["1"]).all()
+    with pytest.raises(Problem, match="two or more"):
+        read_filters(dead, ["1"], pictures[0], pictures[1][:1])
 
 
 def test_the_reader_cannot_tell_by_the_order_of_the_pictures():

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..settings import Problem
 from .receptive_field import receptive_fields
 from .responses import map_batches
 
@@ -31,7 +32,12 @@ def read_filters(
     it. No two patches of a kind are from the same image, because many positions of a late layer see nearly the same.
     NaN for a filter that does not respond more to all shown strong patches than to all shown weak ones, or not so to
     those of any pair; a filter that is 0 in nearly all images is such a one.
+    Raises `Problem` as `map_batches` does, and for fewer than two images to learn from or to ask about.
     """
+    if min(len(learn), len(ask)) < 2:
+        raise Problem(
+            "The reader compares patches of different images; give two or more to learn from and to ask about."
+        )
     random = np.random.default_rng(seed)
     shown, asked = (_patches(model, layer_names, each, random) for each in (learn, ask))
     return {name: _read_layer(*shown[name], *asked[name]) for name in layer_names}
