@@ -12,7 +12,7 @@ from .networks import Backgrounds, Classes, trained_networks
 from .observations import observe_filters
 from .orientation import gratings, orientation_tuning
 from .part_dependence import dependence
-from .probes import KINDS, best_responses
+from .probes import KINDS, best_responses, preferred_kind
 from .receptive_field import receptive_fields
 from .responses import all_maps, spatial_means
 from .selectivity import auroc
@@ -50,6 +50,7 @@ __all__ = [
     "orientation_tuning",
     "painted",
     "precision_within_classes",
+    "preferred_kind",
     "receptive_fields",
     "redraw",
     "responses",

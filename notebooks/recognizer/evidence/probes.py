@@ -115,14 +115,21 @@ def best_responses(model: nn.Module, layer_names: Sequence[str], image_size: int
     return {name: np.stack(values, axis=1) for name, values in found.items()}
 
 
+def preferred_kind(responses: np.ndarray) -> np.ndarray:
+    """The kind that each filter responds most to, as its place in `KINDS`: int C, from `best_responses` C×5.
+
+    It is -1 for filters that respond to none of the stimuli, or to their two best kinds alike (as those of plain
+    brightness: large discs and coarse textures have white all over a small field).
+    """
+    return np.where(kind_selectivity(responses) > 1e-6, responses.argmax(axis=1), -1)
+
+
 def preferred_kinds(responses: np.ndarray) -> np.ndarray:
     """The share of filters that respond most to each kind: float 5, from `best_responses` C×5.
 
-    Filters that respond to none of the stimuli, or to their two best kinds alike (as those of plain brightness: large
-    discs and coarse textures have white all over a small field), count for no kind, so the shares may sum to less
-    than 1.
+    Filters without a preferred kind count for none, so the shares may sum to less than 1.
     """
-    chosen = np.where(kind_selectivity(responses) > 1e-6, responses.argmax(axis=1), -1)
+    chosen = preferred_kind(responses)
     return np.array([(chosen == kind).mean() for kind in range(responses.shape[1])])
 
 
