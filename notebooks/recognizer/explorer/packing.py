@@ -1,6 +1,7 @@
 """Arrays and pictures as text that a page can hold."""
 
 import base64
+import copy
 import io
 import zlib
 
@@ -14,7 +15,8 @@ class Packed:
 
     def __init__(self) -> None:
         self.entries: list[dict] = []
-        self._parts: list[bytes] = []
+        self._parts: list[bytes] = []  # of the chapter that is open
+        self._chapters: list[str] = []
         self._length = 0
 
     def add(self, array: np.ndarray | Tensor, kind: str = "") -> int:
@@ -33,9 +35,19 @@ class Packed:
         self._length += len(content)
         return len(self.entries) - 1
 
+    def copy(self) -> "Packed":
+        """Another one with the same in it, to which more can be added on trial."""
+        self.text()
+        other = copy.copy(self)
+        other.entries, other._parts, other._chapters = list(self.entries), [], list(self._chapters)
+        return other
+
     def text(self) -> str:
-        """All of it as base64 of zlib."""
-        return base64.b64encode(zlib.compress(b"".join(self._parts), 9)).decode()
+        """All of it, chapters of base64 of zlib. What is added later becomes a chapter of its own."""
+        if self._parts:
+            self._chapters.append(base64.b64encode(zlib.compress(b"".join(self._parts), 9)).decode())
+            self._parts = []
+        return "\n".join(self._chapters)
 
 
 def _largest(array: np.ndarray) -> float:
@@ -55,15 +67,20 @@ def _whole(array: np.ndarray) -> tuple[bytes, None]:
 
 def _signed_bytes(array: np.ndarray) -> tuple[bytes, list[float]]:
     rows = array.reshape(len(array), -1)
-    scales = np.array([_largest(row) / 127 for row in rows])
-    return (rows / scales[:, None]).round().astype(np.int8).tobytes(), scales.tolist()
+    scales = [_short(_largest(row) / 126.9) for row in rows]
+    return (rows / np.array(scales)[:, None]).round().astype(np.int8).tobytes(), scales
 
 
 def _bytes(array: np.ndarray) -> tuple[bytes, list[list[float]]]:
     rows = np.nan_to_num(array.reshape(len(array), -1))
     low, high = rows.min(axis=1), rows.max(axis=1)
     share = (rows - low[:, None]) / np.where(high > low, high - low, 1)[:, None]
-    return (share * 255).round().astype(np.uint8).tobytes(), np.stack([low, high], 1).tolist()
+    return (share * 255).round().astype(np.uint8).tobytes(), [[_short(a), _short(b)] for a, b in zip(low, high)]
+
+
+def _short(number: float) -> float:
+    """Five digits are more than what 8 bits can tell apart, and a third of the text."""
+    return float(f"{number:.5g}")
 
 
 def png(pixels: np.ndarray) -> str:

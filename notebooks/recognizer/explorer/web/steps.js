@@ -1,8 +1,6 @@
 "use strict";
-// Runs a network. Nothing here knows of the page: the same text runs in a worker, beside the page.
-//
-// A network is {input: [C, H, W], steps, layers, tensors, epochs}. Step i makes value i + 1 out of earlier values;
-// value 0 is the picture. A value is {shape, data}, data a Float32Array; no step writes over what another made.
+// What each kind of step does: from values {shape, data}, data a Float32Array, to the data of a new one. No step writes
+// over what another made.
 
 const STEPS = {
   convolution,
@@ -21,159 +19,6 @@ const STEPS = {
   divide: (step, inputs) => together(step, inputs, (a, b) => a / b),
   same: (step, inputs) => inputs[0].data,
 };
-
-class Network {
-  // `bytes`: all tensors behind each other, as packing.py wrote them.
-  constructor(description, bytes) {
-    Object.assign(this, description);
-    this.bytes = bytes;
-    this.decoded = new Map();
-    this.panels = new Map();
-  }
-
-  // The number of a step's tensor in an epoch of training; undefined where that epoch does not have it.
-  tensorNumber(step, name, epoch) {
-    const number = step.tensors[name];
-    if (number === undefined || epoch === null) return number;
-    return this.epochs[epoch].tensors[number];
-  }
-
-  tensor(number) {
-    if (!this.decoded.has(number)) this.decoded.set(number, decode(this.tensors[number], this.bytes));
-    return this.decoded.get(number);
-  }
-
-  tensorsOf(step, epoch) {
-    const found = { panelsOf: this.panels };
-    for (const name in step.tensors) {
-      const number = this.tensorNumber(step, name, epoch);
-      if (number === undefined || number === null) return null;
-      found[name] = this.tensor(number);
-      found[name + "Number"] = number;
-    }
-    return found;
-  }
-
-  // All values for a picture. `off`: [[layer name, filter numbers], …]. `epoch`: its place among the saved epochs, or
-  // null for the trained network. Ends early where an epoch was saved without the weights that come next.
-  values(pixels, off, epoch) {
-    const [channels, height, width] = this.input;
-    if (pixels.length !== channels * height * width)
-      throw new Error(`The picture has ${pixels.length} numbers; this network takes ${channels}×${height}×${width}.`);
-    const values = [{ shape: this.input, data: pixels }];
-    const silent = this.silenced(off);
-    for (const step of this.steps) {
-      const tensors = this.tensorsOf(step, epoch);
-      if (tensors === null) break;
-      const inputs = step.inputs.map((number) => values[number]);
-      const value = { shape: step.shape, data: STEPS[step.kind](step, inputs, tensors) };
-      values.push(silent.has(values.length) ? without(value, silent.get(values.length)) : value);
-    }
-    return values;
-  }
-
-  silenced(off) {
-    const silent = new Map();
-    for (const [name, filters] of off) {
-      const layer = this.layers.find((each) => each.name === name);
-      if (!layer) throw new Error(`There is no layer ${name}.`);
-      silent.set(layer.value, [...(silent.get(layer.value) || []), ...filters]);
-    }
-    return silent;
-  }
-
-  // {probabilities, logits, maps: {layer: {shape, data}}}; probabilities and logits are null where the values end early.
-  forward(pixels, off = [], epoch = null) {
-    const values = this.values(pixels, off, epoch);
-    const maps = {};
-    for (const { name, value } of this.layers) if (values[value]) maps[name] = values[value];
-    const whole = values.length > this.steps.length;
-    const logits = whole ? Array.from(values[values.length - 1].data) : null;
-    return { probabilities: whole ? this.probabilities(logits) : null, logits, maps };
-  }
-
-  probabilities(logits) {
-    const last = this.steps[this.steps.length - 1];
-    const done = last.kind === "softmax" || last.function === "sigmoid";
-    if (logits.length === 1) {
-      const second = done ? logits[0] : 1 / (1 + Math.exp(-logits[0]));
-      return [1 - second, second];
-    }
-    return done ? logits : Array.from(softmax({ shape: [logits.length] }, [{ data: logits }]));
-  }
-
-  // Of each filter of a layer the largest value for a picture, and where it is.
-  strongest(pixels, number, epoch = null) {
-    const { shape, data } = this.values(pixels, [], epoch)[number];
-    const each = data.length / shape[0];
-    const values = new Float32Array(shape[0]);
-    const places = new Int32Array(shape[0]);
-    for (let c = 0; c < shape[0]; c++) {
-      let most = c * each;
-      for (let i = most; i < (c + 1) * each; i++) if (data[i] > data[most]) most = i;
-      values[c] = data[most];
-      places[c] = most - c * each;
-    }
-    return { values, places };
-  }
-
-  // A picture whose maps were computed when the page was written: the same as `forward`.
-  given(picture) {
-    const { maps, probabilities, logits } = this.album[picture];
-    const found = Object.entries(maps).map(([name, number]) => [
-      name,
-      { shape: this.tensors[number].shape, data: this.tensor(number) },
-    ]);
-    return { probabilities, logits, maps: Object.fromEntries(found) };
-  }
-
-  // The kernels of the convolution that makes value `number`: {shape: [filters, channels, height, width], data}.
-  kernels(number, epoch = null) {
-    const step = this.steps[number - 1];
-    const tensor = this.tensorNumber(step, "weight", epoch);
-    return { shape: this.tensors[tensor].shape, data: this.tensor(tensor) };
-  }
-}
-
-// ---- numbers of tensors ----------------------------------------------------------------------------------------------
-
-function decode({ format, start, count, scale, shape }, bytes) {
-  if (format === "float32") return new Float32Array(bytes.slice(start, start + 4 * count).buffer);
-  const numbers = new Float32Array(count);
-  if (format === "uint8") {
-    const each = count / scale.length; // lowest and highest of each map
-    for (let i = 0; i < count; i++) {
-      const [low, high] = scale[Math.floor(i / each)];
-      numbers[i] = low + ((high - low) * bytes[start + i]) / 255;
-    }
-    return numbers;
-  }
-  if (format === "int8") {
-    const whole = new Int8Array(bytes.buffer, bytes.byteOffset + start, count);
-    const each = count / shape[0]; // a scale for each filter
-    for (let i = 0; i < count; i++) numbers[i] = whole[i] * scale[Math.floor(i / each)];
-    return numbers;
-  }
-  const table = halves();
-  for (let i = 0; i < count; i++) numbers[i] = scale * table[(bytes[start + i] << 8) | bytes[start + count + i]];
-  return numbers;
-}
-
-let table = null;
-function halves() {
-  // Every float16 as a number: sign, five bits of exponent, ten of fraction.
-  if (table) return table;
-  table = new Float32Array(65536);
-  for (let bits = 0; bits < 65536; bits++) {
-    const exponent = (bits >> 10) & 31;
-    const fraction = bits & 1023;
-    const size = exponent ? 2 ** (exponent - 15) * (1 + fraction / 1024) : 2 ** -14 * (fraction / 1024);
-    table[bits] = bits & 0x8000 ? -size : size;
-  }
-  return table;
-}
-
-// ---- steps -----------------------------------------------------------------------------------------------------------
 
 function count(shape) {
   return shape.reduce((product, side) => product * side, 1);
@@ -261,7 +106,7 @@ function manyFilters(step, from, frame, places, panels, made, into) {
     return Math.floor(p / width) * step.stride[0] * frame.columns + (p % width) * step.stride[1];
   };
   for (let position = 0; position < positions; position += 4) {
-    const [a, b, c, d] = [corner(position), corner(position + 1), corner(position + 2), corner(position + 3)];
+    const a = corner(position), b = corner(position + 1), c = corner(position + 2), d = corner(position + 3);
     for (let k = 0, i = 0; k < places.length; k++, i += 4) {
       const place = places[k];
       windows[i] = from[a + place];
@@ -276,29 +121,29 @@ function manyFilters(step, from, frame, places, panels, made, into) {
 
 // Four filters on four windows.
 function fourByFour(panels, start, windows, into, filter, made, position, positions) {
-  let [a0, a1, a2, a3, b0, b1, b2, b3] = [0, 0, 0, 0, 0, 0, 0, 0];
-  let [c0, c1, c2, c3, d0, d1, d2, d3] = [0, 0, 0, 0, 0, 0, 0, 0];
+  let a0 = 0, a1 = 0, a2 = 0, a3 = 0, b0 = 0, b1 = 0, b2 = 0, b3 = 0;
+  let c0 = 0, c1 = 0, c2 = 0, c3 = 0, d0 = 0, d1 = 0, d2 = 0, d3 = 0;
   for (let i = 0, p = start; i < windows.length; i += 4, p += 4) {
-    const [w0, w1, w2, w3] = [windows[i], windows[i + 1], windows[i + 2], windows[i + 3]];
-    const [a, b, c, d] = [panels[p], panels[p + 1], panels[p + 2], panels[p + 3]];
+    const w0 = windows[i], w1 = windows[i + 1], w2 = windows[i + 2], w3 = windows[i + 3];
+    const a = panels[p], b = panels[p + 1], c = panels[p + 2], d = panels[p + 3];
     a0 += a * w0; a1 += a * w1; a2 += a * w2; a3 += a * w3;
     b0 += b * w0; b1 += b * w1; b2 += b * w2; b3 += b * w3;
     c0 += c * w0; c1 += c * w1; c2 += c * w2; c3 += c * w3;
     d0 += d * w0; d1 += d * w1; d2 += d * w2; d3 += d * w3;
   }
+  const place = filter * positions + position;
   const left = positions - position;
-  const write = (number, v0, v1, v2, v3) => {
-    if (number >= made) return;
-    const i = number * positions + position;
-    into[i] = v0;
-    if (left > 1) into[i + 1] = v1;
-    if (left > 2) into[i + 2] = v2;
-    if (left > 3) into[i + 3] = v3;
-  };
-  write(filter, a0, a1, a2, a3);
-  write(filter + 1, b0, b1, b2, b3);
-  write(filter + 2, c0, c1, c2, c3);
-  write(filter + 3, d0, d1, d2, d3);
+  fourOf(into, place, left, a0, a1, a2, a3);
+  if (filter + 1 < made) fourOf(into, place + positions, left, b0, b1, b2, b3);
+  if (filter + 2 < made) fourOf(into, place + 2 * positions, left, c0, c1, c2, c3);
+  if (filter + 3 < made) fourOf(into, place + 3 * positions, left, d0, d1, d2, d3);
+}
+
+function fourOf(into, i, left, v0, v1, v2, v3) {
+  into[i] = v0;
+  if (left > 1) into[i + 1] = v1;
+  if (left > 2) into[i + 2] = v2;
+  if (left > 3) into[i + 3] = v3;
 }
 
 // The weights of a group in the order in which `fourByFour` reads them: those of four filters in turn.
@@ -468,39 +313,4 @@ function adaptivePool(step, { shape, data }, apply, first, isMean) {
         output[i++] = isMean ? gathered / ((bottom - top) * (right - left)) : gathered;
       }
   return output;
-}
-
-// ---- in a worker -----------------------------------------------------------------------------------------------------
-
-// From base64 and zlib to bytes.
-async function unpacked(text) {
-  const letters = atob(text);
-  const bytes = new Uint8Array(letters.length);
-  for (let i = 0; i < letters.length; i++) bytes[i] = letters.charCodeAt(i);
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
-}
-
-// What the page asks, and the answer; in a worker both travel as messages.
-function respondent() {
-  let network = null;
-  return async function respond({ what, description, text, pixels, picture, off, epoch, value }) {
-    if (what === "load") network = new Network(description, await unpacked(text));
-    if (what === "forward") return network.forward(pixels, off, epoch);
-    if (what === "given") return network.given(picture);
-    if (what === "strongest") return network.strongest(pixels, value, epoch);
-    if (what === "kernels") return network.kernels(value, epoch);
-    return null;
-  };
-}
-
-if (typeof document === "undefined" && typeof self !== "undefined") {
-  const respond = respondent();
-  self.onmessage = async ({ data }) => {
-    try {
-      self.postMessage({ id: data.id, answer: await respond(data) });
-    } catch (error) {
-      self.postMessage({ id: data.id, problem: error.message });
-    }
-  };
 }
