@@ -136,8 +136,12 @@ function answerText(now, untouched) {
   const known = DATA.classes.includes(label);
   const verdict = known ? (DATA.classes[best(now)] === label ? ": right" : `: wrong, it is ${label}`) : "";
   const says = `It says ${DATA.classes[best(now)]}, ${percent(now[best(now)])}${verdict}.`;
-  if (untouched || !plain) return says;
-  return `${says} Untouched and after training: ${DATA.classes[best(plain)]}, ${percent(plain[best(plain)])} (black line).`;
+  const other = runs.second && runs.second.probabilities;
+  const compared = other
+    ? ` To ${pictureTitle(state.second)}, the second picture: ${DATA.classes[best(other)]}, ${percent(other[best(other)])}.`
+    : "";
+  if (untouched || !plain) return says + compared;
+  return `${says} Untouched and after training: ${DATA.classes[best(plain)]}, ${percent(plain[best(plain)])} (black line).${compared}`;
 }
 
 function showOff() {
@@ -145,7 +149,7 @@ function showOff() {
   $("off-box").hidden = !list.length;
   $("off-text").textContent = list
     .map(([name, filters]) => {
-      const some = filters.slice(0, 12).join(", ") + (filters.length > 12 ? " …" : "");
+      const some = filters.slice(0, 12).join(", ") + (filters.length > 12 ? " and more" : "");
       return `Off in ${name}: ${filters.length === 1 ? "filter" : `${filters.length} filters`}, ${some}.`;
     })
     .join(" ");

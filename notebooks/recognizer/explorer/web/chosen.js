@@ -147,7 +147,7 @@ function allowBrush() {
   const isOn = () => $("brush").getAttribute("aria-pressed") === "true";
   $("brush").onclick = () => {
     $("brush").setAttribute("aria-pressed", !isOn());
-    $("stage").classList.toggle("brushing", isOn());
+    for (const id of ["stage", "brush-row"]) $(id).classList.toggle("brushing", isOn());
   };
   $("uncover").onclick = () => {
     covered = null;
@@ -188,6 +188,7 @@ function point(place) {
   const marks = $("marks");
   const context = marks.getContext("2d");
   context.clearRect(0, 0, marks.width, marks.height);
+  showUnderMarks(place !== null && place.second);
   if (place === null) {
     $("reading").textContent = view && view.layer.window ? "Point at a map: its window is drawn on the picture." : "";
     return;
@@ -211,6 +212,14 @@ function point(place) {
     if (state.filter === filter && !second) showSeen(box);
   }
   $("reading").textContent = `Filter ${filter}${where}: ${short(value)}${seen}.`;
+}
+
+// The picture that the marks belong to: the second one, while the pointer is on one of its maps.
+let isSecondShown = false;
+function showUnderMarks(second) {
+  if (second === isSecondShown) return;
+  isSecondShown = second;
+  show($("picture"), second ? pictures[state.second].pixels : covered || pictures[state.first].pixels, DATA.input);
 }
 
 function boxOf({ window: { size, stride, start } }, row, column) {

@@ -29,7 +29,7 @@ function percentiles(arrays, shares) {
     const width = (all.high - all.low) / first.length;
     const [low, high] = [all.low + bin * width, all.low + (bin + 1) * width];
     const [inner] = binOf(counted(arrays, low, high), rank - before);
-    return low + ((inner + 0.5) * (high - low)) / first.length;
+    return low + ((inner + (share > 0.5 ? 1 : 0)) * (high - low)) / first.length; // the edge that is further out
   });
 }
 
@@ -103,12 +103,12 @@ function paint(canvas, data, height, width, { low, high }, palette) {
 
 // A number as short as it can be read.
 function short(value) {
-  if (value === undefined || value === null) return "";
   if (value - value !== 0) return String(value);
   const size = Math.abs(value);
   if (size === 0) return "0";
-  if (size >= 1000 || size < 0.001) return value.toExponential(1).replace("e+", "e");
-  return size >= 100 ? value.toFixed(0) : size >= 10 ? value.toFixed(1) : size >= 1 ? value.toFixed(2) : value.toFixed(3);
+  const digits = size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3;
+  const text = size >= 10000 || size < 0.001 ? size.toExponential(1).replace("e+", "e") : size.toFixed(digits);
+  return value < 0 ? `−${text}` : text;
 }
 
 function percent(share) {

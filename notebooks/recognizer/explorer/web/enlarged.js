@@ -49,18 +49,16 @@ function showOverlay(map, ends) {
   const canvas = $("overlay");
   canvas.parentElement.hidden = map.data.length === 1;
   const pixels = covered || pictures[state.first].pixels;
-  show(canvas, pixels, DATA.input);
   canvas.setAttribute("aria-label", "The picture, bright where the filter answers");
-  const context = canvas.getContext("2d");
-  const image = context.getImageData(0, 0, WIDTH, HEIGHT);
+  const lit = pixels.slice();
   const most = Math.max(Math.abs(ends.low), Math.abs(ends.high)) || 1;
   for (let y = 0; y < HEIGHT; y++)
     for (let x = 0; x < WIDTH; x++) {
       const value = map.data[Math.floor((y * map.height) / HEIGHT) * map.width + Math.floor((x * map.width) / WIDTH)];
-      const light = 0.18 + 0.82 * Math.min(1, (view.signed ? Math.abs(value) : Math.max(0, value)) / most);
-      for (let c = 0; c < 3; c++) image.data[4 * (y * WIDTH + x) + c] *= light;
+      const light = 0.2 + 0.8 * Math.min(1, (view.signed ? Math.abs(value) : Math.max(0, value)) / most);
+      for (let c = 0; c < CHANNELS; c++) lit[(c * HEIGHT + y) * WIDTH + x] *= light;
     }
-  context.putImageData(image, 0, 0);
+  show(canvas, lit, DATA.input);
 }
 
 // The part of a picture in a box, on a canvas; what lies beyond the picture is grey.

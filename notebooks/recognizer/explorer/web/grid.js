@@ -151,10 +151,11 @@ function showGrid() {
     grid.lastChild.remove();
   }
   const single = first.height * first.width === 1;
-  const usual = first.isFolded ? 480 : single ? 44 : first.count <= 16 ? 150 : first.count <= 64 ? 104 : 84;
+  const usual = first.isFolded ? 480 : single ? (first.count <= 20 ? 84 : 52) : first.count <= 16 ? 150 : first.count <= 64 ? 104 : 84;
   const size = state.size ?? usual;
   $("size").value = size;
   grid.style.setProperty("--tile", `${size}px`);
+  grid.classList.toggle("pairs", second !== null);
   order.forEach((filter, place) => {
     const item = grid.children[place];
     item.dataset.filter = filter;
@@ -183,7 +184,9 @@ function draw(item) {
   const own = range([data]);
   const constant = own.low === own.high && !own.broken;
   const facts = data.length === 1 ? short(data[0]) : constant ? `always ${short(own.low)}` : `${short(own.low)} to ${short(own.high)}`;
-  item.querySelector(".name").textContent = view.first.isFolded ? "all values, folded into lines" : data.length === 1 || constant ? `${filter}: ${facts}` : filter;
+  item.dataset.caption = constant && data.length > 1 ? `${filter}: ${facts}` : filter;
+  if (data.length === 1 && view.order.length <= 20) item.dataset.caption = `${filter}: ${facts}`;
+  if (view.first.isFolded) item.dataset.caption = "all values, folded into lines";
   item.querySelector(".tile").title = `filter ${filter}: ${facts}`;
   label(item);
 }
@@ -191,6 +194,7 @@ function draw(item) {
 function label(item) {
   const off = item.classList.contains("off");
   const title = item.querySelector(".tile").title;
+  item.querySelector(".name").textContent = off ? `${item.dataset.filter} off` : item.dataset.caption;
   item.querySelector(".tile").setAttribute("aria-label", title + (off ? ", switched off" : ""));
   const button = item.querySelector(".toggle");
   button.textContent = off ? "○" : "◉";

@@ -42,7 +42,7 @@ function listLayers() {
       button.innerHTML = '<em></em><strong></strong><span class="some-off"></span><small></small>';
       button.querySelector("strong").textContent = layer.name;
       button.firstChild.textContent = layer.kind.replace(/2d$/, "");
-      button.lastChild.textContent = [shapeText(layer).replace(" maps of ", "×"), windowText(layer).replace(/ pixels$/, "")].filter(Boolean).join(" · ");
+      button.lastChild.textContent = [shapeText(layer).replace(" maps of ", "×"), windowText(layer).replace(/ pixels$/, "").replace("the whole picture", "all")].filter(Boolean).join(" · ");
       button.onclick = () => chooseLayer(layer.name);
       item.append(button);
       return item;

@@ -54,7 +54,7 @@ function allowEpochs() {
   slider.max = epochs.length;
   const showName = () => {
     const at = Number(slider.value);
-    $("epoch-name").textContent = at < epochs.length ? epochs[at].label : "training (as it was saved)";
+    $("epoch-name").textContent = at < epochs.length ? epochs[at].label : "training";
     slider.setAttribute("aria-valuetext", $("epoch-name").textContent);
     const rounded = at < epochs.length && epochs[at].rounded;
     $("epoch-note").textContent = rounded ? "Earlier networks are kept in 8 bits, to keep the file small." : "";
@@ -158,7 +158,7 @@ function recall() {
 async function start() {
   allowTheme();
   const answers = DATA.classes.length > 4 ? `${DATA.classes.length} classes` : DATA.classes.join(" or ");
-  $("about").textContent = `${DATA.model} · pictures of ${WIDTH}×${HEIGHT} pixels · answers ${answers} · ${LAYERS.length} layers`;
+  $("about").textContent = `Pictures of ${WIDTH}×${HEIGHT} pixels · answers ${answers} · ${LAYERS.length} layers`;
   if (!KNOWS_NETWORK) {
     const part = DATA.side < Math.max(HEIGHT, WIDTH) ? `, at most ${DATA.side} positions a side` : "";
     complain(`${DATA.problem} So these are maps that were computed beforehand, of the given pictures${part}; filters cannot be switched off.`);
