@@ -28,7 +28,7 @@ class Packed:
         """
         array = np.asarray(array.detach().cpu() if isinstance(array, Tensor) else array, np.float32)
         kind = kind or ("float16" if array.ndim > 1 else "float32")
-        content, scale = {"float16": _halves, "float32": _whole, "int8": _signed_bytes, "uint8": _bytes}[kind](array)
+        content, scale = PACK[kind](array)
         entry = {"format": kind, "start": self._length, "count": array.size, "shape": list(array.shape)}
         self.entries.append(entry | {"scale": scale})
         self._parts.append(content)
@@ -71,11 +71,16 @@ def _signed_bytes(array: np.ndarray) -> tuple[bytes, list[float]]:
     return (rows / np.array(scales)[:, None]).round().astype(np.int8).tobytes(), scales
 
 
-def _bytes(array: np.ndarray) -> tuple[bytes, list[list[float]]]:
-    rows = np.nan_to_num(array.reshape(len(array), -1))
+def _bytes_and_ends(array: np.ndarray) -> tuple[bytes, int]:
+    # In front the lowest and the highest value of each map, as float32.
+    rows = np.nan_to_num(array.reshape(len(array) if array.ndim > 1 else 1, -1))
     low, high = rows.min(axis=1), rows.max(axis=1)
     share = (rows - low[:, None]) / np.where(high > low, high - low, 1)[:, None]
-    return (share * 255).round().astype(np.uint8).tobytes(), [[_short(a), _short(b)] for a, b in zip(low, high)]
+    ends, values = np.stack([low, high], 1).astype("<f4"), (share * 255).round().astype(np.uint8)
+    return ends.tobytes() + values.tobytes(), len(rows)
+
+
+PACK = {"float16": _halves, "float32": _whole, "int8": _signed_bytes, "uint8": _bytes_and_ends}
 
 
 def _short(number: float) -> float:

@@ -14,7 +14,7 @@ from .. import settings
 from ..maps.layers import layers_by_name
 from ..network.models import load_model
 from ..settings import Problem, room_on_disk
-from .album import SIDES, at_most, maps_of
+from .album import choose, maps_of
 from .packing import Packed, png
 from .pictures import Picture, Pictures, Transform, answers, pictures_of
 from .program import Program, program_of
@@ -44,19 +44,21 @@ def explore(
     """Write a page in which a network runs, and return its path (default `explorer.html` in the workspace).
 
     It is one file that needs no server and no connection. `model` is any network for images that answers with a row of
-    logits; of one logit, it says how much the second of two classes is preferred. `images` are files, PIL images or
-    tensors float32 C×H×W in [0, 1], by class ({'Bike': [...], 'Car': [...]}) or in a row with `labels`; a file's label
-    is by default the name of its folder, where that is a class. The page keeps pictures in 8 bits. `classes` are the
-    names of the answers, by default `model.classes`. `transform` is what `weights.transforms()` of torchvision returns,
-    or any callable from a PIL image to C×H×W, for a network that wants other input than `to_input` gives; the page can
-    do what torchvision's does, with another it takes no pictures of its reader.
+    logits; of one logit, it says how much the second of two classes is preferred. `images` are files, PIL images,
+    arrays uint8 H×W×3 or tensors float32 C×H×W in [0, 1], by class ({'Bike': [...], 'Car': [...]}) or in a row with
+    `labels`; a file's label is by default the name of its folder, where that is a class. The page keeps pictures in 8
+    bits. `classes` are the names of the answers, by default `model.classes`.
+
+    `transform` is what `weights.transforms()` of torchvision returns, or any callable from a PIL image to C×H×W, for a
+    network that wants other input than `to_input` gives. The page can do what torchvision's does; with another it takes
+    no pictures of its reader.
 
     `epochs` is the folder of the networks that `save_epochs` left, or their paths: the page gets a slider. They go in
     whole if the file then has at most `megabytes`: in float16, or else in 8 bits. Otherwise as many as fit go in
     without their linear layers: the page has all their maps before those, and their answers to the given images.
 
     Where the network has an operation that the page cannot compute, one sentence says so and names the layer, and the
-    page shows the maps of the given images, computed here, at a resolution that fits in `megabytes` if possible.
+    page shows the maps of the given images, computed here: as many, and as fine, as fit in `megabytes`.
     Raises `Problem` for images that cannot be used, or that differ in shape.
     """
     path = Path(path or settings.WORKSPACE / "explorer.html")
@@ -107,9 +109,7 @@ def _cards(folder: Path, model: nn.Module) -> dict[str, list[str]]:
 # The network, and what it was earlier
 
 
-def _with_network(
-    about: dict, program: Program, saved: Mapping[str, nn.Module], pictures: Pictures, room: int
-) -> str:
+def _with_network(about: dict, program: Program, saved: Mapping[str, nn.Module], pictures: Pictures, room: int) -> str:
     packed = Packed()
     numbers = [{name: packed.add(tensor) for name, tensor in step.tensors.items()} for step in program.steps]
     steps = [
@@ -198,23 +198,21 @@ def _kernels(program: Program, value: int) -> int | None:
 
 
 def _with_album(about: dict, model: nn.Module, pictures: Pictures, logits: list[list[float]], room: int) -> str:
-    layers, maps = layers_by_name(model), maps_of(model, pictures)
+    layers, maps, packed = layers_by_name(model), maps_of(model, pictures), Packed()
+    choice = choose(model, maps, pictures.labels, room - len(_joined(about, packed)))
     entries = [
-        {"name": name, "kind": type(layers[name.partition("#")[0]]).__name__, "shape": list(found.shape)}
+        {"name": name, "kind": type(layers[name.partition("#")[0]]).__name__, "shape": list(maps[0][name].shape)}
         | {"value": 0, "window": None, "listed": True, "kernels": None}
-        for name, found in maps[0].items()
+        for name in choice.names
     ]
-    for side in (max(pictures.pixels.shape), *SIDES):
-        packed = Packed()
-        album = [
-            {"maps": {name: packed.add(at_most(found, side), "uint8") for name, found in of_picture.items()}}
-            | {"logits": own, "probabilities": picture["probabilities"]}
-            for of_picture, own, picture in zip(maps, logits, about["pictures"])
-        ]
-        page = _joined(about | {"steps": None, "layers": entries, "album": album, "side": side}, packed)
-        if len(page.encode()) <= room:
-            break
-    return page
+    album = [
+        {"maps": {name: packed.add(found, "uint8") for name, found in of_picture.items()}, "logits": logits[number]}
+        | {"probabilities": about["pictures"][number]["probabilities"]}
+        for number, of_picture in zip(choice.pictures, choice.of(maps))
+    ]
+    about = about | {"pictures": [about["pictures"][number] for number in choice.pictures]}
+    about |= {"steps": None, "layers": entries, "album": album, "side": choice.side, "left_out": choice.sentence}
+    return _joined(about, packed)
 
 
 # The file

@@ -15,7 +15,7 @@ from ..maps.given import as_given
 from ..maps.layers import by
 from ..settings import Problem
 
-Picture = Path | str | Image.Image | Tensor
+Picture = Path | str | Image.Image | np.ndarray | Tensor
 Transform = Callable[[Image.Image], Tensor]
 
 
@@ -68,8 +68,8 @@ def pictures_of(
         stack = stack * deviation + mean
     elif stack.min() < 0 or stack.max() > 1:
         raise Problem(
-            f"The images have values from {stack.min():.3g} to {stack.max():.3g}; give tensors in [0, 1], or files with "
-            "transform=weights.transforms()."
+            f"The images have values from {stack.min():.3g} to {stack.max():.3g}; give tensors in [0, 1], or files "
+            "with transform=weights.transforms()."
         )
     known = [str(name) for name in getattr(model, "classes", [])]
     labels = [_folder(image, known) for image in images] if labels is None else [str(label) for label in labels]
@@ -81,6 +81,7 @@ def pictures_of(
 def _through(transform: Transform, image: Picture) -> Tensor:
     if isinstance(image, Tensor):
         return image
+    image = Image.fromarray(image) if isinstance(image, np.ndarray) else image
     return transform(to_rgb(image) if isinstance(image, Image.Image) else decode(image))
 
 

@@ -111,10 +111,7 @@ class _Translation:
         try:
             if known is None:
                 raise Unknown(f"the operation {what}")
-            if layer is None:
-                step = known(*arguments, **options)
-            else:
-                step = known(layer, *arguments, **options)
+            step = known(*([] if layer is None else [layer]), *arguments, **options)
             if not all(isinstance(each, Value) for each in step.inputs):
                 raise Unknown(f"{what} of weights alone")
             if len(self.real[node].shape) < 2 or self.real[node].shape[0] != 2:

@@ -228,29 +228,44 @@ LAYERS: dict[type[nn.Module], Callable[[nn.Module, Value], Step]] = {
     nn.GELU: lambda layer, x: gelu(x, layer.approximate),
 }
 LAYERS |= {kind: lambda layer, x: same(x) for kind in (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d)}
-LAYERS |= {
-    kind: lambda layer, x, convert=convert: convert(x)
-    for kind, convert in {
-        **{nn.ReLU: relu, nn.ReLU6: relu6, nn.SiLU: silu, nn.Sigmoid: sigmoid, nn.Tanh: tanh},
-        **{nn.Hardswish: hardswish, nn.Hardsigmoid: hardsigmoid},
-    }.items()
-}
+for kind, convert in (
+    *((nn.ReLU, relu), (nn.ReLU6, relu6), (nn.SiLU, silu), (nn.Sigmoid, sigmoid), (nn.Tanh, tanh)),
+    *((nn.Hardswish, hardswish), (nn.Hardsigmoid, hardsigmoid)),
+):
+    LAYERS[kind] = lambda layer, x, convert=convert: convert(x)
 
 # Functions and methods by the name that PyTorch or Python gives them.
 FUNCTIONS: dict[str, Callable[..., Step]] = {
-    **{"conv2d": convolution, "linear": linear, "batch_norm": batch_norm, "softmax": softmax, "gelu": gelu},
-    **{"max_pool2d": max_pool, "avg_pool2d": average_pool, "mean": mean},
-    **{"adaptive_avg_pool2d": adaptive_average_pool, "adaptive_max_pool2d": adaptive_max_pool},
-    **{"cat": concatenate, "concat": concatenate, "concatenate": concatenate},
-    **dict.fromkeys(["add", "add_", "iadd"], add),
-    **dict.fromkeys(["sub", "sub_", "isub", "subtract"], subtract),
-    **dict.fromkeys(["mul", "mul_", "imul", "multiply"], multiply),
-    **dict.fromkeys(["div", "div_", "truediv", "itruediv", "true_divide"], divide),
+    "conv2d": convolution,
+    "linear": linear,
+    "batch_norm": batch_norm,
+    "max_pool2d": max_pool,
+    "avg_pool2d": average_pool,
+    "adaptive_avg_pool2d": adaptive_average_pool,
+    "adaptive_max_pool2d": adaptive_max_pool,
+    "mean": mean,
+    "softmax": softmax,
     "neg": lambda x: affine(x, -1.0, 0.0),
-    **dict.fromkeys(["relu", "relu_"], relu),
-    **{"relu6": relu6, "leaky_relu": leaky_relu, "elu": elu, "silu": silu, "hardswish": hardswish},
-    **{"hardsigmoid": hardsigmoid, "sigmoid": sigmoid, "tanh": tanh, "clamp": clamp, "clamp_": clamp},
+    "leaky_relu": leaky_relu,
+    "relu6": relu6,
+    "elu": elu,
+    "gelu": gelu,
+    "silu": silu,
+    "sigmoid": sigmoid,
+    "tanh": tanh,
+    "hardsigmoid": hardsigmoid,
+    "hardswish": hardswish,
     "hardtanh": lambda x, min_val=-1.0, max_val=1.0, inplace=False: clamp(x, min_val, max_val),
-    **dict.fromkeys(["flatten", "view", "reshape", "squeeze", "unsqueeze", "unflatten"], reshaped),
-    **dict.fromkeys(["dropout", "dropout2d", "stochastic_depth", "contiguous", "clone", "detach", "to", "float"], same),
 }
+for names, convert in (
+    (("cat", "concat", "concatenate"), concatenate),
+    (("add", "add_", "iadd"), add),
+    (("sub", "sub_", "isub", "subtract"), subtract),
+    (("mul", "mul_", "imul", "multiply"), multiply),
+    (("div", "div_", "truediv", "itruediv", "true_divide"), divide),
+    (("relu", "relu_"), relu),
+    (("clamp", "clamp_"), clamp),
+    (("flatten", "view", "reshape", "squeeze", "unsqueeze", "unflatten"), reshaped),
+    (("dropout", "dropout2d", "stochastic_depth", "contiguous", "clone", "detach", "to", "float"), same),
+):
+    FUNCTIONS |= dict.fromkeys(names, convert)

@@ -121,10 +121,11 @@ function decode({ format, start, count, scale, shape }, bytes) {
   if (format === "float32") return new Float32Array(bytes.slice(start, start + 4 * count).buffer);
   const numbers = new Float32Array(count);
   if (format === "uint8") {
-    const each = count / scale.length; // lowest and highest of each map
+    const [maps, each] = [scale, count / scale];
+    const ends = new Float32Array(bytes.slice(start, start + 8 * maps).buffer); // lowest and highest of each map
     for (let i = 0; i < count; i++) {
-      const [low, high] = scale[Math.floor(i / each)];
-      numbers[i] = low + ((high - low) * bytes[start + i]) / 255;
+      const map = Math.floor(i / each);
+      numbers[i] = ends[2 * map] + ((ends[2 * map + 1] - ends[2 * map]) * bytes[start + 8 * maps + i]) / 255;
     }
     return numbers;
   }

@@ -41,8 +41,9 @@ function listLayers() {
       button.classList.toggle("pointwise", SIMPLE.test(layer.kind));
       button.innerHTML = '<em></em><strong></strong><span class="some-off"></span><small></small>';
       button.querySelector("strong").textContent = layer.name;
-      button.firstChild.textContent = layer.kind.replace(/2d$/, "");
-      button.lastChild.textContent = [shapeText(layer).replace(" maps of ", "×"), windowText(layer).replace(/ pixels$/, "").replace("the whole picture", "all")].filter(Boolean).join(" · ");
+      const [kind, isLong] = [layer.kind.replace(/2d$/, ""), layer.name.length > 13];
+      button.firstChild.textContent = isLong ? "" : kind;
+      button.lastChild.textContent = [isLong ? kind : "", shapeText(layer).replace(" maps of ", "×"), windowText(layer).replace(/ pixels$/, "").replace("the whole picture", "all")].filter(Boolean).join(" · ");
       button.onclick = () => chooseLayer(layer.name);
       item.append(button);
       return item;

@@ -160,8 +160,8 @@ async function start() {
   const answers = DATA.classes.length > 4 ? `${DATA.classes.length} classes` : DATA.classes.join(" or ");
   $("about").textContent = `Pictures of ${WIDTH}×${HEIGHT} pixels · answers ${answers} · ${LAYERS.length} layers`;
   if (!KNOWS_NETWORK) {
-    const part = DATA.side < Math.max(HEIGHT, WIDTH) ? `, at most ${DATA.side} positions a side` : "";
-    complain(`${DATA.problem} So these are maps that were computed beforehand, of the given pictures${part}; filters cannot be switched off.`);
+    const part = DATA.left_out ? ` (${DATA.left_out})` : "";
+    complain(`${DATA.problem} So these are maps of the given pictures that were computed beforehand${part}; filters cannot be switched off.`);
   }
   listLayers();
   recall();
