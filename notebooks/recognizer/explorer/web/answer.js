@@ -172,6 +172,7 @@ function toggle(filters, off) {
   }
   markOff();
   showFilterHead();
+  showOff();
   remember();
   return recompute();
 }

@@ -160,6 +160,7 @@ function showGrid() {
     const item = grid.children[place];
     item.dataset.filter = filter;
     item.dataset.stale = "yes";
+    item.firstChild.setAttribute("aria-label", `filter ${filter}`); // more when it is drawn
     const pair = item.querySelector(".pair");
     if (second && pair.children.length < 2) pair.append(document.createElement("canvas"));
     if (!second && pair.children.length > 1) pair.lastChild.remove();

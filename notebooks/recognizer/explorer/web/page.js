@@ -26,6 +26,7 @@ function allowTools() {
     state.off.clear();
     if (view) markOff();
     showFilterHead();
+    showOff();
     remember();
     recompute();
   };
