@@ -120,7 +120,7 @@ function showHead() {
   $("layer-off").hidden = !KNOWS_NETWORK || first.isFolded;
 }
 
-// Tiles are made once and used again for other layers; only those near the screen are drawn.
+// Tiles are made once and used again for other layers; those near the screen are drawn at once.
 const near = new Set();
 const watcher = new IntersectionObserver(
   (entries) => {
@@ -169,6 +169,21 @@ function showGrid() {
   markChosen();
   markOff();
   near.forEach(draw);
+  clearTimeout(drawingAhead);
+  drawingAhead = setTimeout(drawAhead, 150);
+}
+
+// While the reader looks, the tiles further down are drawn as well, a few at a time, so that scrolling finds them done.
+let drawingAhead = null;
+function drawAhead() {
+  const until = performance.now() + 8;
+  for (const item of $("grid").children) {
+    if (performance.now() > until) {
+      drawingAhead = setTimeout(drawAhead, 24);
+      return;
+    }
+    draw(item);
+  }
 }
 
 function draw(item) {
@@ -179,7 +194,7 @@ function draw(item) {
   const canvases = item.querySelectorAll("canvas");
   [view.first, view.second].filter(Boolean).forEach((maps, place) => {
     const { data, height, width } = mapOf(maps, filter);
-    paint(canvases[place], data, height, width, ends, view.palette);
+    paintTile(canvases[place], data, height, width, ends, view.palette);
   });
   const { data } = mapOf(view.first, filter);
   const own = range([data]);
