@@ -357,7 +357,7 @@ def test_scales(bike_car, opened):
           ].map(({low, high, broken}) => [low, high, broken]);
         }"""
     )
-    assert found[0][:2] == pytest.approx([0.005, 0.995], abs=3)  # of 2,000,000
+    assert found[0][:2] == pytest.approx([0.005, 0.995], abs=2e-3)
     assert found[1][:2] == [-1e6, 1e6]
     assert found[2][:2] == [-3, 3]
     assert found[3] == [0, 1, 2]

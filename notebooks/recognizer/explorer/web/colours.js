@@ -18,18 +18,22 @@ function range(arrays) {
   return low > high ? { low: 0, high: 0, broken, total } : { low, high, broken, total };
 }
 
-// The values below which `shares` of all numbers lie: by counting, in two rounds, because sorting takes too long.
+// The values below which `shares` of all numbers lie: by counting, because sorting takes too long. A few extreme values
+// make the first count coarse, so the bin that is looked for is counted again, until little is left in it.
 function percentiles(arrays, shares) {
   const all = range(arrays);
   if (all.low === all.high) return shares.map(() => all.low);
   const first = counted(arrays, all.low, all.high);
   return shares.map((share) => {
-    const rank = share * (all.total - all.broken);
-    const [bin, before] = binOf(first, rank);
-    const width = (all.high - all.low) / first.length;
-    const [low, high] = [all.low + bin * width, all.low + (bin + 1) * width];
-    const [inner] = binOf(counted(arrays, low, high), rank - before);
-    return low + ((inner + (share > 0.5 ? 1 : 0)) * (high - low)) / first.length; // the edge that is further out
+    let [{ low, high }, bins, rank] = [all, first, share * (all.total - all.broken)];
+    for (let round = 0; round < 4; round++) {
+      const [bin, before] = binOf(bins, rank);
+      const width = (high - low) / bins.length;
+      [low, high, rank] = [low + bin * width, low + (bin + 1) * width, rank - before];
+      if (bins[bin] < 0.001 * all.total || !(low < high)) break;
+      bins = counted(arrays, low, high);
+    }
+    return share > 0.5 ? high : low; // the edge that is further out
   });
 }
 

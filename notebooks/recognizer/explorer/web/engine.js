@@ -160,10 +160,15 @@ async function unpacked(text) {
   return new Uint8Array(await new Blob(await Promise.all(chapters)).arrayBuffer());
 }
 
-function inflated(chapter) {
-  const letters = atob(chapter);
+function decoded(base64) {
+  const letters = atob(base64);
   const bytes = new Uint8Array(letters.length);
   for (let i = 0; i < letters.length; i++) bytes[i] = letters.charCodeAt(i);
+  return bytes;
+}
+
+function inflated(chapter) {
+  const bytes = Uint8Array.fromBase64 ? Uint8Array.fromBase64(chapter) : decoded(chapter);
   return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).arrayBuffer();
 }
 

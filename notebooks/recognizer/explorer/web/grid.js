@@ -121,6 +121,7 @@ function showHead() {
 }
 
 // Tiles are made once and used again for other layers; those near the screen are drawn at once.
+const spare = [];
 const near = new Set();
 const watcher = new IntersectionObserver(
   (entries) => {
@@ -137,6 +138,8 @@ const watcher = new IntersectionObserver(
 function tile() {
   const item = document.createElement("li");
   item.innerHTML = '<button type="button" class="tile" tabindex="-1"><span class="pair"><canvas></canvas></span><span class="name"></span></button><button type="button" class="toggle" tabindex="-1">◉</button>';
+  const [button, toggle] = item.children;
+  item.parts = { button, toggle, pair: button.firstChild, name: button.lastChild }; // found once, used often
   watcher.observe(item);
   return item;
 }
@@ -144,10 +147,10 @@ function tile() {
 function showGrid() {
   const grid = $("grid");
   const { first, second, order } = view;
-  while (grid.children.length < order.length) grid.append(tile());
+  while (grid.children.length < order.length) grid.append(spare.pop() || tile());
   while (grid.children.length > order.length) {
-    watcher.unobserve(grid.lastChild);
     near.delete(grid.lastChild);
+    spare.push(grid.lastChild);
     grid.lastChild.remove();
   }
   const single = first.height * first.width === 1;
@@ -159,12 +162,12 @@ function showGrid() {
   order.forEach((filter, place) => {
     const item = grid.children[place];
     item.dataset.filter = filter;
-    item.dataset.stale = "yes";
-    item.firstChild.setAttribute("aria-label", `filter ${filter}`); // more when it is drawn
-    const pair = item.querySelector(".pair");
+    item.isStale = true;
+    const { button, toggle, pair } = item.parts;
+    button.setAttribute("aria-label", `filter ${filter}`); // more when it is drawn
     if (second && pair.children.length < 2) pair.append(document.createElement("canvas"));
     if (!second && pair.children.length > 1) pair.lastChild.remove();
-    item.querySelector(".toggle").hidden = !KNOWS_NETWORK || Boolean(first.isFolded);
+    toggle.hidden = !KNOWS_NETWORK || Boolean(first.isFolded);
   });
   markChosen();
   markOff();
@@ -187,11 +190,11 @@ function drawAhead() {
 }
 
 function draw(item) {
-  if (!item.dataset.stale || !view) return;
-  delete item.dataset.stale;
+  if (!item.isStale || !view) return;
+  item.isStale = false;
   const filter = Number(item.dataset.filter);
   const ends = endsFor(filter);
-  const canvases = item.querySelectorAll("canvas");
+  const canvases = item.parts.pair.children;
   [view.first, view.second].filter(Boolean).forEach((maps, place) => {
     const { data, height, width } = mapOf(maps, filter);
     paintTile(canvases[place], data, height, width, ends, view.palette);
@@ -200,19 +203,18 @@ function draw(item) {
   const own = range([data]);
   const constant = own.low === own.high && !own.broken;
   const facts = data.length === 1 ? short(data[0]) : constant ? `always ${short(own.low)}` : `${short(own.low)} to ${short(own.high)}`;
-  item.dataset.caption = constant && data.length > 1 ? `${filter}: ${facts}` : filter;
-  if (data.length === 1 && view.order.length <= 20) item.dataset.caption = `${filter}: ${facts}`;
-  if (view.first.isFolded) item.dataset.caption = "all values, folded into lines";
-  item.querySelector(".tile").title = `filter ${filter}: ${facts}`;
+  item.caption = constant && data.length > 1 ? `${filter}: ${facts}` : filter;
+  if (data.length === 1 && view.order.length <= 20) item.caption = `${filter}: ${facts}`;
+  if (view.first.isFolded) item.caption = "all values, folded into lines";
+  item.parts.button.title = `filter ${filter}: ${facts}`;
   label(item);
 }
 
 function label(item) {
   const off = item.classList.contains("off");
-  const title = item.querySelector(".tile").title;
-  item.querySelector(".name").textContent = off ? `${item.dataset.filter} off` : item.dataset.caption;
-  item.querySelector(".tile").setAttribute("aria-label", title + (off ? ", switched off" : ""));
-  const button = item.querySelector(".toggle");
+  const { button: tileButton, toggle: button, name } = item.parts;
+  name.textContent = off ? `${item.dataset.filter} off` : item.caption;
+  tileButton.setAttribute("aria-label", tileButton.title + (off ? ", switched off" : ""));
   button.textContent = off ? "○" : "◉";
   button.title = off ? "Switch this filter on again" : "Switch this filter off";
   button.setAttribute("aria-label", `${button.title}: ${item.dataset.filter}`);
