@@ -1,5 +1,6 @@
 """Train a small CNN on bikes and cars, and see what every filter sees. A folder a notebook; start reading there."""
 
+from .explorer import explore
 from .inputs import to_input
 from .maps.activations import capture
 from .maps.layers import layer_names
@@ -11,6 +12,7 @@ __all__ = [
     "LayerByLayerCNN",
     "capture",
     "display_image_filtered",
+    "explore",
     "layer_names",
     "load_model",
     "to_input",

@@ -1,0 +1,178 @@
+"use strict";
+// The network is asked, and its answer shown.
+
+const ask = (() => {
+  const waiting = new Map();
+  let number = 0;
+  let worker = null;
+  let respond = null;
+  const text = $("engine").textContent;
+  const beside = () => {
+    // Where no worker is allowed, the network runs in the page.
+    if (!respond) {
+      const script = document.createElement("script");
+      script.textContent = `window.respondent = (() => {${text}\nreturn respondent; })();`;
+      document.head.append(script);
+      respond = window.respondent();
+    }
+    return respond;
+  };
+  try {
+    worker = new Worker(URL.createObjectURL(new Blob([text], { type: "text/javascript" })));
+    worker.onmessage = ({ data: { id, answer, problem } }) => {
+      const { resolve, reject } = waiting.get(id);
+      waiting.delete(id);
+      if (problem) reject(new Error(problem));
+      else resolve(answer);
+    };
+  } catch {
+    worker = null;
+  }
+  return (request) =>
+    worker
+      ? new Promise((resolve, reject) => {
+          waiting.set(++number, { resolve, reject });
+          worker.postMessage({ id: number, ...request });
+        })
+      : beside()(request);
+})();
+
+function forward(pixels, off = [], epoch = null) {
+  if (!KNOWS_NETWORK)
+    return Promise.reject(new Error(`${DATA.problem} So the page has maps of the given pictures alone.`));
+  return ask({ what: "forward", pixels: Float32Array.from(pixels), off, epoch });
+}
+
+function offList() {
+  return [...state.off].map(([name, filters]) => [name, [...filters]]).filter(([, filters]) => filters.length);
+}
+
+async function runOf(number, pixels) {
+  if (KNOWS_NETWORK) return forward(pixels, offList(), state.epoch);
+  return ask({ what: "given", picture: number });
+}
+
+// Run the network on what is chosen now, and show it. While it runs, further wishes wait, and only the last counts.
+let running = false;
+let again = false;
+async function recompute() {
+  if (running) {
+    again = true;
+    return;
+  }
+  running = true;
+  const busy = setTimeout(() => ($("busy").hidden = false), 400);
+  try {
+    do {
+      again = false;
+      const first = await runOf(state.first, covered || pictures[state.first].pixels);
+      const second = state.second === null ? null : await runOf(state.second, pictures[state.second].pixels);
+      runs = { first, second };
+      await rememberPlain();
+      showAnswer();
+      showMaps();
+    } while (again);
+  } catch (error) {
+    complain(error.message);
+  } finally {
+    running = false;
+    clearTimeout(busy);
+    $("busy").hidden = true;
+  }
+}
+
+async function rememberPlain() {
+  const picture = pictures[state.first];
+  if (isUntouched()) picture.probabilities = runs.first.probabilities;
+  else if (!picture.probabilities) picture.probabilities = (await forward(picture.pixels)).probabilities;
+  plain = picture.probabilities;
+}
+
+function isUntouched() {
+  return !covered && state.epoch === null && !offList().length;
+}
+
+function complain(sentence) {
+  $("problem").textContent = sentence;
+  $("problem").hidden = !sentence;
+}
+
+function answerNow() {
+  if (runs.first.probabilities) return runs.first.probabilities;
+  const picture = pictures[state.first];
+  const isStored = picture.given && !covered && !offList().length && state.epoch !== null;
+  return isStored ? DATA.epochs[state.epoch].answers[state.first] : null;
+}
+
+function showAnswer() {
+  const now = answerNow();
+  const box = $("answer");
+  if (!now) {
+    const sentence = "This file keeps the earlier epochs without their last layers: the maps are shown, the answer is not known.";
+    box.replaceChildren(Object.assign(document.createElement("p"), { textContent: sentence }));
+    return;
+  }
+  const order = now.map((_, number) => number);
+  if (now.length > 6) order.sort((a, b) => now[b] - now[a]);
+  const untouched = isUntouched();
+  const rows = order.slice(0, 6).map((number) => {
+    const row = document.createElement("div");
+    row.className = "bar";
+    const before = untouched || !plain ? "" : `<span class="before" style="left:${100 * plain[number]}%"></span>`;
+    row.innerHTML = `<span></span><span class="track"><span class="fill" style="width:${100 * now[number]}%"></span>${before}</span><span class="number"></span>`;
+    row.firstChild.textContent = DATA.classes[number];
+    row.lastChild.textContent = percent(now[number]);
+    return row;
+  });
+  const text = document.createElement("p");
+  text.textContent = answerText(now, untouched);
+  box.replaceChildren(...rows, text);
+  showOff();
+}
+
+function answerText(now, untouched) {
+  const best = (answer) => answer.indexOf(Math.max(...answer));
+  const { label } = pictures[state.first];
+  const known = DATA.classes.includes(label);
+  const verdict = known ? (DATA.classes[best(now)] === label ? ": right" : `: wrong, it is ${label}`) : "";
+  const says = `It says ${DATA.classes[best(now)]}, ${percent(now[best(now)])}${verdict}.`;
+  const other = runs.second && runs.second.probabilities;
+  const compared = other
+    ? ` To ${pictureTitle(state.second)}, the second picture: ${DATA.classes[best(other)]}, ${percent(other[best(other)])}.`
+    : "";
+  if (untouched || !plain) return says + compared;
+  return `${says} Untouched and after training: ${DATA.classes[best(plain)]}, ${percent(plain[best(plain)])} (black line).${compared}`;
+}
+
+function showOff() {
+  const list = offList();
+  $("off-box").hidden = !list.length;
+  $("off-text").textContent = list
+    .map(([name, filters]) => {
+      const some = filters.slice(0, 12).join(", ") + (filters.length > 12 ? " and more" : "");
+      return `Off in ${name}: ${filters.length === 1 ? "filter" : `${filters.length} filters`}, ${some}.`;
+    })
+    .join(" ");
+  document.querySelectorAll("#layers button").forEach((button) => {
+    const count = (state.off.get(button.dataset.name) || new Set()).size;
+    button.querySelector(".some-off").textContent = count ? ` · ${count} off` : "";
+  });
+}
+
+function offOf(layer) {
+  if (!state.off.has(layer.name)) state.off.set(layer.name, new Set());
+  return state.off.get(layer.name);
+}
+
+function toggle(filters, off) {
+  const set = offOf(view.layer);
+  for (const filter of filters) {
+    if (off ?? !set.has(filter)) set.add(filter);
+    else set.delete(filter);
+  }
+  markOff();
+  showFilterHead();
+  showOff();
+  remember();
+  return recompute();
+}

@@ -1,0 +1,229 @@
+"use strict";
+// The picture that is chosen: given or the reader's own, covered, pointed at.
+
+async function choosePicture(number, isSecond = false) {
+  const picture = pictures[number];
+  if (!picture.pixels) picture.pixels = await loaded(picture.address, DATA.input);
+  if (isSecond) state.second = number;
+  else [state.first, covered] = [number, null];
+  showPicture();
+  showStrip();
+  return recompute();
+}
+
+function showPicture() {
+  show($("picture"), covered || pictures[state.first].pixels, DATA.input);
+  const { label, name } = pictures[state.first];
+  $("picture").setAttribute("aria-label", `The picture: ${label} ${name}`);
+  $("uncover").disabled = !covered;
+  const marks = $("marks");
+  [marks.width, marks.height] = [WIDTH * 4, HEIGHT * 4].map((side) => Math.min(side, 1024));
+}
+
+function pictureTitle(number) {
+  const { label } = pictures[number];
+  const place = pictures.slice(0, number + 1).filter((each) => each.label === label).length;
+  return `${label || "picture"} ${place}`;
+}
+
+function showStrip() {
+  const groups = [...new Set(pictures.map((picture) => picture.label))];
+  $("strip").replaceChildren(
+    ...groups.flatMap((label) => {
+      const title = document.createElement("h3");
+      title.textContent = label || "Pictures";
+      const row = document.createElement("div");
+      pictures.forEach((picture, number) => {
+        if (picture.label !== label) return;
+        const button = document.createElement("button");
+        button.type = "button";
+        button.title = `${picture.name} (with the Shift key: compare with it)`;
+        button.setAttribute("aria-label", pictureTitle(number));
+        button.setAttribute("aria-pressed", number === state.first);
+        button.classList.toggle("second", number === state.second);
+        const image = document.createElement("img");
+        [image.src, image.alt] = [picture.address, ""];
+        button.append(image);
+        button.onclick = (event) => choosePicture(number, event.shiftKey);
+        row.append(button);
+      });
+      return [title, row];
+    }),
+  );
+  const options = pictures.map((_, number) => new Option(pictureTitle(number), number));
+  $("second").replaceChildren(new Option("nothing", ""), ...options);
+  $("second").value = state.second ?? "";
+}
+
+async function addOwn(source, name) {
+  try {
+    const pixels = fitted(await colours(source), DATA.input, DATA.resize);
+    const canvas = document.createElement("canvas");
+    show(canvas, pixels, DATA.input);
+    pictures.push({ label: "Yours", name, pixels, address: canvas.toDataURL(), probabilities: null, given: false });
+    complain("");
+    return choosePicture(pictures.length - 1);
+  } catch {
+    return complain(`${name} cannot be read as a picture; choose a JPEG or PNG.`);
+  }
+}
+
+function takeFiles(files) {
+  const images = [...files].filter((file) => file.type.startsWith("image/"));
+  if (images.length) addOwn(images[0], images[0].name);
+  else if (files.length) complain(`${files[0].name} is no picture; choose a JPEG or PNG.`);
+}
+
+function allowOwn() {
+  const allowed = KNOWS_NETWORK && DATA.resize !== null;
+  $("own-row").hidden = !allowed;
+  if (!allowed) return;
+  $("file").onchange = () => {
+    takeFiles($("file").files);
+    $("file").value = "";
+  };
+  document.addEventListener("paste", (event) => takeFiles(event.clipboardData.files));
+  document.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    document.body.classList.add("dropping");
+  });
+  document.addEventListener("dragleave", (event) => {
+    if (!event.relatedTarget) document.body.classList.remove("dropping");
+  });
+  document.addEventListener("drop", (event) => {
+    event.preventDefault();
+    document.body.classList.remove("dropping");
+    takeFiles(event.dataTransfer.files);
+  });
+  allowCamera();
+}
+
+function allowCamera() {
+  const video = $("video");
+  const close = () => {
+    if (video.srcObject) video.srcObject.getTracks().forEach((track) => track.stop());
+    video.srcObject = null;
+    $("camera-box").hidden = true;
+  };
+  $("camera").hidden = !(navigator.mediaDevices && navigator.mediaDevices.getUserMedia);
+  $("camera").onclick = async () => {
+    try {
+      video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
+      $("camera-box").hidden = false;
+      await video.play();
+    } catch {
+      complain("The camera cannot be used here; choose a file instead.");
+    }
+  };
+  $("shoot").onclick = async () => {
+    await addOwn(video, "from the camera");
+    close();
+  };
+  $("camera-off").onclick = close;
+}
+
+// ---- covered, and pointed at
+
+function placeUnder(event) {
+  const box = $("marks").getBoundingClientRect();
+  return [((event.clientX - box.left) / box.width) * WIDTH, ((event.clientY - box.top) / box.height) * HEIGHT];
+}
+
+function cover([x, y]) {
+  const radius = (Number($("brush-size").value) / 200) * WIDTH;
+  covered = covered || pictures[state.first].pixels.slice();
+  const each = HEIGHT * WIDTH;
+  for (let row = Math.max(0, Math.floor(y - radius)); row < Math.min(HEIGHT, y + radius); row++)
+    for (let column = Math.max(0, Math.floor(x - radius)); column < Math.min(WIDTH, x + radius); column++)
+      if ((column + 0.5 - x) ** 2 + (row + 0.5 - y) ** 2 <= radius ** 2)
+        for (let c = 0; c < CHANNELS; c++) covered[c * each + row * WIDTH + column] = 0.5;
+  show($("picture"), covered, DATA.input);
+  $("uncover").disabled = false;
+  recompute();
+}
+
+function allowBrush() {
+  $("brush-row").hidden = !KNOWS_NETWORK;
+  const isOn = () => $("brush").getAttribute("aria-pressed") === "true";
+  $("brush").onclick = () => {
+    $("brush").setAttribute("aria-pressed", !isOn());
+    for (const id of ["stage", "brush-row"]) $(id).classList.toggle("brushing", isOn());
+  };
+  $("uncover").onclick = () => {
+    covered = null;
+    showPicture();
+    recompute();
+  };
+  let down = false;
+  const marks = $("marks");
+  marks.onpointerdown = (event) => {
+    if (!isOn()) return;
+    down = true;
+    marks.setPointerCapture(event.pointerId);
+    cover(placeUnder(event));
+  };
+  marks.onpointerup = marks.onpointercancel = () => (down = false);
+  marks.onpointermove = (event) => {
+    if (down) cover(placeUnder(event));
+    else if (!isOn() && state.filter !== null) pointAtPicture(placeUnder(event));
+  };
+  marks.onpointerleave = () => point(null);
+}
+
+// The position of a map whose window has its middle nearest to a place of the picture.
+function pointAtPicture([x, y]) {
+  const { layer } = view;
+  if (layer.shape.length !== 3 || !layer.window) return;
+  const [, height, width] = layer.shape;
+  const nearest = (place, axis, count, side) => {
+    const { size, stride, start } = layer.window;
+    const found = stride[axis] ? (place - start[axis] - size[axis] / 2) / stride[axis] : (place / side) * count - 0.5;
+    return Math.max(0, Math.min(count - 1, Math.round(found)));
+  };
+  point({ filter: state.filter, row: nearest(y, 0, height, HEIGHT), column: nearest(x, 1, width, WIDTH), second: false });
+}
+
+// Draw the window of a position on the picture, and say the value there. With null, take both away.
+function point(place) {
+  const marks = $("marks");
+  const context = marks.getContext("2d");
+  context.clearRect(0, 0, marks.width, marks.height);
+  showUnderMarks(place !== null && place.second);
+  if (place === null) {
+    $("reading").textContent = view && view.layer.window ? "Point at a map: its window is drawn on the picture." : "";
+    return;
+  }
+  const { layer } = view;
+  const { filter, row, column, second } = place;
+  const map = mapOf(second ? view.second : view.first, filter);
+  const value = map.data[row * map.width + column];
+  const where = map.height * map.width > 1 ? ` at row ${row}, column ${column}` : "";
+  let seen = "";
+  if (layer.window) {
+    const box = boxOf(layer, row, column);
+    const scale = marks.width / WIDTH;
+    context.lineWidth = 3;
+    for (const [colour, grow] of [["#000", 1.5], ["#ffd400", 0]]) {
+      context.strokeStyle = colour;
+      const [x, y] = [box.left * scale - grow, box.top * scale - grow];
+      context.strokeRect(x, y, (box.right - box.left) * scale + 2 * grow, (box.bottom - box.top) * scale + 2 * grow);
+    }
+    seen = box.isWhole ? "; it sees the whole picture" : `; it sees ${box.right - box.left}×${box.bottom - box.top} pixels`;
+    if (state.filter === filter && !second) showSeen(box);
+  }
+  $("reading").textContent = `Filter ${filter}${where}: ${short(value)}${seen}.`;
+}
+
+// The picture that the marks belong to: the second one, while the pointer is on one of its maps.
+let isSecondShown = false;
+function showUnderMarks(second) {
+  if (second === isSecondShown) return;
+  isSecondShown = second;
+  show($("picture"), second ? pictures[state.second].pixels : covered || pictures[state.first].pixels, DATA.input);
+}
+
+function boxOf({ window: { size, stride, start } }, row, column) {
+  const [top, left] = [start[0] + row * stride[0], start[1] + column * stride[1]];
+  const isWhole = top <= 0 && left <= 0 && top + size[0] >= HEIGHT && left + size[1] >= WIDTH;
+  return { top, left, bottom: top + size[0], right: left + size[1], isWhole };
+}

@@ -1,0 +1,270 @@
+"use strict";
+// All maps of a layer at once.
+
+// The values of a layer as maps: {count, height, width, data}. Rows of numbers are maps of one value each; very long
+// ones, as of flattening, are folded into a single map.
+function asMaps(found) {
+  if (!found) return null;
+  const { shape, data } = found;
+  if (shape.length === 3) return { count: shape[0], height: shape[1], width: shape[2], data, shape };
+  if (shape[0] <= FOLDED) return { count: shape[0], height: 1, width: 1, data, shape };
+  const width = Math.ceil(Math.sqrt(shape[0]) / 8) * 8;
+  const height = Math.ceil(shape[0] / width);
+  const filled = new Float32Array(height * width);
+  filled.set(data);
+  return { count: 1, height, width, data: filled, shape, isFolded: true };
+}
+
+function mapOf(maps, filter) {
+  const each = maps.height * maps.width;
+  return { ...maps, data: maps.data.subarray(filter * each, (filter + 1) * each) };
+}
+
+function showMaps() {
+  if (!runs.first || !state.layer) return;
+  const layer = LAYERS.find(({ name }) => name === state.layer);
+  const first = asMaps(runs.first.maps[layer.name]);
+  if (!first) {
+    $("grid").replaceChildren();
+    $("layer-title").textContent = layer.name;
+    $("layer-facts").textContent = "This epoch was kept without the weights of this layer, to keep the file small.";
+    $("filter").hidden = true;
+    $("legend").hidden = true;
+    return;
+  }
+  $("legend").hidden = false;
+  const second = runs.second ? asMaps(runs.second.maps[layer.name]) : null;
+  if (state.filter !== null && (state.filter >= first.count || first.isFolded)) state.filter = null;
+  view = { layer, first, second };
+  chooseScale();
+  chooseOrder();
+  showHead();
+  showGrid();
+  showFilter();
+  point(null);
+  remember();
+}
+
+function chooseScale() {
+  const shown = [view.first.data, ...(view.second ? [view.second.data] : [])];
+  view.range = range(shown);
+  const palette = state.colours === "auto" ? (view.range.low < 0 ? "RdBu_r" : "viridis") : state.colours;
+  view.signed = palette === "RdBu_r";
+  view.palette = DATA.palettes[palette];
+  if (state.scale === "map") view.ends = null;
+  else {
+    const all = [runs.first, runs.second].filter(Boolean).flatMap((run) => LAYERS.map(({ name }) => run.maps[name]));
+    const arrays = state.scale === "all" ? all.filter(Boolean).map(({ data }) => data) : shown;
+    view.ends = endsOf(arrays, state.ends, view.signed);
+    view.beyond = shareBeyond(shown, view.ends);
+  }
+}
+
+function endsFor(filter) {
+  if (view.ends) return view.ends;
+  const maps = [mapOf(view.first, filter).data, ...(view.second ? [mapOf(view.second, filter).data] : [])];
+  return endsOf(maps, state.ends, view.signed);
+}
+
+function variation(data) {
+  let [sum, squares] = [0, 0];
+  for (let i = 0; i < data.length; i++) {
+    sum += data[i];
+    squares += data[i] ** 2;
+  }
+  return Math.sqrt(Math.max(0, squares / data.length - (sum / data.length) ** 2));
+}
+
+function difference(a, b) {
+  let sum = 0;
+  for (let i = 0; i < a.length; i++) sum += Math.abs(a[i] - b[i]);
+  return sum / a.length;
+}
+
+function chooseOrder() {
+  const { first, second } = view;
+  const numbers = Array.from({ length: first.count }, (_, number) => number);
+  const single = first.height * first.width === 1;
+  let key = null;
+  if (state.order === "variation")
+    key = (n) => (single ? Math.abs(first.data[n]) : variation(mapOf(first, n).data));
+  if (state.order === "difference" && second) key = (n) => difference(mapOf(first, n).data, mapOf(second, n).data);
+  if (key) {
+    const keys = numbers.map(key);
+    numbers.sort((a, b) => keys[b] - keys[a]);
+  }
+  view.order = numbers;
+}
+
+function showHead() {
+  const { layer, first, range: { low, high, broken } } = view;
+  $("layer-title").textContent = layer.name;
+  $("layer-title").title = explained(layer.kind);
+  const reduced = DATA.side && layer.shape.length === 3 && layer.shape[1] > DATA.side ? `shown at ${first.height}×${first.width}` : "";
+  const sees = layer.window ? `each value ${windowText(layer)}` : "";
+  $("layer-facts").textContent = [layer.kind, shapeText(layer), reduced, sees].filter(Boolean).join(" · ");
+  $("layer-facts").title = explained(layer.kind);
+  const { ends } = view;
+  const gradient = $("gradient");
+  paint(gradient, Float32Array.from({ length: 256 }, (_, i) => i), 1, 256, { low: 0, high: 256 }, view.palette);
+  const middle = view.signed ? "0 in the middle" : "";
+  const single = first.height * first.width === 1;
+  $("low").textContent = ends ? short(ends.low) : view.signed ? "below 0" : "lowest";
+  $("high").textContent = ends ? short(ends.high) : view.signed ? "above 0" : "highest";
+  const notes = [middle, ends ? "" : single ? "one value each: choose another scale" : "each map has ends of its own"];
+  if (ends && view.beyond > 0) notes.push(`${percent(view.beyond)} of the values lie beyond (lowest ${short(low)}, highest ${short(high)})`);
+  if (broken) notes.push(`${broken} are no numbers, but infinite or undefined: red`);
+  $("beyond").textContent = notes.filter(Boolean).join(" · ");
+  gradient.setAttribute("aria-label", `Colours from ${$("low").textContent} to ${$("high").textContent}`);
+  $("order").querySelector("[value=difference]").disabled = !view.second;
+  $("layer-off").hidden = !KNOWS_NETWORK || first.isFolded;
+}
+
+// Tiles are made once and used again for other layers; those near the screen are drawn at once.
+const spare = [];
+const near = new Set();
+const watcher = new IntersectionObserver(
+  (entries) => {
+    for (const { target, isIntersecting } of entries) {
+      if (isIntersecting) {
+        near.add(target);
+        draw(target);
+      } else near.delete(target);
+    }
+  },
+  { rootMargin: "300px" },
+);
+
+function tile() {
+  const item = document.createElement("li");
+  item.innerHTML = '<button type="button" class="tile" tabindex="-1"><span class="pair"><canvas></canvas></span><span class="name"></span></button><button type="button" class="toggle" tabindex="-1">◉</button>';
+  const [button, toggle] = item.children;
+  item.parts = { button, toggle, pair: button.firstChild, name: button.lastChild }; // found once, used often
+  watcher.observe(item);
+  return item;
+}
+
+function showGrid() {
+  const grid = $("grid");
+  const { first, second, order } = view;
+  while (grid.children.length < order.length) grid.append(spare.pop() || tile());
+  while (grid.children.length > order.length) {
+    near.delete(grid.lastChild);
+    spare.push(grid.lastChild);
+    grid.lastChild.remove();
+  }
+  const single = first.height * first.width === 1;
+  const usual = first.isFolded ? 480 : single ? (first.count <= 20 ? 84 : 52) : first.count <= 16 ? 150 : first.count <= 64 ? 104 : 84;
+  const size = state.size ?? usual;
+  $("size").value = size;
+  grid.style.setProperty("--tile", `${size}px`);
+  grid.classList.toggle("pairs", second !== null);
+  order.forEach((filter, place) => {
+    const item = grid.children[place];
+    item.dataset.filter = filter;
+    item.isStale = true;
+    const { button, toggle, pair } = item.parts;
+    button.setAttribute("aria-label", `filter ${filter}`); // more when it is drawn
+    if (second && pair.children.length < 2) pair.append(document.createElement("canvas"));
+    if (!second && pair.children.length > 1) pair.lastChild.remove();
+    toggle.hidden = !KNOWS_NETWORK || Boolean(first.isFolded);
+  });
+  markChosen();
+  markOff();
+  near.forEach(draw);
+  clearTimeout(drawingAhead);
+  drawingAhead = setTimeout(drawAhead, 150);
+}
+
+// While the reader looks, the tiles further down are drawn as well, a few at a time, so that scrolling finds them done.
+let drawingAhead = null;
+function drawAhead() {
+  const until = performance.now() + 8;
+  for (const item of $("grid").children) {
+    if (performance.now() > until) {
+      drawingAhead = setTimeout(drawAhead, 24);
+      return;
+    }
+    draw(item);
+  }
+}
+
+function draw(item) {
+  if (!item.isStale || !view) return;
+  item.isStale = false;
+  const filter = Number(item.dataset.filter);
+  const ends = endsFor(filter);
+  const canvases = item.parts.pair.children;
+  [view.first, view.second].filter(Boolean).forEach((maps, place) => {
+    const { data, height, width } = mapOf(maps, filter);
+    paintTile(canvases[place], data, height, width, ends, view.palette);
+  });
+  const { data } = mapOf(view.first, filter);
+  const own = range([data]);
+  const constant = own.low === own.high && !own.broken;
+  const facts = data.length === 1 ? short(data[0]) : constant ? `always ${short(own.low)}` : `${short(own.low)} to ${short(own.high)}`;
+  item.caption = constant && data.length > 1 ? `${filter}: ${facts}` : filter;
+  if (data.length === 1 && view.order.length <= 20) item.caption = `${filter}: ${facts}`;
+  if (view.first.isFolded) item.caption = "all values, folded into lines";
+  item.parts.button.title = `filter ${filter}: ${facts}`;
+  label(item);
+}
+
+function label(item) {
+  const off = item.classList.contains("off");
+  const { button: tileButton, toggle: button, name } = item.parts;
+  name.textContent = off ? `${item.dataset.filter} off` : item.caption;
+  tileButton.setAttribute("aria-label", tileButton.title + (off ? ", switched off" : ""));
+  button.textContent = off ? "○" : "◉";
+  button.title = off ? "Switch this filter on again" : "Switch this filter off";
+  button.setAttribute("aria-label", `${button.title}: ${item.dataset.filter}`);
+}
+
+function markOff() {
+  const off = offOf(view.layer);
+  for (const item of $("grid").children) {
+    const isOff = off.has(Number(item.dataset.filter));
+    if (item.classList.contains("off") === isOff) continue;
+    item.classList.toggle("off", isOff);
+    label(item);
+  }
+  const all = off.size === view.first.count;
+  $("layer-off").textContent = all ? "Switch layer on" : "Switch layer off";
+}
+
+function markChosen() {
+  const grid = $("grid");
+  for (const item of grid.children) item.classList.toggle("chosen", Number(item.dataset.filter) === state.filter);
+  const entry = grid.querySelector(".chosen") || grid.firstChild;
+  grid.querySelectorAll(".tile[tabindex='0']").forEach((each) => (each.tabIndex = -1));
+  if (entry) entry.querySelector(".tile").tabIndex = 0;
+}
+
+function allowGrid() {
+  const grid = $("grid");
+  grid.onclick = (event) => {
+    const item = event.target.closest("li");
+    if (!item) return;
+    const filter = Number(item.dataset.filter);
+    if (event.target.closest(".toggle")) toggle([filter]);
+    else if (!view.first.isFolded) chooseFilter(state.filter === filter ? null : filter);
+  };
+  grid.onpointermove = (event) => {
+    if (!event.target.matches("canvas")) return point(null);
+    const place = placeOnMap(event, view.first);
+    const second = event.target.previousElementSibling !== null;
+    return point({ ...place, filter: Number(event.target.closest("li").dataset.filter), second });
+  };
+  grid.onpointerleave = () => point(null);
+}
+
+// Where the pointer is on a canvas that shows a map, which may be higher than wide.
+function placeOnMap(event, { height, width }) {
+  const box = event.target.getBoundingClientRect();
+  const scale = Math.min(box.width / width, box.height / height);
+  const within = (place, count) => Math.max(0, Math.min(count - 1, Math.floor(place)));
+  return {
+    row: within((event.clientY - box.top - (box.height - scale * height) / 2) / scale, height),
+    column: within((event.clientX - box.left - (box.width - scale * width) / 2) / scale, width),
+  };
+}

@@ -1,0 +1,81 @@
+"use strict";
+// The list of layers, in plain words.
+
+const SIMPLE = /^(ReLU|ReLU6|LeakyReLU|SiLU|Hardswish|Hardsigmoid|GELU|Sigmoid|Tanh|BatchNorm|Dropout|Identity)/;
+const KINDS = [
+  [/Conv/, "Compares every place with small patterns, its kernels, and answers how alike they are."],
+  [/MaxPool/, "Keeps the largest of neighbouring values, so that maps become smaller."],
+  [/AvgPool/, "Takes the mean of neighbouring values, so that maps become smaller."],
+  [/BatchNorm/, "Moves and stretches each map, so that its values have a usual size."],
+  [/ReLU|SiLU|Hardswish|GELU|ELU/, "Keeps what speaks for a pattern and takes away what speaks against it."],
+  [/Sigmoid|Hardsigmoid|Softmax/, "Brings values between 0 and 1."],
+  [/Dropout/, "Only works in training; here it hands on what it gets."],
+  [/Linear/, "Each of its values is a weighted sum of all values before it."],
+  [/Flatten/, "Puts all maps in one row of numbers."],
+];
+
+function explained(kind) {
+  const found = KINDS.find(([pattern]) => pattern.test(kind));
+  return found ? found[1] : "A block of several layers.";
+}
+
+function shapeText({ shape }) {
+  if (shape.length !== 3) return `${shape.join("×")} values`;
+  return shape[1] * shape[2] === 1 ? `${shape[0]} values` : `${shape[0]} maps of ${shape[1]}×${shape[2]}`;
+}
+
+function windowText({ window }) {
+  if (!window) return "";
+  if (window.size[0] >= HEIGHT && window.size[1] >= WIDTH) return "sees the whole picture";
+  return `sees ${window.size[0]}×${window.size[1]} pixels`;
+}
+
+function listLayers() {
+  $("layers").replaceChildren(
+    ...LAYERS.map((layer) => {
+      const item = document.createElement("li");
+      const button = document.createElement("button");
+      button.type = "button";
+      button.dataset.name = layer.name;
+      button.title = explained(layer.kind);
+      button.classList.toggle("pointwise", SIMPLE.test(layer.kind));
+      button.innerHTML = '<em></em><strong></strong><span class="some-off"></span><small></small>';
+      button.querySelector("strong").textContent = layer.name;
+      const [kind, isLong] = [layer.kind.replace(/2d$/, ""), layer.name.length > 13];
+      button.firstChild.textContent = isLong ? "" : kind;
+      button.lastChild.textContent = [isLong ? kind : "", shapeText(layer).replace(" maps of ", "×"), windowText(layer).replace(/ pixels$/, "").replace("the whole picture", "all")].filter(Boolean).join(" · ");
+      button.onclick = () => chooseLayer(layer.name);
+      item.append(button);
+      return item;
+    }),
+  );
+  $("layer-choice").replaceChildren(...LAYERS.map(({ name, kind }) => new Option(`${name} (${kind})`, name)));
+  $("layer-choice").onchange = () => chooseLayer($("layer-choice").value);
+  $("find").oninput = () => {
+    const wanted = $("find").value.trim().toLowerCase();
+    document.querySelectorAll("#layers li").forEach((item) => {
+      item.hidden = !item.textContent.toLowerCase().includes(wanted);
+    });
+  };
+  $("find").onkeydown = (event) => {
+    const first = document.querySelector("#layers li:not([hidden]) button");
+    if (event.key === "Enter" && first) chooseLayer(first.dataset.name);
+    if (event.key === "Escape") {
+      $("find").value = "";
+      $("find").oninput();
+      $("find").blur();
+    }
+  };
+}
+
+function chooseLayer(name, filter = null) {
+  state.layer = name;
+  state.filter = filter;
+  document.querySelectorAll("#layers button").forEach((button) => {
+    const isIt = button.dataset.name === name;
+    button.setAttribute("aria-current", isIt);
+    if (isIt) button.scrollIntoView({ block: "nearest" });
+  });
+  $("layer-choice").value = name;
+  showMaps();
+}

@@ -1,0 +1,109 @@
+"use strict";
+// Pictures of the reader, as the network takes them.
+
+// A picture {data: RGBA, width, height} squeezed to height × width, as Pillow does it (bilinear, with as many pixels as
+// the smaller one stands for; first across, then downwards, rounded to whole numbers in between). RGB, Uint8.
+function squeezed({ data, width, height }, newHeight, newWidth) {
+  const rgb = new Uint8ClampedArray(3 * width * height);
+  for (let i = 0, p = 0; p < rgb.length; i += 4, p += 3) {
+    rgb[p] = data[i];
+    rgb[p + 1] = data[i + 1];
+    rgb[p + 2] = data[i + 2];
+  }
+  const across = resampled(rgb, height, width, newWidth, 3 * width, 3, 3 * newWidth, 3);
+  return resampled(across, newWidth, height, newHeight, 3, 3 * newWidth, 3, 3 * newWidth);
+}
+
+// Along one axis: `lines` lines of `length` pixels become as many of `newLength`. The rest are distances in memory.
+function resampled(source, lines, length, newLength, lineStep, step, newLineStep, newStep) {
+  if (length === newLength) return source;
+  const target = new Uint8ClampedArray((source.length / length) * newLength);
+  const scale = length / newLength;
+  const reach = Math.max(scale, 1);
+  for (let i = 0; i < newLength; i++) {
+    const middle = (i + 0.5) * scale;
+    const from = Math.max(Math.trunc(middle - reach + 0.5), 0);
+    const to = Math.min(Math.trunc(middle + reach + 0.5), length);
+    const weights = [];
+    for (let x = from; x < to; x++) weights.push(Math.max(1 - Math.abs((x - middle + 0.5) / reach), 0));
+    const sum = weights.reduce((a, b) => a + b, 0);
+    const whole = weights.map((weight) => Math.round((weight / sum) * 4194304)); // as Pillow does, in 22 bits
+    for (let line = 0; line < lines; line++)
+      for (let channel = 0; channel < 3; channel++) {
+        let total = 2097152;
+        let place = line * lineStep + from * step + channel;
+        for (let k = 0; k < whole.length; k++, place += step) total += whole[k] * source[place];
+        target[line * newLineStep + i * newStep + channel] = Math.floor(total / 4194304);
+      }
+  }
+  return target;
+}
+
+// RGB as the Float32Array that the network takes: channels × height × width in [0, 1]; grey where it takes one channel.
+function asInput(rgb, [channels, height, width]) {
+  const pixels = new Float32Array(channels * height * width);
+  const each = height * width;
+  for (let i = 0; i < each; i++) {
+    const [r, g, b] = [rgb[3 * i], rgb[3 * i + 1], rgb[3 * i + 2]];
+    if (channels === 1) pixels[i] = (0.2989 * r + 0.587 * g + 0.114 * b) / 255;
+    else [pixels[i], pixels[each + i], pixels[2 * each + i]] = [r / 255, g / 255, b / 255];
+  }
+  return pixels;
+}
+
+// A picture of the reader as input. `resize` is 'squeeze', or the sides of torchvision's resizing and cropping.
+function fitted(picture, [channels, height, width], resize) {
+  if (resize === "squeeze") return asInput(squeezed(picture, height, width), [channels, height, width]);
+  const [side, crop] = resize;
+  const short = Math.min(picture.width, picture.height);
+  const [rows, columns] = [picture.height, picture.width].map((length) => Math.trunc((side * length) / short));
+  const rgb = squeezed(picture, rows, columns);
+  const [top, left] = [Math.round((rows - crop) / 2), Math.round((columns - crop) / 2)];
+  const cut = new Uint8ClampedArray(3 * crop * crop);
+  for (let y = 0; y < crop; y++)
+    for (let x = 0; x < 3 * crop; x++) cut[3 * crop * y + x] = rgb[3 * (columns * (top + y) + left) + x];
+  return asInput(cut, [channels, crop, crop]);
+}
+
+// Colours of a file, a video or an image as the eye sees them: upright, transparent parts white.
+const MOST_PIXELS = 16_000_000; // what the canvas of a phone takes
+async function colours(source) {
+  let image = source;
+  if (source instanceof Blob) {
+    const options = { imageOrientation: "from-image", colorSpaceConversion: "none" };
+    image = await createImageBitmap(source, options).catch(() => createImageBitmap(source));
+  }
+  const [width, height] = [image.videoWidth || image.width, image.videoHeight || image.height];
+  const factor = Math.min(1, Math.sqrt(MOST_PIXELS / (width * height)));
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [Math.max(1, Math.round(factor * width)), Math.max(1, Math.round(factor * height))];
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.fillStyle = "#fff";
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.drawImage(image, 0, 0, canvas.width, canvas.height);
+  return context.getImageData(0, 0, canvas.width, canvas.height);
+}
+
+// The numbers of a picture that stands in the page, by its address.
+async function loaded(address, input) {
+  const image = new Image();
+  image.src = address;
+  await image.decode();
+  const { data } = await colours(image);
+  const rgb = new Uint8ClampedArray(3 * image.width * image.height);
+  for (let i = 0, p = 0; p < rgb.length; i += 4, p += 3) [rgb[p], rgb[p + 1], rgb[p + 2]] = [data[i], data[i + 1], data[i + 2]];
+  return input[0] === 1 ? asInput(rgb, input) : asInput(rgb, input);
+}
+
+// The input as a picture on a canvas.
+function show(canvas, pixels, [channels, height, width]) {
+  [canvas.width, canvas.height] = [width, height];
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(width, height);
+  const each = height * width;
+  for (let i = 0; i < each; i++) {
+    for (let c = 0; c < 3; c++) image.data[4 * i + c] = Math.round(255 * pixels[(channels === 1 ? 0 : c * each) + i]);
+    image.data[4 * i + 3] = 255;
+  }
+  context.putImageData(image, 0, 0);
+}

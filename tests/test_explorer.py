@@ -1,0 +1,491 @@
+"""The page of `explore` in a real browser without a network, against PyTorch."""
+
+import base64
+import functools
+import io
+import os
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from PIL import Image
+from torch import nn
+
+from recognizer import BikeCarCNN, LayerByLayerCNN, capture, explore, layer_names, to_input
+from recognizer.drawings import draw
+from recognizer.evidence.ablation import ablate
+from recognizer.evidence.receptive_field import receptive_fields
+from recognizer.explorer.program import program_of
+from recognizer.network.models import save_model
+from recognizer.settings import Problem
+
+CHROMIUM = os.environ.get("CHROMIUM") or next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+# Maps are many numbers; as base64 they arrive ten times sooner than as a list.
+FORWARD = """async ({pixels, off, epoch}) => {
+  const {probabilities, logits, maps} = await window.explorer.forward(Float32Array.from(pixels), off, epoch);
+  const text = (data) => {
+    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    let letters = "";
+    for (let i = 0; i < bytes.length; i += 8192) letters += String.fromCharCode(...bytes.subarray(i, i + 8192));
+    return btoa(letters);
+  };
+  const packed = Object.entries(maps).map(([name, {shape, data}]) => [name, {shape, data: text(data)}]);
+  return {probabilities, logits, maps: Object.fromEntries(packed)};
+}"""
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright, which drives a browser, is not here")
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium: install one, or say where it is with CHROMIUM=path")
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+class Opened:
+    """A page that is open, with all that it asked for and complained of."""
+
+    def __init__(self, browser, path: Path, **options) -> None:
+        self.context = browser.new_context(offline=True, **options)
+        self.page = self.context.new_page()
+        self.requests, self.complaints = [], []
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.goto(path.as_uri())
+        self.page.evaluate("window.explorer.ready")
+        self.address = path.as_uri()
+
+    def forward(self, pixels, off=(), epoch=None) -> dict:
+        given = {"pixels": pixels.flatten().tolist(), "off": list(off), "epoch": epoch}
+        found = self.page.evaluate(FORWARD, given)
+        for name, each in found["maps"].items():
+            numbers = np.frombuffer(base64.b64decode(each["data"]), np.float32)
+            found["maps"][name] = numbers.reshape(each["shape"])
+        return found
+
+    def close(self) -> None:
+        self.context.close()
+        outside = [url for url in self.requests if not url.startswith(("data:", "blob:"))]
+        assert {url.partition("#")[0] for url in outside} == {self.address}, "a request left the page"
+        assert self.complaints == []
+
+
+@pytest.fixture
+def opened(chromium):
+    pages = []
+
+    def open_(path: Path, **options) -> Opened:
+        pages.append(Opened(chromium, path, **options))
+        return pages[-1]
+
+    yield open_
+    for page in pages:
+        page.close()
+
+
+def warmed_up(model: nn.Module, size: int) -> nn.Module:
+    """With batch norm that has seen images, so that no layer is all but silent."""
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for _ in range(3):
+            model.train()(torch.rand(4, 3, size, size))
+    return model.eval()
+
+
+def pictures(count: int, size: int, seed: int = 0) -> torch.Tensor:
+    """Random images with large and small structures, in 8 bits as files have them."""
+    torch.manual_seed(seed)
+    coarse = torch.nn.functional.interpolate(torch.rand(count, 3, 5, 5), (size, size), mode="bilinear")
+    return ((0.7 * coarse + 0.3 * torch.rand(count, 3, size, size)) * 255).round() / 255
+
+
+def networks() -> dict[str, tuple[nn.Module, int]]:
+    models = torchvision.models
+    return {
+        "BikeCarCNN": (BikeCarCNN(image_size=64), 64),
+        "LayerByLayerCNN": (LayerByLayerCNN(image_size=64), 64),
+        "resnet18": (models.resnet18(num_classes=5), 64),
+        "squeezenet1_1": (models.squeezenet1_1(num_classes=5), 64),
+        "mobilenet_v2": (models.mobilenet_v2(num_classes=5), 64),
+    }
+
+
+def agrees(found: dict, model: nn.Module, image: torch.Tensor) -> None:
+    """The answer of the page, and every map of every layer, are those of PyTorch."""
+    containers = (nn.Sequential, nn.ModuleList)
+    names = [name for name in layer_names(model) if not isinstance(model.get_submodule(name), containers)]
+    with torch.no_grad():
+        logits = model(image[None])[0]
+    second = logits.sigmoid()
+    probabilities = logits.softmax(0) if len(logits) > 1 else torch.cat([1 - second, second])
+    np.testing.assert_allclose(found["logits"], logits, atol=1e-2)
+    np.testing.assert_allclose(found["probabilities"], probabilities, atol=1e-2)
+    for name, wanted in capture(model, names, image).items():
+        maps = found["maps"][name]
+        assert maps.shape == wanted[0].shape, name
+        assert np.abs(maps - wanted[0]).max() <= 1e-2 * max(np.abs(wanted).max(), 1e-6), name
+
+
+@pytest.fixture(scope="module")
+def page_of(tmp_path_factory):
+    """Of a name in `networks`: the network, and its page. Made once."""
+    folder = tmp_path_factory.mktemp("pages")
+
+    @functools.cache
+    def make(name: str) -> tuple[nn.Module, Path]:
+        torch.manual_seed(0)
+        model, size = networks()[name]
+        model = warmed_up(model, size)
+        return model, explore(model, pictures(1, size), path=folder / f"{name}.html")
+
+    return make
+
+
+@pytest.mark.parametrize("name", networks())
+def test_page_computes_what_pytorch_does(name, page_of, opened):
+    model, path = page_of(name)
+    page = opened(path)
+    for image in pictures(2 if name in ("resnet18", "mobilenet_v2") else 4, 64):
+        agrees(page.forward(image), model, image)
+
+
+class Odd(nn.Module):
+    """What the networks above do not use: what rounds up, what is not square, arithmetic of all kinds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor([0.4, 0.5, 0.6]))
+        self.wide = nn.Conv2d(3, 6, (3, 5), stride=(2, 1), padding=(0, 2), dilation=(2, 1))
+        self.same = nn.Conv2d(6, 6, 4, padding="same", groups=2)
+        self.largest = nn.MaxPool2d(3, 2, padding=1, ceil_mode=True)
+        self.average = nn.AvgPool2d(3, 2, padding=1, ceil_mode=True, count_include_pad=False)
+        self.framed = nn.AvgPool2d(3, 1, padding=1, ceil_mode=True)
+        self.each = nn.Conv2d(6, 12, 3, groups=6, bias=False)
+        self.squeeze = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(12, 12, 1), nn.Hardsigmoid())
+        self.shapes = nn.ModuleList([nn.GELU(), nn.SiLU(), nn.Hardswish(), nn.LeakyReLU(0.2), nn.ELU(), nn.ReLU6()])
+        self.adaptive = nn.AdaptiveMaxPool2d((3, 2))
+        self.end = nn.Linear(12 * 6 * 3 * 2, 4)
+
+    def forward(self, x):
+        x = self.wide((x - self.mean[:, None, None]) / 0.2)
+        x = 1 - self.average(nn.functional.relu(self.largest(self.same(x)), inplace=True))
+        x = self.each(self.framed(x))
+        x = torch.cat([shape(4 * x * self.squeeze(x)) for shape in self.shapes], dim=1)
+        x += x.mean((2, 3), keepdim=True)
+        return self.end(self.adaptive(x).view(x.size(0), -1)).softmax(dim=1)
+
+
+def test_odd_layers(tmp_path, opened):
+    torch.manual_seed(0)
+    model = Odd().eval()
+    image = pictures(1, 49)[0]
+    page = opened(explore(model, [image], path=tmp_path / "page.html"))
+    found = page.forward(image)
+    # The network ends in a softmax, so its answers are probabilities already.
+    assert found["probabilities"] == found["logits"]
+    found["probabilities"] = torch.tensor(found["logits"]).softmax(0)
+    agrees(found, model, image)
+
+
+def test_filters_that_are_off_put_out_zero(page_of, opened):
+    model, path = page_of("resnet18")
+    image = pictures(1, 64)
+    page = opened(path)
+    off = {"layer1.0.conv2": [3, 5], "bn1": list(range(0, 64, 2))}
+    hooks = [
+        model.get_submodule(name).register_forward_hook(
+            lambda layer, inputs, output, gone=gone: output.index_fill(1, torch.tensor(gone), 0)
+        )
+        for name, gone in off.items()
+    ]
+    with torch.no_grad():
+        without = model(image)[0]
+        for hook in hooks:
+            hook.remove()
+        assert (model(image)[0] - without).abs().max() > 0.03, "there would be nothing to see"
+    found = page.forward(image, off.items())
+    np.testing.assert_allclose(found["logits"], without, atol=3e-3)
+    assert not found["maps"]["bn1"][::2].any()
+    assert found["maps"]["bn1"][1::2].any()
+
+
+@pytest.fixture(scope="module")
+def bike_car(tmp_path_factory) -> tuple[nn.Module, Path]:
+    """The default network at a small size, its page with drawings and two saved epochs."""
+    folder = tmp_path_factory.mktemp("explorer")
+    torch.manual_seed(0)
+    model = warmed_up(BikeCarCNN(image_size=64), 64)
+    (folder / "epochs").mkdir()
+    for number in (1, 2):
+        torch.manual_seed(number)
+        save_model(warmed_up(BikeCarCNN(image_size=64), 64), folder / f"epochs/epoch_00{number}.pt")
+    images = {name: [draw(name, number, seed=0, size=64).image for number in (1, 2)] for name in model.classes}
+    path = explore(model, images, path=folder / "page.html", epochs=folder / "epochs")
+    return model, path
+
+
+def test_switching_off_is_ablation(bike_car, opened):
+    model, path = bike_car
+    images = pictures(2, 64)
+    page = opened(path)
+    wanted = ablate(model, "relu3", (images * 255).round().to(torch.uint8), torch.tensor([0, 1]))
+    for number, (image, label) in enumerate(zip(images, (0, 1))):
+        for filters in (0, 17):
+            logits = page.forward(image, [("relu3", [filters])])["logits"]
+            assert logits[label] - logits[1 - label] == pytest.approx(wanted.log_odds[filters, number], abs=1e-2)
+
+
+def test_saved_epochs(bike_car, opened):
+    _, path = bike_car
+    page = opened(path)
+    image = pictures(1, 64)[0]
+    torch.manual_seed(1)
+    first = warmed_up(BikeCarCNN(image_size=64), 64)
+    found = page.forward(image, epoch=0)
+    with torch.no_grad():
+        np.testing.assert_allclose(found["logits"], first(image[None])[0], atol=1e-2)
+    slider = page.page.locator("#epoch")
+    slider.evaluate("(slider) => { slider.value = 0; slider.dispatchEvent(new Event('input')); }")
+    assert page.page.locator("#epoch-name").inner_text() == "epoch 1"
+    page.page.wait_for_function("document.querySelector('#answer').innerText.includes('black line')")
+
+
+def test_epochs_that_do_not_fit_lose_their_linear_layers(bike_car, opened, tmp_path, capsys):
+    model, path = bike_car
+    images = pictures(1, 64)
+    alone = explore(model, images, ["Bike"], path=tmp_path / "alone.html").stat().st_size
+    room = alone / 1e6 + 0.4  # for the convolutions of one epoch in 8 bits, with 0.3 MB, not of two
+    page = explore(model, images, path=tmp_path / "page.html", epochs=path.parent / "epochs", megabytes=room)
+    assert alone < page.stat().st_size <= room * 1e6
+    assert "There is no room for epoch 2 in" in capsys.readouterr().out
+    found = opened(page).forward(images[0], epoch=0)
+    assert found["logits"] is None
+    assert "relu7" in found["maps"]
+    assert "fc1" not in found["maps"]
+
+
+def test_touching_the_page(bike_car, opened):
+    model, path = bike_car
+    page = opened(path).page
+    texts = lambda selector: page.locator(selector).all_inner_texts()  # noqa: E731
+    assert texts("#strip h3") == ["Bike", "Car"]
+    assert page.locator("#grid li").count() == 16
+    page.keyboard.press("/")
+    page.keyboard.type("relu5")
+    page.keyboard.press("Enter")
+    assert page.locator("#layer-title").inner_text() == "relu5"
+    assert "64 maps of 8×8" in page.locator("#layer-facts").inner_text()
+    page.locator("#find").evaluate("(find) => find.blur()")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    assert page.locator("#filter-title").inner_text() == "relu5 · filter 1"
+    page.keyboard.press("x")
+    page.wait_for_function("document.querySelector('#off-text').innerText.includes('relu5')")
+    assert "layer=relu5&filter=1&off=relu5:1" in page.url
+    page.locator("#big-map").hover()
+    assert re.match(r"Filter 1 at row 3, column 3: 0; it sees 58×58", page.locator("#reading").inner_text())
+    page.reload()
+    page.evaluate("window.explorer.ready")
+    assert page.locator("#filter-title").inner_text() == "relu5 · filter 1 · switched off"
+    page.locator("#all-on").click()
+    assert page.locator("#off-box").is_hidden()
+    page.select_option("#second", label="Car 1")
+    page.wait_for_function("document.querySelectorAll('#grid .pair:first-child canvas').length >= 128")
+    page.select_option("#order", "difference")
+    assert page.locator("#grid li").first.get_attribute("data-filter") != "0"
+
+
+def test_covering_the_picture_changes_the_answer(bike_car, opened):
+    _, path = bike_car
+    page = opened(path).page
+    page.locator("#brush").click()
+    box = page.locator("#marks").bounding_box()
+    page.mouse.move(box["x"] + 100, box["y"] + 100)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 150, box["y"] + 150, steps=4)
+    page.mouse.up()
+    page.wait_for_function("document.querySelector('#answer').innerText.includes('black line')")
+    page.locator("#uncover").click()
+    page.wait_for_function("!document.querySelector('#answer').innerText.includes('black line')")
+
+
+ADD = """async (text) => {
+  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  await window.explorer.addPicture(new Blob([bytes], {type: "image/png"}), "own.png");
+  return Array.from(pictures[pictures.length - 1].pixels);
+}"""
+
+
+def test_own_picture_is_resized_as_in_python(bike_car, opened):
+    model, path = bike_car
+    page = opened(path).page
+    for size in ((300, 200), (40, 90), (64, 64)):
+        pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 4), np.uint8)
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "PNG")
+        found = page.evaluate(ADD, base64.b64encode(buffer.getvalue()).decode())
+        wanted = to_input(Image.open(buffer), model.image_size)
+        np.testing.assert_allclose(np.reshape(found, wanted.shape), wanted, atol=1.01 / 255)  # transparent parts round
+    assert page.locator("#strip h3").last.inner_text() == "Yours"
+    assert page.locator("#strip div").last.locator("button").count() == 3
+
+
+def test_scales(bike_car, opened):
+    _, path = bike_car
+    page = opened(path).page
+    found = page.evaluate(
+        """() => {
+          const values = Float32Array.from({length: 10000}, (_, i) => i / 10000);
+          const planted = Float32Array.from([...values, 1e6, -1e6]);
+          const broken = Float32Array.from([0, 1, NaN, Infinity]);
+          return [
+            endsOf([planted], "percentiles", false), endsOf([planted], "extremes", false),
+            endsOf([Float32Array.from([-1, 3])], "extremes", true), range([broken]),
+            endsOf([new Float32Array(9).fill(2)], "percentiles", false),
+          ].map(({low, high, broken}) => [low, high, broken]);
+        }"""
+    )
+    assert found[0][:2] == pytest.approx([0.005, 0.995], abs=2e-3)
+    assert found[1][:2] == [-1e6, 1e6]
+    assert found[2][:2] == [-3, 3]
+    assert found[3] == [0, 1, 2]
+    assert found[4][:2] == [2, 2]
+
+
+def test_phone_frame_and_screen_reader(bike_car, opened):
+    _, path = bike_car
+    page = opened(path, viewport={"width": 390, "height": 844}).page
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    nameless = """[...document.querySelectorAll("button")]
+      .filter((each) => !(each.getAttribute("aria-label") || each.textContent || each.title).trim())
+      .map((each) => each.id)"""
+    assert page.evaluate(nameless) == ["switch"]  # it is named when it is shown
+    page.evaluate(
+        """(text) => {
+          const frame = document.createElement("iframe");
+          frame.setAttribute("sandbox", "allow-scripts");  // as notebooks frame what they show
+          frame.srcdoc = text;
+          document.body.replaceChildren(frame);
+        }""",
+        path.read_text(encoding="utf-8"),
+    )
+    page.wait_for_selector("iframe")
+    frame = page.frames[-1]
+    frame.wait_for_selector("#grid li canvas")
+    assert "It says" in frame.locator("#answer").inner_text()
+
+
+def test_default_page_is_small_and_tells_no_path(tmp_path):
+    model = BikeCarCNN().eval()
+    images = {name: [draw(name, number, seed=0, size=128).image for number in range(4)] for name in model.classes}
+    page = explore(model, images, path=tmp_path / "page.html")
+    assert page.stat().st_size <= 4e6
+    text = page.read_text(encoding="utf-8")
+    assert str(tmp_path) not in text
+    assert str(Path.home()) + "/" not in text
+
+
+def test_transform_of_torchvision(tmp_path, opened):
+    model = warmed_up(torchvision.models.squeezenet1_1(num_classes=5), 64)
+    preset = torchvision.transforms._presets.ImageClassification(crop_size=64, resize_size=72)
+    picture = Image.fromarray(draw("Car", 1, seed=0, size=128).image).crop((0, 0, 128, 100))
+    page = opened(explore(model, [picture], path=tmp_path / "page.html", transform=preset)).page
+    with torch.no_grad():
+        wanted = model(preset(picture)[None])[0]
+    pixels = np.dstack([np.array(picture), np.full((100, 128), 255, np.uint8)]).flatten().tolist()
+    logits = page.evaluate(
+        "async (rgba) => (await explorer.forward(explorer.fitted(Uint8ClampedArray.from(rgba), 128, 100))).logits",
+        pixels,
+    )
+    np.testing.assert_allclose(logits, wanted, atol=3e-2)  # the page keeps pictures in 8 bits
+
+
+class Turned(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3)
+        self.norm = nn.InstanceNorm2d(8)
+        self.end = nn.Linear(8, 2)
+
+    def forward(self, x):
+        return self.end(self.norm(self.conv(x)).mean((2, 3)))
+
+
+class Branches(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3)
+
+    def forward(self, x):
+        return self.conv(x).mean((2, 3)) if x.mean() > 0 else x.mean((2, 3))
+
+
+@pytest.mark.parametrize(
+    ("network", "sentence"),
+    [
+        (Turned, "Layer 'norm' needs what the page does not know: the operation InstanceNorm2d."),
+        (Branches, "torch.fx cannot trace this Branches"),
+    ],
+)
+def test_unknown_operation(network, sentence, tmp_path, opened, capsys):
+    torch.manual_seed(0)
+    model = network().eval()
+    images = pictures(2, 32)
+    path = explore(model, images, ["a", "b"], path=tmp_path / "page.html")
+    assert capsys.readouterr().out.startswith(sentence)
+    page = opened(path).page
+    assert page.locator("#problem").inner_text().startswith(sentence)
+    assert page.locator("#grid li").count() == 8
+    assert page.locator("#brush-row").is_hidden()
+    found = page.evaluate("Array.from(runs.first.maps.conv.data)")
+    wanted = capture(model, "conv", images[0])["conv"][0]
+    np.testing.assert_allclose(np.reshape(found, wanted.shape), wanted, atol=np.abs(wanted).max() / 100)
+    refused = "explorer.forward(new Float32Array(3 * 32 * 32)).catch((error) => error.message)"
+    assert page.evaluate(refused).startswith(sentence)
+
+
+def test_maps_computed_beforehand_fit(tmp_path):
+    torch.manual_seed(0)
+    images = pictures(4, 96)
+    path = explore(Turned().eval(), images, list("abab"), path=tmp_path / "page.html", megabytes=0.5)
+    assert path.stat().st_size <= 0.5e6
+
+
+@pytest.mark.parametrize("name", ["resnet18", "squeezenet1_1", "mobilenet_v2"])
+def test_windows_are_the_receptive_fields_of_the_evidence(name):
+    model, size = networks()[name]
+    wanted = receptive_fields(model, size)
+    layers = program_of(model, (3, size, size)).layers
+    assert {layer.name for layer in layers} == set(wanted) - {""}
+    for layer in layers:
+        field = wanted[layer.name]
+        assert layer.window.stride == (field.stride, field.stride), layer.name
+        assert layer.window.size == (field.size, field.size), layer.name
+        assert layer.window.start == (field.start, field.start), layer.name
+
+
+def test_problems_are_sentences(tmp_path):
+    model, path = BikeCarCNN(image_size=32).eval(), tmp_path / "page.html"
+    for images, labels, words in (
+        ([], None, "There are no images"),
+        (pictures(2, 32), ["Bike"], "2 images and 1 labels"),
+        ([pictures(1, 32)[0] * 3], None, "values from"),
+        ([pictures(1, 32)[0], pictures(1, 48)[0]], None, "have the shapes"),
+    ):
+        with pytest.raises(Problem, match=words):
+            explore(model, images, labels, path=path)
+    with pytest.raises(Problem, match="1 class names and 2 answers"):
+        explore(model, pictures(1, 32), path=path, classes=["one"])
+    assert not path.exists()
