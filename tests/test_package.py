@@ -105,7 +105,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
     package = PROJECT / "notebooks" / "recognizer"
-    assert held == {f"recognizer/{path.relative_to(package).as_posix()}" for path in package.rglob("*.py")}
+    files = [*package.rglob("*.py"), *(package / "explorer" / "web").iterdir()]
+    assert held == {f"recognizer/{path.relative_to(package).as_posix()}" for path in files}
 
 
 def test_installed_elsewhere_it_needs_neither_jupyter_nor_this_folder(wheel, tmp_path):
