@@ -489,3 +489,17 @@ def test_problems_are_sentences(tmp_path):
     with pytest.raises(Problem, match="1 class names and 2 answers"):
         explore(model, pictures(1, 32), path=path, classes=["one"])
     assert not path.exists()
+
+
+def test_the_network_is_left_in_the_modes_it_was_in(tmp_path):
+    """Some people train with the statistics of batch norm frozen, so layers may be in different modes."""
+    model = BikeCarCNN(image_size=32).train()
+    frozen = next(layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)).eval()
+    explore(model, pictures(2, 32), path=tmp_path / "page.html")
+    assert model.training and not frozen.training
+
+
+def test_a_network_that_stops_on_the_images_gets_a_sentence(tmp_path):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(7, 2))
+    with pytest.raises(Problem, match="The model stopped on images of 2×3×32×32"):
+        explore(model, [image for image in pictures(2, 32)], path=tmp_path / "page.html")

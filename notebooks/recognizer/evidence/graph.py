@@ -5,10 +5,11 @@ import operator
 
 import torch
 from torch import nn
-from torch.fx import Graph, GraphModule, Node, Tracer
+from torch.fx import GraphModule, Node, Tracer
 from torch.nn import functional
 
 from ..maps.layers import unknown_layer
+from ..maps.tracing import trace
 from ..settings import Problem
 
 IN_PLACE = {
@@ -20,29 +21,11 @@ IN_PLACE = {
 }
 
 
-# What tracing raises in a forward that needs real numbers: for a branch (TraceError, which is a ValueError), int() or
-# torch.zeros of a shape (TypeError), len() (RuntimeError), an assertion of its own (AssertionError), or a layer that it
-# makes in passing (NameError).
-UNTRACEABLE = (ValueError, TypeError, RuntimeError, AssertionError, NameError)
-
-
 class _ByLayer(Tracer):
     """Makes one step of each layer, while `torch.fx` itself looks into layers that are not PyTorch's own."""
 
     def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
         return not any(module.children())
-
-
-def trace(model: nn.Module, tracer: Tracer) -> Graph:
-    """The steps of `model` as `tracer` sees them. Raises `Problem` for a network that `torch.fx` cannot trace."""
-    try:
-        return tracer.trace(model)
-    except UNTRACEABLE as error:
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise Problem(
-            f"torch.fx cannot trace this {type(model).__name__} ({why}); use a network whose forward has no branches "
-            "that depend on its input."
-        ) from error
 
 
 def traced(model: nn.Module) -> GraphModule:

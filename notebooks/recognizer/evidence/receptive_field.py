@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from .graph import trace
+from ..maps.tracing import trace
 
 BEYOND = 225  # the light grey of whatever a position does not see
 WINDOWS = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from ..maps.activations import as_array, run
 from ..maps.colours import as_maps
-from ..maps.layers import layers_by_name
+from ..maps.layers import is_features_last, layers_by_name
 from .pictures import Pictures
 
 Maps = dict[str, np.ndarray]
@@ -77,17 +77,11 @@ def maps_of(model: nn.Module, pictures: Pictures) -> list[Maps]:
             if isinstance(output, Tensor) and output.ndim > 1 and len(output) == 1:
                 times[name] += 1
                 key = name if times[name] == 1 else f"{name}#{times[name]}"
-                found[-1][key] = _as_shown(layers[name], as_array(output)[0])
+                of_image = as_array(output)[0]
+                of_image = np.abs(of_image) if np.iscomplexobj(of_image) else of_image
+                features_last = is_features_last(model, layers[name], of_image.shape, image.shape[1:])
+                found[-1][key] = as_maps(of_image, features_last) if of_image.ndim > 1 else of_image
     return found
-
-
-def _as_shown(layer: nn.Module, output: np.ndarray) -> np.ndarray:
-    output = np.abs(output) if np.iscomplexobj(output) else output
-    if output.ndim < 2:
-        return output
-    # Swin, ConvNeXt and others have layers that output H×W×C, between two permutations.
-    features_last = output.ndim == 3 and output.shape[0] == output.shape[1] != output.shape[2]
-    return as_maps(output, features_last and not type(layer).__name__.endswith("2d"))
 
 
 def at_most(maps: np.ndarray, side: int) -> np.ndarray:

@@ -80,10 +80,11 @@ def explore(
     room = int(megabytes * 1e6)
     try:
         program = program_of(model, pictures.pixels.shape[1:], pictures.normalise)
-        page = _with_network(about, program, _saved(model, epochs), pictures, room)
     except Problem as problem:
         print(f"{problem} The page shows maps of the given images, computed here.")
         page = _with_album(about | {"problem": str(problem)}, model, pictures, logits, room)
+    else:
+        page = _with_network(about, program, _saved(model, epochs), pictures, room)
     with room_on_disk("the explorer", path.parent, len(page)):
         path.write_text(page, encoding="utf-8")
     return path

@@ -11,8 +11,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ..inputs import decode, to_rgb, without_warnings
+from ..maps.activations import capture
 from ..maps.given import as_given
 from ..maps.layers import by
+from ..network.training import probabilities_of
 from ..settings import Problem
 
 Picture = Path | str | Image.Image | np.ndarray | Tensor
@@ -111,17 +113,10 @@ def _folder(image: Picture, classes: Sequence[str]) -> str:
 
 def answers(model: nn.Module, pictures: Pictures) -> tuple[list[list[float]], list[list[float]]]:
     """Probabilities and logits for each picture, as `Network.forward` in engine.js gives them."""
-    mode, weights = model.training, next(model.parameters(), torch.zeros(1))
-    model.eval()
-    try:
-        with torch.no_grad():
-            logits = model(pictures.for_network().to(weights.device, weights.dtype)).float().cpu()
-    finally:
-        model.train(mode)
+    whole = nn.Sequential(model)  # so that what the network itself answers is the output of a layer
+    logits = torch.from_numpy(capture(whole, "0", pictures.for_network())["0"])
     if logits.ndim != 2:
         raise Problem(f"The network answers {by(logits.shape)} for {len(logits)} images; explore takes rows of logits.")
-    if logits.shape[1] == 1:
-        second = logits.sigmoid()
-        return torch.cat([1 - second, second], dim=1).tolist(), logits.tolist()
     is_softmax = bool((logits >= 0).all() and (logits.sum(dim=1) - 1).abs().max() < 1e-4)  # what it ends in
-    return (logits if is_softmax else logits.softmax(dim=1)).tolist(), logits.tolist()
+    is_softmax = is_softmax and logits.shape[1] > 1
+    return (logits if is_softmax else probabilities_of(logits)).tolist(), logits.tolist()

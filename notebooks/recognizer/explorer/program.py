@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, fx, nn
 
+from ..maps.tracing import trace
 from ..settings import Problem
 from .steps import FUNCTIONS, LAYERS, Step, Unknown, Value, by_channel, pair
 
-# What tracing raises in a forward that needs real numbers, for a branch for example.
-UNTRACEABLE = (ValueError, TypeError, RuntimeError, AssertionError, NameError)
 POINTWISE = ("affine", "pointwise", "same", "add", "subtract", "multiply", "divide", "concatenate")
 
 
@@ -61,12 +60,7 @@ def program_of(
     sentence names its layer.
     """
     model = copy.deepcopy(model).cpu().float().eval()
-    try:
-        graph = fx.Tracer().trace(model)
-    except UNTRACEABLE as error:
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise Problem(f"torch.fx cannot trace this {type(model).__name__} ({why}).") from error
-    return _Translation(model, graph, input_shape, normalise).program
+    return _Translation(model, trace(model, fx.Tracer()), input_shape, normalise).program
 
 
 class _Translation:

@@ -52,6 +52,24 @@ def by(shape: Sequence[int]) -> str:
     return "×".join(map(str, shape))
 
 
+def is_features_last(model: nn.Module, layer: nn.Module, shape: Sequence[int], image_size: Sequence[int]) -> bool:
+    """Whether a layer whose output for one image has `shape` puts out H×W×C, as some of Swin and ConvNeXt do.
+
+    There the first two dimensions have the proportions of the image (`image_size`: height, width), the last two have
+    not, and only the last is as long as a bias or scale of the model. Layers whose type is called …2d always output
+    C×H×W.
+    """
+    if len(shape) != 3 or type(layer).__name__.endswith("2d"):
+        return False
+    widths = {len(weight) for weight in model.parameters() if weight.ndim == 1}
+
+    def like_image(height: int, width: int) -> bool:
+        return abs(height * image_size[1] - width * image_size[0]) < max(image_size)
+
+    is_last = shape[2] in widths and shape[0] not in widths
+    return is_last and like_image(*shape[:2]) and not like_image(*shape[1:])
+
+
 def input_shape(model: nn.Module) -> tuple[int, int, int]:
     """Channels, height and width of the image that `model` wants, as far as it says so; else 3×224×224.
 

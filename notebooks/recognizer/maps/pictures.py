@@ -22,7 +22,7 @@ from .activations import as_array, capture, run
 from .colours import Scale, as_maps, colour
 from .given import as_given, cropped
 from .grids import draw_grid, draw_strip, thumbnail_of
-from .layers import by, layer_names, layers_by_name
+from .layers import by, is_features_last, layer_names, layers_by_name
 
 ALL_LAYERS = "all_layers"  # the file of `stack_grids`
 
@@ -174,21 +174,12 @@ def _maps_of(
 ) -> tuple[np.ndarray, str]:
     """What a layer outputs for the image as maps C×H×W, and what the grid has to say about them.
 
-    Swin, ConvNeXt and others have layers that output H×W×C: there the first two dimensions have the proportions of the
-    image, the last two have not, and only the last is as long as a bias or scale of the model. Layers whose type is
-    called …2d always output C×H×W.
+    Raises `Problem` where it outputs no values.
     """
-    widths = {len(weight) for weight in model.parameters() if weight.ndim == 1}
-
-    def like_image(height: int, width: int) -> bool:
-        return abs(height * pixels.shape[2] - width * pixels.shape[1]) < max(pixels.shape[1:])
-
     output = np.atleast_1d(output)  # one number per image, as some classifiers end
     if not output.size:
         raise Problem(f"Layer {key!r} outputs no values ({by(output.shape)}) for this image; choose another one.")
-    features_last = output.ndim == 3 and like_image(*output.shape[:2]) and not like_image(*output.shape[1:])
-    features_last = features_last and output.shape[2] in widths and output.shape[0] not in widths
-    features_last = features_last and not type(layer).__name__.endswith("2d")
+    features_last = is_features_last(model, layer, output.shape, pixels.shape[1:])
     note = " · features last" if features_last else ""
     note += " · magnitudes of complex numbers" if np.iscomplexobj(output) else ""
     return as_maps(output, features_last), note
