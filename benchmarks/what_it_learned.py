@@ -24,7 +24,7 @@ from recognizer.data import prepare
 from recognizer.data.dataset import Pictures
 from recognizer.data.neither import empty_scenes, scenes_to_learn_from
 from recognizer.drawings import PARTS, VEHICLES, draw
-from recognizer.evidence.average_precision import precision_over_chance
+from recognizer.evidence.average_precision import part_scores
 from recognizer.evidence.orientation import orientation_tuning
 from recognizer.inputs import as_pixels
 from recognizer.maps.colours import colour
@@ -106,9 +106,9 @@ def parts_of(model: nn.Module, fresh: Fresh) -> dict[str, tuple[float, int, int]
     for label, (class_name, parts) in enumerate(OF_CLASS.items()):
         of_class = fresh.labels == label
         masks = fresh.masks[of_class.numpy()]
-        scores = precision_over_chance(model, layers, fresh.pixels[of_class], masks, len(PARTS))
+        scores = part_scores(model, layers, fresh.pixels[of_class], masks, len(PARTS))
         for part in parts:
-            of_part = np.concatenate([each[:, PARTS.index(part)] for each in scores.values()])
+            of_part = np.concatenate([each.precision[:, PARTS.index(part)] for each in scores.values()])
             counts = (int((of_part >= least).sum()) for least in (3, 4))
             found[f"{part} in {class_name.lower()}s"] = (float(of_part.max()), *counts)
     return found

@@ -7,7 +7,7 @@ from sklearn.metrics import average_precision_score, precision_score, recall_sco
 from torch import nn
 
 from recognizer.drawings import PARTS, VEHICLES
-from recognizer.evidence.average_precision import best_by_luck, part_scores, part_scores_within, precision_over_chance
+from recognizer.evidence.average_precision import best_by_luck, part_scores, part_scores_within
 from recognizer.evidence.dissection import dissect
 from recognizer.evidence.experiments import redraw
 from recognizer.settings import Problem
@@ -39,7 +39,7 @@ def scene():
 
 def test_it_is_scikit_learns_average_precision_over_the_parts_share(scene):
     pixels, masks = scene
-    found = precision_over_chance(Channels(), ["layer"], pixels, masks, 3)["layer"]
+    found = part_scores(Channels(), ["layer"], pixels, masks, 3)["layer"].precision
     for colour in range(3):
         for part in range(3):
             shows = (masks == part).ravel()
@@ -48,7 +48,7 @@ def test_it_is_scikit_learns_average_precision_over_the_parts_share(scene):
 
 
 def test_a_filter_that_marks_another_part_as_well_scores_lower_and_noise_scores_chance(scene):
-    found = precision_over_chance(Channels(), ["layer"], *scene, 3)["layer"]
+    found = part_scores(Channels(), ["layer"], *scene, 3)["layer"].precision
     assert found[0, 1] > 2 * found[1, 1] > 4
     assert found[2] == pytest.approx(1, abs=0.15)
 
@@ -56,18 +56,16 @@ def test_a_filter_that_marks_another_part_as_well_scores_lower_and_noise_scores_
 @pytest.mark.parametrize("size", [8, 19])
 def test_a_constant_filter_scores_chance_and_a_part_that_never_appears_has_none(size):
     masks = np.random.default_rng(0).integers(0, 2, (4, size, size))
-    found = precision_over_chance(Channels(), ["layer"], torch.full((4, 3, 8, 8), 0.7), masks, 3)["layer"]
+    found = part_scores(Channels(), ["layer"], torch.full((4, 3, 8, 8), 0.7), masks, 3)["layer"].precision
     assert found[:, :2] == pytest.approx(1)
     assert np.isnan(found[:, 2]).all()
 
 
 def test_masks_of_other_images_are_refused():
     with pytest.raises(Problem, match="as many masks"):
-        precision_over_chance(Channels(), ["layer"], torch.rand(4, 3, 8, 8), np.zeros((3, 8, 8), int), 2)
+        part_scores(Channels(), ["layer"], torch.rand(4, 3, 8, 8), np.zeros((3, 8, 8), int), 2)
     with pytest.raises(Problem, match="from 0 to 2"):
-        precision_over_chance(
-            Channels(), ["layer"], torch.rand(3, 3, 8, 8), np.eye(3, dtype=int)[:, :, None] * [0, 2], 2
-        )
+        part_scores(Channels(), ["layer"], torch.rand(3, 3, 8, 8), np.eye(3, dtype=int)[:, :, None] * [0, 2], 2)
 
 
 def test_correlation_is_numpys(scene):
@@ -78,8 +76,6 @@ def test_correlation_is_numpys(scene):
         expected = [np.corrcoef(each, masks.ravel() == part)[0, 1] for each in values]
         np.testing.assert_allclose(found.correlation[:, part], expected, atol=1e-4)
     assert np.isnan(found.correlation[:, 3]).all()  # no pixel shows it
-    same = precision_over_chance(Channels(), ["layer"], pixels, masks, 4)["layer"]
-    np.testing.assert_array_equal(found.precision, same)
     flat = part_scores(Channels(), ["layer"], torch.full_like(pixels, 0.3), masks, 3)["layer"]
     assert np.isnan(flat.correlation).all()  # a constant filter has none
 

@@ -38,6 +38,15 @@ def gabor(angle: float, phase: float, period: float = 8) -> np.ndarray:
     return envelope * np.cos(2 * np.pi / period * across + np.deg2rad(phase))
 
 
+@pytest.mark.parametrize("size", [32, 33, 128])
+def test_upright_and_level_patterns_are_straight(size):
+    """Of 12 angles of stripes, the first is upright and the seventh level."""
+    stimuli = KINDS["stripes"](size)[:, 0].numpy()
+    upright, level = stimuli[:12], stimuli[6 * 12 : 7 * 12]
+    assert (upright == upright[:, :1]).all()
+    assert (level == level[:, :, :1]).all()
+
+
 def test_hand_made_filters_prefer_what_they_were_made_for():
     edge = np.tile(np.sign(AWAY), (9, 1)).astype(float)
     quarter = ((AWAY[:, None] < 1) & (AWAY[None, :] > -1)).astype(float)

@@ -96,15 +96,6 @@ def best_by_luck(
     return found
 
 
-def precision_over_chance(
-    model: nn.Module, layer_names: Sequence[str], pixels: Tensor, masks: np.ndarray, num_parts: int
-) -> dict[str, np.ndarray]:
-    """The `precision` of `part_scores`: name → float C×`num_parts`."""
-    return {
-        name: scores.precision for name, scores in part_scores(model, layer_names, pixels, masks, num_parts).items()
-    }
-
-
 def _check(pixels: Tensor, masks: np.ndarray, num_parts: int) -> None:
     if masks.ndim != 3 or len(masks) != len(pixels):
         raise Problem(f"{len(pixels)} images need as many masks, N×H×W; these are {tuple(masks.shape)}.")

@@ -22,7 +22,7 @@ def edges(size: int) -> Tensor:
     x, y = _places(size)
     found = []
     for t in np.arange(24) * np.pi / 12:
-        across = x * np.cos(t) + y * np.sin(t)
+        across, _ = _turned(x, y, t)
         found += [across > d for d in (-1, 0, 1)]
         for width in (1.5, 2.5, 4):
             line = np.abs(across) < width / 2
@@ -36,7 +36,7 @@ def corners(size: int) -> Tensor:
     found = []
     for half in np.deg2rad((30, 45, 60)):
         for t in np.arange(24) * np.pi / 12:
-            along, across = x * np.cos(t) + y * np.sin(t), y * np.cos(t) - x * np.sin(t)
+            along, across = _turned(x, y, t)
             inside = along * np.sin(half) - np.abs(across) * np.cos(half) > -0.5
             found += [inside, ~inside]
     return _grey(found)
@@ -64,7 +64,7 @@ def textures(size: int) -> Tensor:
         smooth = avg_pool2d(torch.from_numpy(noise)[None], grain, stride=1)[0].numpy()
         found += list(smooth > np.median(smooth, axis=(1, 2), keepdims=True))
     for t in np.deg2rad((0, 30, 45)):
-        across, along = x * np.cos(t) + y * np.sin(t), y * np.cos(t) - x * np.sin(t)
+        across, along = _turned(x, y, t)
         for side in (1, 2, 3, 4):
             for shift in (0, 1 / 3, 2 / 3):
                 found.append(((across / side + shift) % 2 < 1) ^ ((along / side + shift) % 2 < 1))
@@ -80,9 +80,9 @@ def stripes(size: int) -> Tensor:
     x, y = _places(size)
     found = []
     for t in np.arange(12) * np.pi / 12:
+        across, _ = _turned(x, y, t)
         for width in (1, 1.5, 2, 3):
-            across = (x * np.cos(t) + y * np.sin(t)) / width
-            found += [(across + shift) % 2 < 1 for shift in (0, 2 / 3, 4 / 3)]
+            found += [(across / width + shift) % 2 < 1 for shift in (0, 2 / 3, 4 / 3)]
     return _grey(found)
 
 
@@ -147,6 +147,15 @@ def _places(size: int) -> tuple[np.ndarray, np.ndarray]:
     """How far each pixel is to the right of the middle of the image, and above it."""
     along = np.arange(size) - (size - 1) / 2
     return along[None, :], -along[:, None]
+
+
+def _turned(x: np.ndarray, y: np.ndarray, angle: float) -> tuple[np.ndarray, np.ndarray]:
+    """How far each place lies in the direction `angle` (radians), and a quarter turn further.
+
+    Rounded, because a pattern's border often runs exactly through places, and an error of 1e-15 would fray it.
+    """
+    along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+    return along.round(9), across.round(9)
 
 
 def _grey(pictures: list[np.ndarray]) -> Tensor:

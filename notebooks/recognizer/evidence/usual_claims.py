@@ -10,7 +10,7 @@ from ..drawings import PARTS
 from ..network.hardware import choose_device
 from ..progress import progress_bar
 from .ablation import ablate
-from .average_precision import precision_over_chance
+from .average_precision import part_scores
 from .claims import Claim
 from .experiments import Scenes
 from .kept_picture import kept_picture
@@ -140,7 +140,7 @@ def _best_filters(
     for scenes in (choose, report):
         of = scenes.labels == label
         masks = scenes.masks[of][:, 1::2, 1::2].numpy()
-        found = precision_over_chance(model, layer_names, scenes.pixels[of], masks, len(PARTS))
-        scores.append(np.concatenate([found[name] for name in layer_names]))
+        found = part_scores(model, layer_names, scenes.pixels[of], masks, len(PARTS))
+        scores.append(np.concatenate([found[name].precision for name in layer_names]))
     columns = [PARTS.index(part) for part in parts]
     return [float(scores[1][np.nanargmax(scores[0][:, column]), column]) for column in columns]
