@@ -45,6 +45,19 @@ def test_upright_and_level_patterns_are_straight(size):
     upright, level = stimuli[:12], stimuli[6 * 12 : 7 * 12]
     assert (upright == upright[:, :1]).all()
     assert (level == level[:, :, :1]).all()
+    for number, width in enumerate((1, 1.5, 2, 3)):
+        period = int(2 * width)
+        rows = level[3 * number : 3 * number + 3]
+        assert (rows[:, period:] == rows[:, :-period]).all(), width
+
+
+@pytest.mark.parametrize("size", [32, 33, 128])
+def test_corners_are_wedges_without_notches(size):
+    """A wedge of less than 180° meets each row and each column in one piece."""
+    for wedge in KINDS["corners"](size)[::2, 0].numpy().astype(int):
+        for lines in (wedge, wedge.T):
+            starts = (np.diff(lines, axis=1, prepend=0) == 1).sum(axis=1)
+            assert starts.max() <= 1
 
 
 def test_hand_made_filters_prefer_what_they_were_made_for():

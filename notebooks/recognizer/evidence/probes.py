@@ -37,7 +37,7 @@ def corners(size: int) -> Tensor:
     for half in np.deg2rad((30, 45, 60)):
         for t in np.arange(24) * np.pi / 12:
             along, across = _turned(x, y, t)
-            inside = along * np.sin(half) - np.abs(across) * np.cos(half) > -0.5
+            inside = (along * np.sin(half) - np.abs(across) * np.cos(half)).round(9) > -0.5
             found += [inside, ~inside]
     return _grey(found)
 
@@ -67,7 +67,8 @@ def textures(size: int) -> Tensor:
         across, along = _turned(x, y, t)
         for side in (1, 2, 3, 4):
             for shift in (0, 1 / 3, 2 / 3):
-                found.append(((across / side + shift) % 2 < 1) ^ ((along / side + shift) % 2 < 1))
+                columns, rows = ((each / side + shift).round(9) % 2 < 1 for each in (across, along))
+                found.append(columns ^ rows)
     for radius in (1, 2, 3, 4, 6, 8):
         middles = random.random((3, size, size)) < np.log(2) / (np.pi * radius**2)  # discs around them cover half
         for dots in (distance_transform_edt(~each) <= radius for each in middles):
@@ -82,7 +83,7 @@ def stripes(size: int) -> Tensor:
     for t in np.arange(12) * np.pi / 12:
         across, _ = _turned(x, y, t)
         for width in (1, 1.5, 2, 3):
-            found += [(across / width + shift) % 2 < 1 for shift in (0, 2 / 3, 4 / 3)]
+            found += [(across / width + shift).round(9) % 2 < 1 for shift in (0, 2 / 3, 4 / 3)]
     return _grey(found)
 
 
@@ -152,7 +153,8 @@ def _places(size: int) -> tuple[np.ndarray, np.ndarray]:
 def _turned(x: np.ndarray, y: np.ndarray, angle: float) -> tuple[np.ndarray, np.ndarray]:
     """How far each place lies in the direction `angle` (radians), and a quarter turn further.
 
-    Rounded, because a pattern's border often runs exactly through places, and an error of 1e-15 would fray it.
+    Rounded, as is what is made of it, because a pattern's border often runs exactly through places, and an error of
+    1e-15 would fray it.
     """
     along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
     return along.round(9), across.round(9)
