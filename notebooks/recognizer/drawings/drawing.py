@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from copy import deepcopy
-from functools import partial
+from functools import lru_cache, partial
 from multiprocessing import get_context
 from typing import NamedTuple
 
@@ -45,6 +45,16 @@ class Take(NamedTuple):
     missing: float = 0.0
 
 
+class Unedited(NamedTuple):
+    """A scene as it is, before any edit."""
+
+    stage: Stage  # its random numbers are those for the camera
+    take: Take
+    ground: np.ndarray  # the scene (uint8, size×size×3) with the shadow of the shape
+    exponent: float  # of the exposure: with one of its own, an edited picture would be brighter or darker all over
+    before: Random  # the random numbers for the painting
+
+
 def draw(
     class_name: str,
     index: int,
@@ -79,32 +89,42 @@ def draw(
     """
     if control and edit is None:
         raise ValueError("a control needs an edit: it removes as many pixels as that changes")
-    stage = set_up(class_name, index, seed, size, light=light, scene=scene, yaw=yaw)
-    take, exponent = before_the_camera(stage, edit, control, keep_shadow)
-    random = stage.random
-    if yaw is not None:  # from there, fur and things in front take more or fewer numbers than from the usual place
-        usual = set_up(class_name, index, seed, size)
-        before_the_camera(usual)
-        random = usual.random
-    image, jpeg = photograph(take.picture, exponent, stage.manner.contrast, random)
+    # A light of one's own holds arrays, which a cache cannot look up.
+    of_stage = _unedited.__wrapped__ if isinstance(light, Light) else _unedited
+    unedited = of_stage(class_name, index, seed, size, light, scene, yaw)
+    stage, exponent = unedited.stage, unedited.exponent
+    take = _edited(unedited, edit, control, keep_shadow)
+    # From another yaw, fur and things in front take more or fewer numbers than from the usual place.
+    usual = unedited if yaw is None else _unedited(class_name, index, seed, size, None, None, None)
+    image, jpeg = photograph(take.picture, exponent, stage.manner.contrast, deepcopy(usual.stage.random))
     wheels = stage.camera.ellipses(take.wheels)
     return Drawing(
-        image, take.parts, stage.kind, wheels, stage.view, stage.scene_name, exponent, jpeg, take.missing
+        image, take.parts.copy(), stage.kind, wheels, stage.view, stage.scene_name, exponent, jpeg, take.missing
     )
 
 
-def before_the_camera(
-    stage: Stage, edit: Edit | None = None, control: bool = False, keep_shadow: bool = False
-) -> tuple[Take, float]:
-    """The picture that the camera is shown, and the exposure's exponent, which is that of the picture without edit."""
-    again = deepcopy(stage.random) if edit else stage.random
+@lru_cache(maxsize=2)  # the usual reason to draw a scene again is another edit, and this is the longer part of it
+def _unedited(
+    class_name: str, index: int, seed: int, size: int, light: int | None, scene: str | None, yaw: float | None
+) -> Unedited:
+    return paint_unedited(set_up(class_name, index, seed, size, light=light, scene=scene, yaw=yaw))
+
+
+def paint_unedited(stage: Stage) -> Unedited:
+    """The picture without an edit; afterwards the random numbers of the stage are those for the camera."""
+    before = deepcopy(stage.random)
     ground = ground_of(stage, stage.shape)
-    plain = develop(stage, paint_all(stage, stage.shape, ground, stage.random), stage.shape, stage.random)
-    # With an exposure of its own, an edited picture would be brighter or darker all over.
-    exponent = exposure(plain.picture, plain.parts)
+    take = develop(stage, paint_all(stage, stage.shape, ground, stage.random), stage.shape, stage.random)
+    return Unedited(stage, take, ground, exposure(take.picture, take.parts), before)
+
+
+def _edited(unedited: Unedited, edit: Edit | None, control: bool, keep_shadow: bool) -> Take:
+    """What the camera is shown after an edit. `unedited` stays as it is, because it is used again."""
+    stage, plain, ground, _, before = unedited
     painted = edit(stage.shape) if edit else stage.shape
     if painted is stage.shape:
-        return plain, exponent
+        return plain
+    again = deepcopy(before)
     missing = 0.0
     canvas = paint_all(stage, painted, ground if keep_shadow or control else ground_of(stage, painted), again)
     if control:
@@ -113,7 +133,15 @@ def before_the_camera(
         painted = stage.shape
     other = develop(stage, canvas, painted, again)
     hair = max(stage.shape.hair, painted.hair) * fur_scale(stage) if stage.shape.hair else 0.0
-    return only_where_changed(plain, other, 0.09 * hair)._replace(missing=missing), exponent
+    return only_where_changed(plain, other, 0.09 * hair)._replace(missing=missing)
+
+
+def before_the_camera(
+    stage: Stage, edit: Edit | None = None, control: bool = False, keep_shadow: bool = False
+) -> tuple[Take, float]:
+    """The picture that the camera is shown, and the exposure's exponent, which is that of the picture without edit."""
+    unedited = paint_unedited(stage)
+    return _edited(unedited, edit, control, keep_shadow), unedited.exponent
 
 
 def ground_of(stage: Stage, casting: Shape) -> np.ndarray:

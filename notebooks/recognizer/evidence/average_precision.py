@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from ..settings import Problem
 from .dissection import enlarged
-from .receptive_field import receptive_fields
+from .receptive_field import ReceptiveField, receptive_fields
 from .responses import all_maps
 
-LEVELS = 1000  # bins for a filter's values: counting per bin is faster than sorting millions of pixels
+ONE = 0x3C00 >> 2  # the bits of 1 as float16, without the last two
+LEVELS = 2 * ONE + 1
 
 
 class PartScores(NamedTuple):
@@ -41,12 +42,23 @@ def part_scores(
     Raises `Problem` as `map_batches` does, and for masks that do not fit the images.
     """
     _check(pixels, masks, num_parts)
+    side = pixels.shape[-1]
+    fields = receptive_fields(model, side)
+    return {  # one layer after the other: the maps of all take gigabytes
+        name: scores_of_maps(all_maps(model, [name], pixels)[name], fields[name], side, masks, num_parts)
+        for name in layer_names
+    }
+
+
+def scores_of_maps(
+    maps: np.ndarray, field: ReceptiveField, image_size: int, masks: np.ndarray, num_parts: int
+) -> PartScores:
+    """`part_scores` of one layer whose maps, float32 N×C×h×w, are known; `field` is that of the layer."""
     part_of_pixel = torch.as_tensor(masks).long().flatten()
-    found = {}
-    for name, filters in _enlarged_maps(model, layer_names, pixels, masks.shape[1:]):
-        scores = [_scores(values, _levels(values), part_of_pixel, num_parts) for values in filters]
-        found[name] = PartScores(*map(np.stack, zip(*scores)))
-    return found
+    filters = _enlarged_filters(maps, field, image_size, masks.shape[1:])
+    return PartScores(
+        *map(np.stack, zip(*(_scores(values, _levels(values), part_of_pixel, num_parts) for values in filters)))
+    )
 
 
 def part_scores_within(
@@ -85,10 +97,12 @@ def best_by_luck(
     random = np.random.default_rng(seed)
     others = [masks[_moved(len(masks), random)] for _ in range(times)]
     parts_of_pixel = [torch.as_tensor(each).long().flatten() for each in others]
-    found = {}
-    for name, filters in _enlarged_maps(model, layer_names, pixels, masks.shape[1:]):
+    found, side = {}, pixels.shape[-1]
+    fields = receptive_fields(model, side)
+    for name in layer_names:
+        maps = all_maps(model, [name], pixels)[name]
         best = np.full((2, times, num_parts), np.nan)
-        for values in filters:
+        for values in _enlarged_filters(maps, fields[name], side, masks.shape[1:]):
             levels = _levels(values)
             scores = [_scores(values, levels, parts, num_parts) for parts in parts_of_pixel]
             best = np.fmax(best, np.stack(scores, axis=1))
@@ -111,40 +125,43 @@ def _moved(count: int, random: np.random.Generator) -> np.ndarray:
     return moved
 
 
-def _enlarged_maps(
-    model: nn.Module, layer_names: Sequence[str], pixels: Tensor, size: Sequence[int]
-) -> Iterator[tuple[str, Iterator[Tensor]]]:
-    """For each layer its name and, filter by filter, the values of all pixels of all images: float32 N·H·W."""
-    side = pixels.shape[-1]
-    fields = receptive_fields(model, side)
-    for name in layer_names:  # one layer after the other: the maps of all take gigabytes
-        maps = torch.from_numpy(all_maps(model, [name], pixels)[name])
-        yield name, (_values(enlarged(maps[:, [k]], fields[name], side, size)) for k in range(maps.shape[1]))
+def _enlarged_filters(
+    maps: np.ndarray, field: ReceptiveField, image_size: int, size: Sequence[int]
+) -> Iterator[Tensor]:
+    """Filter by filter, the values of all pixels of all images around their mean: float32 N·H·W."""
+    for some in torch.from_numpy(maps).split(8, dim=1):  # enlarged maps of all filters take gigabytes
+        for of_filter in enlarged(some, field, image_size, size).unbind(1):
+            yield _values(of_filter)
 
 
 def _values(enlarged_map: Tensor) -> Tensor:
-    """All its values in a row; a constant map, no longer quite constant when it was enlarged, becomes 0."""
+    """All its values in a row, minus their mean; 0 for a constant map, which enlarging leaves not quite constant."""
     values = enlarged_map.flatten()
-    is_constant = values.amax() - values.amin() <= 1e-6 * values.abs().amax()
-    return torch.zeros_like(values) if is_constant else values
+    centred = values - values.double().mean().float()
+    return torch.zeros_like(values) if centred.abs().amax() <= 1e-6 * values.abs().amax() else centred
 
 
-def _levels(values: Tensor) -> Tensor:
-    """For each of M values the number of its level, higher for higher values: int64 M, at most `LEVELS` + 1."""
-    chosen = torch.randint(len(values), (min(100_000, len(values)),), generator=torch.Generator().manual_seed(0))
-    return torch.bucketize(values, torch.quantile(values[chosen], torch.linspace(0, 1, LEVELS + 1)).unique())
+def _levels(centred: Tensor) -> Tensor:
+    """For each of M values around 0 the number of its level, higher for higher values: int64 M below `LEVELS`.
+
+    The largest is scaled to 1, and each is cut to eight bits after its first, about 0.3 % of it. The bits of a float16
+    are in the order of its absolute values, so they can be counted without sorting millions of pixels.
+    """
+    bits = (centred / centred.abs().amax().clamp(min=1e-30)).half().view(torch.int16).long()
+    return torch.where(bits < 0, -((bits & 0x7FFF) >> 2), bits >> 2) + ONE
 
 
 def _scores(values: Tensor, levels: Tensor, part_of_pixel: Tensor, num_parts: int) -> tuple[np.ndarray, np.ndarray]:
-    """Average precision over the part's share, and correlation, for each part; M values, their levels and parts."""
-    counts = torch.bincount(levels * num_parts + part_of_pixel, minlength=(LEVELS + 2) * num_parts)
-    counts = counts.view(-1, num_parts).flip(0).double()  # the highest level first
+    """Average precision over the part's share, and correlation, for each part.
+
+    Of M pixels: `values` around 0 and their levels, and the part that each shows.
+    """
+    counts = torch.bincount(levels * num_parts + part_of_pixel, minlength=LEVELS * num_parts).view(-1, num_parts)
+    counts = counts[counts.any(dim=1)].flip(0).double()  # the highest level first
     hits, shown = counts.cumsum(0), counts.sum(0)
-    precision = hits / hits.sum(dim=1, keepdim=True).clamp(min=1)
     shares = shown / len(values)
-    average = (precision * (counts / shown)).sum(dim=0) / shares
-    # Σ (v − mean) over the pixels of a part is M times the covariance with its mask.
-    centred = values.double() - values.double().mean()
-    sums = torch.bincount(part_of_pixel, weights=centred, minlength=num_parts)
-    lengths = centred.norm() * (len(values) * shares * (1 - shares)).sqrt()
+    average = (hits / hits.sum(dim=1, keepdim=True) * counts).sum(dim=0) / shown / shares
+    # The values are around their mean, so their sum over the pixels of a part is M times the covariance with its mask.
+    sums = torch.bincount(part_of_pixel, weights=values.double(), minlength=num_parts)
+    lengths = values.double().norm() * (len(values) * shares * (1 - shares)).sqrt()
     return average.numpy(), torch.where(lengths > 0, sums / lengths, torch.nan).numpy()

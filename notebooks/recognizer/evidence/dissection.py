@@ -104,14 +104,15 @@ def dissect(
         fields = {}
     evenly = ReceptiveField(side, 0, 0)
     return {
-        name: _dissect_layer(maps, fields.get(name, evenly), side, masks, parts, top)
+        name: dissect_maps(maps, fields.get(name, evenly), side, masks, parts, top)
         for name, maps in all_maps(model, layer_names, pixels).items()
     }
 
 
-def _dissect_layer(
-    maps: np.ndarray, field: ReceptiveField, image_size: int, masks: Tensor, parts: list[str], top: float
+def dissect_maps(
+    maps: np.ndarray, field: ReceptiveField, image_size: int, masks: Tensor, parts: list[str], top: float = TOP
 ) -> Dissection:
+    """`dissect` of one layer whose maps, float32 N×C×h×w, are known; `field` is that of the layer, `masks` int64."""
     maps = torch.from_numpy(maps)
     thresholds = _thresholds(maps, field, image_size, masks.shape[1:], top)
     intersections, unions = [], []

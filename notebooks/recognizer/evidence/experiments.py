@@ -46,7 +46,7 @@ def redraw(
     Raises `Problem` for classes that the project cannot draw.
     """
     labels = {name: label for label, name in enumerate(classes)}
-    batches = list(_batches(labels, per_class, image_size, changes or {}, first))
+    batches = [batch["it"] for batch in _batches(labels, per_class, image_size, {"it": changes or {}}, first)]
     return Scenes(*(torch.cat(parts) for parts in zip(*batches)))
 
 
@@ -68,19 +68,16 @@ def ask(
     """
     image_size = networks[0].image_size
     labels = {name: networks[0].classes.index(name) for name in classes or networks[0].classes}
-    answers: dict[str, np.ndarray] = {}
-    total = len(questions) * len(labels) * per_class
-    with progress_bar("draw and ask", total, "drawings") as progress:
-        for name, changes in questions.items():
-            found = [[] for _ in networks]
-            for scenes in _batches(labels, per_class, image_size, changes, first):
-                for network, of_network in zip(networks, found):
+    answers: dict[str, list[list[np.ndarray]]] = {name: [[] for _ in networks] for name in questions}
+    with progress_bar("draw and ask", len(labels) * per_class, "scenes") as progress:
+        for batch in _batches(labels, per_class, image_size, questions, first):
+            for name, scenes in batch.items():
+                for network, of_network in zip(networks, answers[name]):
                     values = np.asarray(measure(network, scenes.pixels, scenes.labels), np.float32)
                     values[~scenes.matched.numpy()] = np.nan
                     of_network.append(values)
-                progress.update(len(scenes.labels))
-            answers[name] = np.stack([np.concatenate(of_network) for of_network in found])
-    return answers
+            progress.update(len(scenes.labels))
+    return {name: np.stack([np.concatenate(each) for each in found]) for name, found in answers.items()}
 
 
 def log_odds(model: nn.Module, pixels: Tensor, labels: Tensor) -> np.ndarray:
@@ -105,8 +102,9 @@ def responses(layer_names: Sequence[str]) -> Measure:
 
 
 def _batches(
-    labels: Mapping[str, int], per_class: int, image_size: int, changes: Changes, first: int
-) -> Iterator[Scenes]:
+    labels: Mapping[str, int], per_class: int, image_size: int, questions: Mapping[str, Changes], first: int
+) -> Iterator[dict[str, Scenes]]:
+    """The same scenes for each of `questions`, batch by batch; each class begins a batch."""
     if unknown := [name for name in labels if name not in CLASSES]:
         raise Problem(
             f"The project draws {', '.join(CLASSES)}, not {', '.join(unknown)}, and this experiment needs drawings: "
@@ -116,12 +114,22 @@ def _batches(
     for name, label in labels.items():
         for start in range(first, first + per_class, BATCH):
             numbers = range(start, min(start + BATCH, first + per_class))
-            some = [draw(name, number, **_of(number, changes)) for number in numbers]
-            pixels = [torch.as_tensor(look(Image.fromarray(drawing.image))) for drawing in some]
-            masks = [cv2.resize(drawing.parts, MASK_SIZE, interpolation=cv2.INTER_NEAREST_EXACT) for drawing in some]
-            matched = torch.tensor([drawing.missing == 0 for drawing in some])
-            labels_of_some = torch.full((len(some),), label)
-            yield Scenes(torch.stack(pixels), labels_of_some, torch.from_numpy(np.stack(masks)), matched)
+            # One scene in all its versions before the next: it is set up once (see `draw`).
+            versions = zip(*([_drawn(name, number, each, look) for each in questions.values()] for number in numbers))
+            labels_of_some = torch.full((len(numbers),), label)
+            yield {question: _scenes(some, labels_of_some) for question, some in zip(questions, versions)}
+
+
+def _drawn(name: str, number: int, changes: Changes, look: Callable) -> tuple[Tensor, np.ndarray, bool]:
+    """The pixels of a drawing, which part each square shows, and whether its control could be made."""
+    drawing = draw(name, number, **_of(number, changes))
+    pixels = torch.as_tensor(look(Image.fromarray(drawing.image)))
+    return pixels, cv2.resize(drawing.parts, MASK_SIZE, interpolation=cv2.INTER_NEAREST_EXACT), drawing.missing == 0
+
+
+def _scenes(drawn: Sequence[tuple[Tensor, np.ndarray, bool]], labels: Tensor) -> Scenes:
+    pixels, masks, matched = zip(*drawn)
+    return Scenes(torch.stack(pixels), labels, torch.from_numpy(np.stack(masks)), torch.tensor(matched))
 
 
 def _of(number: int, changes: Changes) -> dict[str, Any]:

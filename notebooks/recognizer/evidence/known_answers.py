@@ -19,11 +19,12 @@ from torch import Tensor, nn
 from ..data.dataset import PixelSet
 from ..drawings import PARTS, VEHICLES, without
 from ..network import DETAIL
-from .average_precision import part_scores
-from .dissection import dissect
+from .average_precision import scores_of_maps
+from .dissection import dissect_maps
 from .experiments import TO_CHOOSE, TO_REPORT, log_odds, redraw
 from .part_dependence import dependence
-from .responses import spatial_means
+from .receptive_field import receptive_fields
+from .responses import all_maps, spatial_means
 
 TO_LEARN = 5_000_000  # first index of the drawings that these networks learn from
 FOR_VAL = 40  # drawings of each label
@@ -174,18 +175,25 @@ def answer_change(model: nn.Module, shown: Shown) -> float:
 
 def _scores(model: nn.Module, layer_names: Sequence[str], shown: Shown) -> dict[str, np.ndarray]:
     """What each measure says of each filter: measure → float C."""
-    means = [spatial_means(model, layer_names, pixels) for pixels in (shown.whole, shown.gone, shown.control)]
+    side = shown.whole.shape[-1]
+    fields = receptive_fields(model, side)
+    maps = all_maps(model, layer_names, shown.whole)
+    means = [
+        {name: of_layer.mean(axis=(2, 3)) for name, of_layer in maps.items()},
+        *(spatial_means(model, layer_names, pixels) for pixels in (shown.gone, shown.control)),
+    ]
     whole, gone, control = (np.concatenate([each[name] for name in layer_names], axis=1) for each in means)
-    iou = dissect(model, layer_names, shown.whole, shown.where.astype(np.uint8), ["", "it"])
-    pixelwise = part_scores(model, layer_names, shown.whole, shown.where.astype(np.uint8), 2)
+    where = torch.from_numpy(shown.where).long()
+    iou = [dissect_maps(maps[name], fields[name], side, where, ["", "it"]).iou for name in layer_names]
+    pixelwise = [scores_of_maps(maps[name], fields[name], side, where.numpy(), 2) for name in layer_names]
     areas = rankdata(shown.where.sum(axis=(1, 2)))
     return {
         "experiment: dependence of a filter": dependence(
             whole[shown.matched], gone[shown.matched], control[shown.matched]
         ),
-        "IoU": np.concatenate([iou[name].iou[:, 1] for name in layer_names]),
-        "average precision": np.concatenate([pixelwise[name].precision[:, 1] for name in layer_names]),
-        "correlation with its pixels": np.concatenate([pixelwise[name].correlation[:, 1] for name in layer_names]),
+        "IoU": np.concatenate([each[:, 1] for each in iou]),
+        "average precision": np.concatenate([each.precision[:, 1] for each in pixelwise]),
+        "correlation with its pixels": np.concatenate([each.correlation[:, 1] for each in pixelwise]),
         "brighter where it is larger": np.array([_correlated(rankdata(each), areas) for each in whole.T]),
     }
 

@@ -10,7 +10,7 @@ from ..drawings import PARTS
 from ..network.hardware import choose_device
 from ..progress import progress_bar
 from .ablation import ablate
-from .average_precision import part_scores
+from .average_precision import scores_of_maps
 from .claims import Claim
 from .experiments import Scenes
 from .kept_picture import kept_picture
@@ -18,7 +18,8 @@ from .matching import best_matches
 from .orientation import orientation_tuning
 from .probes import KINDS, best_responses, preferred_kinds
 from .reader import read_filters
-from .responses import spatial_means
+from .receptive_field import receptive_fields
+from .responses import all_maps, spatial_means
 from .selectivity import auroc
 from .total_effects import share_of_classes
 
@@ -63,7 +64,7 @@ def numbers_of(model: nn.Module, layer_names: Sequence[str], choose: Scenes, rep
     shares = dict(zip(KINDS, preferred_kinds(np.concatenate([*kinds.values()]))))
     found = {kind: share for kind, share in shares.items() if kind in SAID}
     found |= {
-        "tuning": np.nanmean(orientation_tuning(model, [first], size)[first].strength),
+        "tuning": np.nanmean(orientation_tuning(model, [first], size, num_phases=4)[first].strength),
         "picture": kept[first] - kept[last],
         "reader": np.nanmean(read[first]) - np.nanmean(read[last]),
         "class": preference[last].mean() - preference[first].mean(),
@@ -139,8 +140,10 @@ def _best_filters(
     scores = []
     for scenes in (choose, report):
         of = scenes.labels == label
-        masks = scenes.masks[of][:, 1::2, 1::2].numpy()
-        found = part_scores(model, layer_names, scenes.pixels[of], masks, len(PARTS))
-        scores.append(np.concatenate([found[name].precision for name in layer_names]))
-    columns = [PARTS.index(part) for part in parts]
-    return [float(scores[1][np.nanargmax(scores[0][:, column]), column]) for column in columns]
+        shown = scenes.masks[of][:, 1::2, 1::2].numpy()
+        masks = sum(k * (shown == PARTS.index(part)) for k, part in enumerate(parts, start=1))
+        maps, side = all_maps(model, layer_names, scenes.pixels[of]), scenes.pixels.shape[-1]
+        fields = receptive_fields(model, side)
+        found = [scores_of_maps(maps[name], fields[name], side, masks, len(parts) + 1) for name in layer_names]
+        scores.append(np.concatenate([each.precision[:, 1:] for each in found]))
+    return [float(scores[1][np.nanargmax(best), k]) for k, best in enumerate(scores[0].T)]
