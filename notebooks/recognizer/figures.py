@@ -262,6 +262,27 @@ def bars(rows: Sequence[str], estimates: dict[str, Estimates], *, title: str = "
     return figure
 
 
+def dots(
+    places: Mapping[str, np.ndarray], chosen: Mapping[str, np.ndarray], title: str, axes: tuple[str, str], of: str
+) -> Figure:
+    """A dot per filter, one panel per network: `places` float 2×C, and which are `chosen`, bool C, in another colour.
+
+    `axes` say what lies along x and y, and `of` what the chosen ones are. All panels have the same ends.
+    """
+    figure, panels = plt.subplots(1, len(places), figsize=(WIDTH, 4.6), layout="constrained", sharex=True, sharey=True)
+    for axis, (name, (x, y)), colour in zip(panels, places.items(), (BLUE, GREY)):
+        some = chosen[name]
+        axis.scatter(x[~some], y[~some], s=10, alpha=0.35, color=colour)
+        axis.scatter(x[some], y[some], s=28, color=ORANGE, label=label(of))
+        axis.axhline(0, color="black", linewidth=0.8)
+        axis.axvline(0, color="black", linewidth=0.8)
+        axis.set(title=f"{label(name)}: {some.sum()} of {len(x)}", xlabel=label(axes[0]))
+    panels[0].set_ylabel(label(axes[1]))
+    figure.suptitle(label(title), x=0.005, ha="left", fontweight="bold", fontsize=11)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower left")
+    return figure
+
+
 def tuning_curves(curves: Sequence[tuple[str, np.ndarray, np.ndarray, float]], title: str) -> Figure:
     """Answers to orientations around a circle, one panel per (title, degrees K, answers K, a number for the title)."""
     size, polar = (WIDTH, 3.0), {"projection": "polar"}

@@ -5,8 +5,8 @@ from .cards import painted, save_cards
 from .claims import Claim, claim_rows, image_error
 from .controls import untrained
 from .dissection import enlarged
-from .experiments import TO_CHOOSE, TO_REPORT, ask, log_odds, redraw, responses
-from .known_answers import answer_keys, trust
+from .experiments import TO_CHOOSE, TO_REPORT, ask, falls_without, log_odds, redraw, responses, versions
+from .known_answers import answer_keys, trust, trust_rows
 from .measures import measure, precision_within_classes
 from .networks import Backgrounds, Classes, trained_networks
 from .observations import observe_filters
@@ -16,9 +16,9 @@ from .probes import KINDS, best_responses, preferred_kind
 from .receptive_field import receptive_fields
 from .responses import all_maps, spatial_means
 from .selectivity import auroc
-from .total_effects import share_of_classes, total_effect
+from .total_effects import effects_by_layer
 from .two_sets import to_choose_and_report
-from .usual_claims import numbers_of_all, usual_claims
+from .usual_claims import numbers_of_all, recognised_by, usual_claims
 from .verdict import bootstrap, mean, observe, share, verdict_rows
 
 __all__ = [
@@ -38,7 +38,9 @@ __all__ = [
     "bootstrap",
     "claim_rows",
     "dependence",
+    "effects_by_layer",
     "enlarged",
+    "falls_without",
     "gratings",
     "image_error",
     "log_odds",
@@ -52,17 +54,18 @@ __all__ = [
     "precision_within_classes",
     "preferred_kind",
     "receptive_fields",
+    "recognised_by",
     "redraw",
     "responses",
     "save_cards",
     "share",
-    "share_of_classes",
     "spatial_means",
     "to_choose_and_report",
-    "total_effect",
     "trained_networks",
     "trust",
+    "trust_rows",
     "untrained",
     "usual_claims",
     "verdict_rows",
+    "versions",
 ]

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ..data.neither import TO_ASK
-from ..drawings import CLASSES, draw
+from ..drawings import CLASSES, draw, without
 from ..inputs import as_pixels
 from ..network.hardware import autocast, device_of
 from ..progress import progress_bar
@@ -78,6 +78,45 @@ def ask(
                     of_network.append(values)
             progress.update(len(scenes.labels))
     return {name: np.stack([np.concatenate(each) for each in found]) for name, found in answers.items()}
+
+
+def falls_without(
+    model: nn.Module, class_name: str, parts: Sequence[str], per_class: int, first: int = TO_REPORT
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """How far the log-odds of a class fall without each part, and in its control: part → two arrays, float n each.
+
+    Of `per_class` scenes, the n in which the control could remove as many pixels count.
+    """
+    questions = {"whole": {}}
+    for part in parts:
+        gone = {"edit": without(part)}
+        questions |= {f"no {part}": gone, f"as much as the {part}": gone | {"control": True}}
+    odds = {name: each[0] for name, each in ask([model], questions, log_odds, per_class, first, [class_name]).items()}
+    found = {}
+    for part in parts:
+        gone, control = (odds["whole"] - odds[name] for name in (f"no {part}", f"as much as the {part}"))
+        both = ~np.isnan(control)
+        found[part] = gone[both], control[both]
+    return found
+
+
+def versions(
+    classes: Sequence[str],
+    image_size: int,
+    questions: Mapping[str, Changes],
+    per_class: int = 1,
+    first: int = TO_CHOOSE,
+) -> tuple[list[np.ndarray], list[str]]:
+    """The same scenes once for each of `questions`, for `figures.captioned_sheet`: images, uint8 S×S×3, and captions.
+
+    All scenes of a question come in a row: `per_class` of the first class, then of the next.
+    """
+    images, captions = [], []
+    for name, changes in questions.items():
+        pixels = redraw(classes, per_class, image_size, changes, first).pixels
+        images += list(pixels.permute(0, 2, 3, 1).numpy())
+        captions += [name] * len(pixels)
+    return images, captions
 
 
 def log_odds(model: nn.Module, pixels: Tensor, labels: Tensor) -> np.ndarray:

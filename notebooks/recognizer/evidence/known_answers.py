@@ -4,7 +4,7 @@
 of the bikes, and 5 % of the cars, have a yellow sign somewhere: a shortcut.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ..data.dataset import PixelSet
 from ..drawings import PARTS, VEHICLES, without
 from ..network import DETAIL
+from ..network.evaluation import wilson_interval
 from .average_precision import scores_of_maps
 from .dissection import dissect_maps
 from .experiments import TO_CHOOSE, TO_REPORT, log_odds, redraw
@@ -162,15 +163,15 @@ def found_by_measures(model: nn.Module, layer_names: Sequence[str], choose: Show
 
 
 def answer_change(model: nn.Module, shown: Shown) -> float:
-    """How much more the answer of a network changes without the thing than in the control, in standard deviations.
+    """How much more the answer of a network changes without the thing than in the control: nats, a mean over pictures.
 
-    The changes are absolute ones of the log-odds, on average; the standard deviation is that of the answers to the
-    pictures as they are. Unlike the other scores, this one is of the network as a whole.
+    The changes are absolute ones of the log-odds. Unlike the other scores, this one is of the network as a whole. It is
+    not divided by how much the answers vary, because those of an untrained network hardly do.
     """
     first = torch.zeros(len(shown.whole), dtype=torch.long)
     whole, gone, control = (log_odds(model, pixels, first) for pixels in (shown.whole, shown.gone, shown.control))
     more = np.abs(whole - gone) - np.abs(whole - control)
-    return float(more[shown.matched].mean() / max(whole.std(), 1e-12))
+    return float(more[shown.matched].mean())
 
 
 def _scores(model: nn.Module, layer_names: Sequence[str], shown: Shown) -> dict[str, np.ndarray]:
@@ -204,27 +205,60 @@ def _correlated(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def trust(
-    trained: Sequence[nn.Module], untrained: Sequence[nn.Module], name: str, layer_names: Sequence[str], per_class: int
-) -> dict[str, tuple[int, int, int, int]]:
+    trained: Sequence[nn.Module],
+    controls: Mapping[str, Sequence[nn.Module]],
+    name: str,
+    layer_names: Sequence[str],
+    per_class: int,
+) -> dict[str, dict[str, tuple[int, int]]]:
     """How far each measure can be trusted to find the thing of the key `name`.
 
-    The first half of the `untrained` networks sets the bar, which 1 in 100 of such networks would exceed (see
-    `limit_of`). Returns measure → how many of the `trained` networks are above it, of how many; how many of the other
-    untrained networks are, of how many.
+    `controls` are networks that do not look for the thing, kind → networks. Each kind sets a bar that 1 in 100 of its
+    networks would exceed (see `limit_of`), and a network is said to look for the thing if its score is above all bars.
+    A control is no judge in its own case: the bar of its kind is set by the others. Returns measure → kind → of how
+    many networks that is said, and how many there are; "trained" is the first kind.
     """
-    size = untrained[0].image_size
+    size = trained[0].image_size
     choose, report = (SHOW[name](per_class, size, first) for first in (TO_CHOOSE, TO_REPORT))
-    half = len(untrained) // 2
-    groups = [
-        [found_by_measures(network, layer_names, choose, report) for network in some]
-        for some in (untrained[:half], trained, untrained[half:])
-    ]
+    scores = {
+        kind: [found_by_measures(network, layer_names, choose, report) for network in networks]
+        for kind, networks in {"trained": trained, **controls}.items()
+    }
+    return {
+        measure: _above_bars({kind: [each[measure] for each in some] for kind, some in scores.items()})
+        for measure in scores["trained"][0]
+    }
+
+
+def _above_bars(scores: Mapping[str, Sequence[float]]) -> dict[str, tuple[int, int]]:
+    """Of each kind, how many scores are above the bars of all kinds but "trained", and how many there are."""
     found = {}
-    for measure in groups[0][0]:
-        bars, hits, alarms = ([scores[measure] for scores in group] for group in groups)
-        above = [sum(score > limit_of(bars) for score in some) for some in (hits, alarms)]
-        found[measure] = above[0], len(hits), above[1], len(alarms)
+    for kind, some in scores.items():
+        above = 0
+        for k, score in enumerate(some):
+            others = {**scores, kind: [*some[:k], *some[k + 1 :]]}
+            above += all(score > limit_of(each) for judge, each in others.items() if judge != "trained")
+        found[kind] = above, len(some)
     return found
+
+
+def trust_rows(found: Mapping[str, Mapping[str, Mapping[str, tuple[int, int]]]]) -> tuple[list[str], list[list[str]]]:
+    """The header and the rows, one per measure, of a table of what `trust` found: key → measure → kind → counts.
+
+    A cell says how many networks there are above the bars, of how many, and the 95 % interval of that share.
+    """
+
+    def cell(above: int, total: int) -> str:
+        low, high = wilson_interval(above, total)
+        return f"{above} of {total} ({low:.0%} to {high:.0%})"
+
+    header, rows = ["measure"], {}
+    for key, measures in found.items():
+        for measure, kinds in measures.items():
+            rows.setdefault(measure, [measure]).extend(cell(*counts) for counts in kinds.values())
+        _, *controls = kinds
+        header += [f"{key} found", *(f"false alarms, {kind}" for kind in controls)]
+    return header, [*rows.values()]
 
 
 def limit_of(scores: Sequence[float]) -> float:

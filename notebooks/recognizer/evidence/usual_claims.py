@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..drawings import PARTS
+from ..drawings import PARTS, without
 from ..network.hardware import choose_device
 from ..progress import progress_bar
 from .ablation import ablate
 from .average_precision import scores_of_maps
-from .claims import Claim
-from .experiments import Scenes
+from .claims import Claim, image_error
+from .experiments import TO_REPORT, Scenes, ask, log_odds
 from .kept_picture import kept_picture
 from .matching import best_matches
 from .orientation import orientation_tuning
@@ -114,6 +114,33 @@ def usual_claims(numbers: Mapping[str, Sequence[Mapping[str, float]]]) -> list[C
         for name, (said, measure, smallest) in SAID.items()
         if name in numbers[trained][0]
     ]
+
+
+def recognised_by(
+    part: str, networks: Sequence[nn.Module], per_class: int, first: int = TO_REPORT, smallest: float = 0.5
+) -> list[Claim]:
+    """For each class the claim that networks recognise it by `part`: its answer falls further than in the control.
+
+    Log-odds in nats, of `per_class` scenes. A difference of `smallest` is worth naming.
+    """
+    gone = {"edit": without(part)}
+    questions = {"whole": {}, "gone": gone, "control": gone | {"control": True}}
+    answers, claims = ask(networks, questions, log_odds, per_class, first), []
+    for k, name in enumerate(networks[0].classes):
+        of = slice(k * per_class, (k + 1) * per_class)
+        fall, control = (answers["whole"][:, of] - answers[what][:, of] for what in ("gone", "control"))
+        fall[np.isnan(control)] = np.nan
+        claims.append(
+            Claim(
+                f"A {name.lower()} is recognised by its {part}",
+                f"fall of the log-odds without a {part}",
+                np.nanmean(fall, axis=1),
+                {"as much elsewhere": np.nanmean(control, axis=1)},
+                smallest,
+                {"as much elsewhere": image_error(fall, control)},
+            )
+        )
+    return claims
 
 
 def _of_a_tenth(model: nn.Module, layer_name: str, choose: Scenes, report: Scenes) -> float:
