@@ -294,3 +294,17 @@ def test_another_yaw_is_the_same_vehicle_seen_from_there():
     assert front.view._replace(yaw=0) == side.view._replace(yaw=0)
     # Seen from the side, both wheels of the near side are nearly circles; from the front, thin.
     assert (side.wheels[:, 2:4].min(axis=1) > 2 * front.wheels[:, 2:4].min(axis=1)).all()
+
+
+def test_a_drawing_that_is_written_over_does_not_change_the_next_one():
+    """A scene that was just drawn is kept, to be drawn again with an edit."""
+    changes = ({}, {"edit": without("wheel")}, {"edit": without("wheel"), "control": True}, {})
+    first = [draw("Bike", 3, size=SIZE, **change) for change in changes]
+    before = [(each.jpeg, each.parts.copy()) for each in first]
+    for each in first:
+        each.image[:], each.parts[:], each.wheels[:] = 0, 0, 0
+    for change, (jpeg, parts) in zip(changes, before):
+        again = draw("Bike", 3, size=SIZE, **change)
+        assert again.jpeg == jpeg and (again.parts == parts).all()
+    draw("Car", 5, size=SIZE), draw("Car", 6, size=SIZE)  # others take its place
+    assert draw("Bike", 3, size=SIZE).jpeg == before[0][0]

@@ -47,6 +47,15 @@ def test_it_is_scikit_learns_average_precision_over_the_parts_share(scene):
             assert found[colour, part] == pytest.approx(expected, rel=0.01)
 
 
+def test_a_few_huge_values_do_not_blur_the_others(scene):
+    pixels, masks = scene
+    pixels[0, :, 0, 0] = 1000
+    found = part_scores(Channels(), ["layer"], pixels, masks, 3)["layer"].precision
+    shows = (masks == 1).ravel()
+    expected = average_precision_score(shows, pixels[:, 0].numpy().ravel()) / shows.mean()
+    assert found[0, 1] == pytest.approx(expected, rel=0.01)
+
+
 def test_a_filter_that_marks_another_part_as_well_scores_lower_and_noise_scores_chance(scene):
     found = part_scores(Channels(), ["layer"], *scene, 3)["layer"].precision
     assert found[0, 1] > 2 * found[1, 1] > 4

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from recognizer.drawings import draw, nothing
-from recognizer.evidence.experiments import BATCH, ask, log_odds, redraw, responses
-from recognizer.evidence.total_effects import share_of_classes, total_effect
+from recognizer.drawings import draw, nothing, without
+from recognizer.evidence.experiments import BATCH, ask, falls_without, log_odds, redraw, responses, versions
+from recognizer.evidence.total_effects import effects_by_layer, share_of_classes, total_effect
 from recognizer.settings import Problem
 
 
@@ -84,3 +84,34 @@ def test_the_share_of_classes_is_that_of_an_analysis_of_variance():
     values, labels = np.array([[0.0, 1], [2, 1], [4, 1], [6, 1]]), np.array([0, 0, 1, 1])
     found = share_of_classes(values, labels)
     assert found[0] == pytest.approx(16 / 20) and np.isnan(found[1])
+
+
+def test_falls_without_parts_are_differences_of_the_answers_to_drawings():
+    model = Brightness()
+    found = falls_without(model, "Bike", ["wheel", "saddle"], 4, first=50)
+    gone = {"edit": without("wheel")}
+    plain, edited, control = (
+        redraw(["Bike"], 4, model.image_size, change, 50) for change in ({}, gone, gone | {"control": True})
+    )
+    both = control.matched.numpy()
+    whole, without_wheels = (log_odds(model, each.pixels, each.labels)[both] for each in (plain, edited))
+    assert list(found) == ["wheel", "saddle"] and len(found["wheel"][0]) == both.sum() > 0
+    np.testing.assert_allclose(found["wheel"][0], whole - without_wheels, atol=1e-6)
+    assert np.abs(found["wheel"][1]).max() > 0
+
+
+def test_versions_of_a_scene_come_row_by_row():
+    images, captions = versions(["Bike", "Car"], 48, {"as it is": {}, "no wheels": {"edit": without("wheel")}}, 2, 50)
+    assert captions == ["as it is"] * 4 + ["no wheels"] * 4 and images[0].shape == (48, 48, 3)
+    plain = redraw(["Bike", "Car"], 2, 48, first=50).pixels
+    assert (np.stack(images[:4]).transpose(0, 3, 1, 2) == plain.numpy()).all() and (images[4] != images[0]).any()
+
+
+def test_effects_of_layers_are_split_by_their_numbers_of_filters():
+    """Filter 0 sees the light alone, filters 1 and 2 the class alone."""
+    random, labels = np.random.default_rng(0), np.repeat([0, 1], 500)
+    lights = random.standard_normal((2, 1000))
+    whole, other = (np.stack([light, labels, labels], axis=1)[None] for light in lights)
+    found = effects_by_layer({"whole": whole, "light": other}, [1, 2], labels, ["trained"])
+    assert [round(each.value, 1) for each in found["the class"]["trained"]] == [0, 1]
+    assert [round(each.value, 1) for each in found["the light"]["trained"]] == [1, 0]

@@ -7,10 +7,11 @@ from torch import nn
 
 from ..drawings import PARTS
 from .ablation import ablate
-from .average_precision import part_scores
-from .dissection import dissect
+from .average_precision import scores_of_maps
+from .dissection import dissect_maps
 from .experiments import Scenes
-from .responses import spatial_means
+from .receptive_field import receptive_fields
+from .responses import all_maps
 from .selectivity import auroc
 
 TO_ABLATE = 60  # scenes: each filter of each layer is taken out for all of them
@@ -25,16 +26,17 @@ def observe_filters(model: nn.Module, layer_names: Sequence[str], scenes: Scenes
     zero, in `TO_ABLATE` of the scenes.
     """
     # Half the resolution of the masks is enough for maps of late layers, and four times as fast.
-    pixels, masks, index = scenes.pixels, scenes.masks[:, 1::2, 1::2].numpy(), PARTS.index(part)
+    pixels, where = scenes.pixels, (scenes.masks[:, 1::2, 1::2] == PARTS.index(part)).long()
     some = np.linspace(0, len(pixels) - 1, min(TO_ABLATE, len(pixels))).astype(int)
-    means = spatial_means(model, layer_names, pixels)
-    iou = dissect(model, layer_names, pixels, masks, PARTS)
-    pixelwise = part_scores(model, layer_names, pixels, masks, len(PARTS))
-    labels = scenes.labels.numpy()
+    side, labels = pixels.shape[-1], scenes.labels.numpy()
+    fields, maps = receptive_fields(model, side), all_maps(model, layer_names, pixels)
+    means = {name: each.mean(axis=(2, 3)) for name, each in maps.items()}
+    iou = [dissect_maps(maps[name], fields[name], side, where, ["", part]).iou for name in layer_names]
+    pixelwise = [scores_of_maps(maps[name], fields[name], side, where.numpy(), 2) for name in layer_names]
     of_layers = {
-        f"IoU with the {part}": [iou[name].iou[:, index] for name in layer_names],
-        f"average precision for the {part}": [pixelwise[name].precision[:, index] for name in layer_names],
-        f"correlation with the {part}": [pixelwise[name].correlation[:, index] for name in layer_names],
+        f"IoU with the {part}": [each[:, 1] for each in iou],
+        f"average precision for the {part}": [each.precision[:, 1] for each in pixelwise],
+        f"correlation with the {part}": [each.correlation[:, 1] for each in pixelwise],
         "mean brightness": [means[name].mean(axis=0) for name in layer_names],
         "preference for a class": [2 * np.abs(auroc(means[name], labels) - 0.5) for name in layer_names],
         "change when taken out": [
