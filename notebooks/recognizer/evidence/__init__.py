@@ -1,7 +1,7 @@
 """Notebooks 04 to 06: measures of what filters respond to and what layers keep, one file for each measure."""
 
 from .ablation import ablate, accuracy_without
-from .cards import painted, save_cards
+from .cards import painted, painted_maps, save_cards
 from .claims import Claim, claim_rows, image_error
 from .controls import untrained
 from .dissection import enlarged
@@ -11,7 +11,7 @@ from .measures import measure, precision_within_classes
 from .networks import Backgrounds, Classes, trained_networks
 from .observations import observe_filters
 from .orientation import gratings, orientation_tuning
-from .part_dependence import dependence
+from .part_dependence import dependence_on
 from .probes import KINDS, best_responses, preferred_kind
 from .receptive_field import receptive_fields
 from .responses import all_maps, spatial_means
@@ -19,7 +19,7 @@ from .selectivity import auroc
 from .total_effects import effects_by_layer
 from .two_sets import to_choose_and_report
 from .usual_claims import numbers_of_all, recognised_by, usual_claims
-from .verdict import bootstrap, mean, observe, share, verdict_rows
+from .verdict import bootstrap, mean, observe, rank_correlation, share, verdict_rows
 
 __all__ = [
     "KINDS",
@@ -37,7 +37,7 @@ __all__ = [
     "best_responses",
     "bootstrap",
     "claim_rows",
-    "dependence",
+    "dependence_on",
     "effects_by_layer",
     "enlarged",
     "falls_without",
@@ -51,8 +51,10 @@ __all__ = [
     "observe_filters",
     "orientation_tuning",
     "painted",
+    "painted_maps",
     "precision_within_classes",
     "preferred_kind",
+    "rank_correlation",
     "receptive_fields",
     "recognised_by",
     "redraw",

@@ -150,6 +150,18 @@ def _prefers(evidence: LayerEvidence, number: int, classes: Sequence[str]) -> st
     return "no class" if area == 0.5 else f"{classes[int(area > 0.5)]} by AUROC {max(area, 1 - area):.2f}"
 
 
+def painted_maps(model: nn.Module, layer_name: str, number: int, pixels: Tensor) -> list[np.ndarray]:
+    """The maps of one filter, each `painted` over its picture, all on one scale: N pictures, uint8 S×S×3.
+
+    `pixels` is uint8 N×3×S×S. The scale goes from 0 to the largest value in all of them.
+    """
+    side = pixels.shape[-1]
+    maps = torch.from_numpy(all_maps(model, [layer_name], pixels)[layer_name][:, [number]])
+    field = receptive_fields(model, side)[layer_name]
+    strength = enlarged(maps / maps.amax().clamp(min=1e-9), field, side, (side, side))[:, 0]
+    return [painted(picture, each.numpy()) for picture, each in zip(pixels, strength)]
+
+
 def painted(image: Tensor, strength: np.ndarray) -> np.ndarray:
     """An image, uint8 3×S×S, in grey, under orange paint: as much as `strength`, S×S in [0, 1], says. uint8 S×S×3."""
     paint = 0.85 * strength.clip(0, 1)[..., None]
