@@ -1,4 +1,5 @@
-"""Empty datasets, logs and results_*, your own files in them included: `make clean`, or `python3 notebooks/clean.py`.
+"""Empty datasets, logs and results_*, your own files in them included, and remove explorer.html: `make clean`, or
+`python3 notebooks/clean.py`.
 
 A link goes and what it leads to stays; so does a disk that is mounted in one of them. Only this project's own folders
 are emptied, whatever RECOGNIZER_WORKSPACE says. It needs nothing but Python.
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 FOLDERS = ("datasets", "logs", "results_*")
+PAGE = Path("explorer.html")
 JUNCTION = 0xA0000003  # Windows: a link to a folder, which is_symlink() does not count
 
 
@@ -51,6 +53,9 @@ def main() -> int:
         stays += [what for what in found if what not in ("file", "link")]
         if not any(folder.iterdir()):  # of a class that a run brought; git keeps the others
             folder.rmdir()
+    if PAGE.exists():
+        stays += [what for what in remove(PAGE) if what not in ("file", "link")]
+        print(f"{PAGE} removed")
     print(*stays, sep="\n", end="\n" * bool(stays), file=sys.stderr)
     return int(bool(stays))
 

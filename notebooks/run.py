@@ -113,6 +113,7 @@ def run(path: Path, store: bool, copies: Path) -> int:
         return 1 if failed else STOPPED
     if store:
         write_pictures(notebook)
+        drop_pages(notebook)
         shrink_pictures(notebook)
     write(notebook, path if store else copies / path.name)
     print(f"=== {path.stem}: {time.perf_counter() - started:.0f} s ===", flush=True)
@@ -189,6 +190,13 @@ def write_pictures(notebook: nbformat.NotebookNode) -> None:
                 (HERE.parent / tag).write_bytes(base64.b64decode(encoded))
 
 
+def drop_pages(notebook: nbformat.NotebookNode) -> None:
+    """A stored notebook has no explorer in it: that would be megabytes, and GitHub shows no page inside a page."""
+    for cell in notebook.cells:
+        if "outputs" in cell:
+            cell.outputs = [o for o in cell.outputs if "<iframe" not in o.get("data", {}).get("text/html", "")]
+
+
 def shrink_pictures(notebook: nbformat.NotebookNode) -> None:
     """Stored pictures have 256 colours: no eye tells the difference, and a notebook stays small enough to be shown."""
     for cell in notebook.cells:
@@ -211,8 +219,9 @@ def main() -> int:
     arguments = parser.parse_args()
     os.environ.setdefault("TENSORBOARD", "0")  # there is no browser here to show it in
     try:
-        from recognizer.settings import LOGS  # here, because PyTorch takes seconds and Ctrl-C may come meanwhile
+        from recognizer.settings import LOGS, WORKSPACE  # here: PyTorch takes seconds, and Ctrl-C may come meanwhile
 
+        page, started = WORKSPACE / "explorer.html", time.time()
         with tempfile.TemporaryDirectory() as workspace:
             if arguments.store:
                 os.environ["RECOGNIZER_WORKSPACE"] = workspace
@@ -223,6 +232,8 @@ def main() -> int:
                     return 2
                 if status := run(found[0], arguments.store, LOGS / "notebooks"):
                     return status
+        if page.exists() and page.stat().st_mtime >= started:
+            print(f"\nTo explore your network, open {page} in a browser.")
         return 0
     except Failed as error:
         print(f"\n{error}", file=sys.stderr)

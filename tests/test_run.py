@@ -182,6 +182,25 @@ def test_a_workspace_is_the_same_to_run_py_and_to_a_notebook(started, tmp_path, 
     assert (tmp_path / place / "logs" / "notebooks" / "7_some.ipynb").exists()
 
 
+def test_it_ends_by_saying_which_page_to_open(started, tmp_path):
+    write = "from recognizer import settings; (settings.WORKSPACE / 'explorer.html').write_text('a page')"
+    for source, is_named in ((write, True), ("print('no page')", False)):
+        out, err = started(source).communicate(timeout=60)
+        assert ("explorer.html in a browser" in out.splitlines()[-1]) == is_named, err
+    assert (tmp_path / "explorer.html").exists()  # of the first run; the second one did not write it
+
+
+def test_a_stored_notebook_has_no_page_in_it(run, tmp_path, monkeypatch):
+    source = "from recognizer.figures import framed; from pathlib import Path; framed(Path('page.html'))"
+    path = write_notebook(tmp_path / "notebooks" / "7_some.ipynb", source, "print('after')")
+    (tmp_path / "notebooks" / "page.html").write_text('<p title="it\'s">a page & more</p>', "utf-8")
+    assert run.run(path, False, tmp_path / "copies") == 0
+    copy = nbformat.read(tmp_path / "copies" / "7_some.ipynb", as_version=4)
+    assert "&lt;p title=&quot;it" in copy.cells[0].outputs[0].data["text/html"]
+    assert run.run(path, True, tmp_path / "copies") == 0
+    assert texts(path) == ["", "after\n"]
+
+
 # --- make ---
 
 
@@ -272,6 +291,7 @@ def test_clean_removes_links_and_not_what_they_lead_to(tmp_path):
         (project / name).symlink_to(target)
     (project / "datasets" / "dangling").symlink_to(tmp_path / "nowhere")
     (project / "results_Dog").symlink_to(own)
+    (project / "explorer.html").write_bytes(b"1")
     done = clean(project)
     assert (own / "Bike" / "mine.png").read_bytes() == picture(1)
     left = {path.relative_to(project).as_posix() for path in project.rglob("*") if path.name != "clean.py"}

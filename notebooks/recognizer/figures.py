@@ -1,14 +1,16 @@
 """Figures with text, for several notebooks: one look, readable at 100 %."""
 
+import html
 import inspect
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from IPython.display import HTML, Markdown
 from IPython.display import Image as Picture
-from IPython.display import Markdown
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -85,6 +87,17 @@ def contact_sheet(images: Sequence[Image.Image], columns: int = 10, side: int = 
     jpeg = io.BytesIO()
     sheet.save(jpeg, "JPEG", quality=90)
     return Picture(jpeg.getvalue())
+
+
+def framed(page: Path, height: int = 900) -> HTML:
+    """A page of `explore` inside a notebook, `height` pixels high.
+
+    The page itself goes into the output, because Colab, VS Code and a Jupyter that was started in another folder cannot
+    reach the file.
+    """
+    source = html.escape(page.read_text(encoding="utf-8"))
+    style = f"width: 100%; height: {height}px; border: 1px solid #ccc"
+    return HTML(f'<div><iframe srcdoc="{source}" style="{style}" allow="camera" title="Explorer"></iframe></div>')
 
 
 def animation(frames: Sequence[np.ndarray], captions: Sequence[str], side: int = 240) -> Picture:

@@ -7,7 +7,7 @@ from PIL import Image
 from torch import nn
 
 from recognizer.evidence.ablation import Ablation
-from recognizer.evidence.cards import _patches, facts, layer_facts, painted, save_cards
+from recognizer.evidence.cards import _patches, facts, layer_facts, painted, painted_maps, save_cards
 from recognizer.evidence.dissection import enlarged
 from recognizer.evidence.experiments import Scenes
 from recognizer.evidence.measures import LayerEvidence, measure
@@ -127,3 +127,15 @@ def test_the_longest_facts_fit_on_a_card():
     lines = facts(layer, layer, 0, ["Motorcycle", "Automobile"], field, 128, parts)
     for line in (*lines, *layer_facts(layer, layer, field, 128)):
         assert font(13).getlength(line) < 5 * 184 - 12 - 28, line
+
+
+def test_the_brightest_place_of_all_pictures_is_painted_most():
+    """A filter that passes red on: the map of a picture is its red."""
+    model = nn.Sequential(conv([[[[1]], [[0]], [[0]]]]))
+    pixels = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
+    pixels[0, 0, 4, 5], pixels[1, 0, 20, 21] = 200, 100
+    first, second = (each.astype(int) for each in painted_maps(model, "0", 0, pixels))
+    orange = [each[..., 0] - each[..., 2] for each in (first, second)]
+    assert np.unravel_index(orange[0].argmax(), (32, 32)) == (4, 5)
+    assert np.unravel_index(orange[1].argmax(), (32, 32)) == (20, 21)
+    assert orange[0].max() == pytest.approx(2 * orange[1].max(), rel=0.02)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from recognizer.evidence.verdict import Estimate, Observation, bootstrap, observe, share, verdict_rows
+from recognizer.evidence.verdict import Estimate, Observation, bootstrap, observe, rank_correlation, share, verdict_rows
 
 
 def test_bootstrap_agrees_with_scipy():
@@ -83,3 +83,14 @@ def test_bootstrap_leaves_out_what_is_not_a_number():
 def test_nothing_to_draw_from_gives_no_number_and_no_warning(values):
     assert np.isnan(bootstrap(values)).all()
     assert observe({"one": values, "other": values}, "", "", lambda each: [each]).verdict == "cannot tell"
+
+
+def test_rank_correlation_is_spearmans_and_leaves_out_filters_without_a_number():
+    random = np.random.default_rng(0)
+    one = random.standard_normal(200)
+    other = one + random.standard_normal(200)
+    expected = stats.spearmanr(one, other).statistic
+    found = rank_correlation(np.append(one, np.nan), np.append(other, 1.0))
+    assert found.value == pytest.approx(expected) and found.low < expected < found.high
+    fisher = np.tanh(np.arctanh(expected) + np.array([-1.96, 1.96]) / np.sqrt(197))  # its interval for normal numbers
+    assert (found.low, found.high) == pytest.approx(tuple(fisher), abs=0.06)
