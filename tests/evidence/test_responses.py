@@ -5,6 +5,8 @@ import pytest
 import torch
 from torch import nn
 
+from recognizer import BikeCarCNN, capture
+from recognizer.evidence.graph import start_of
 from recognizer.evidence.responses import pooled, spatial_means, strongest
 from recognizer.settings import Problem
 
@@ -68,3 +70,37 @@ def test_a_layer_without_maps():
     flat = nn.Sequential(nn.Flatten(2))
     with pytest.raises(Problem, match="neither maps nor"):
         spatial_means(flat, ["0"], torch.zeros(2, 3, 8, 8))
+
+
+def test_the_start_of_a_network_answers_as_the_whole_and_takes_small_images():
+    torch.manual_seed(0)
+    model = BikeCarCNN(image_size=96).eval()
+    start, side = start_of(model, ["relu1", "relu2"], 96)
+    assert side == 64 and "conv3" not in dict(start.named_modules())
+    images = torch.rand(2, 3, 96, 96)
+    expected, found = (capture(each, ["relu1", "relu2"], images) for each in (model, start))
+    for name in expected:
+        np.testing.assert_array_equal(found[name], expected[name])
+
+
+@pytest.mark.parametrize("size", [48, 96])
+def test_a_network_that_takes_one_size_alone_or_cannot_be_traced_is_asked_as_it_is(size):
+    class Branching(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 2, 3)
+
+        def forward(self, x):
+            return self.conv(x) if x.sum() > -1 else x
+
+    class OneSize(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.place = nn.Parameter(torch.zeros(3, size, size))
+            self.conv = nn.Conv2d(3, 2, 3)
+
+        def forward(self, x):
+            return self.conv(x + self.place)
+
+    for model in (Branching(), OneSize()):
+        assert start_of(model, ["conv"], size) == (model, size)

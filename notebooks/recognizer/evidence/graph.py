@@ -2,16 +2,19 @@
 
 import copy
 import operator
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 from torch.fx import GraphModule, Node, Tracer
 from torch.nn import functional
 
+from ..maps.activations import capture
 from ..maps.layers import unknown_layer
 from ..maps.tracing import trace
 from ..settings import Problem
 
+SMALL = 64  # pixels
 IN_PLACE = {
     operator.iadd: operator.add,
     operator.isub: operator.sub,
@@ -57,6 +60,31 @@ def node_of(graph: GraphModule, layer_name: str) -> Node:
     if names.count(layer_name) > 1:
         raise Problem(f"Layer {layer_name!r} runs {names.count(layer_name)} times; choose one that runs once.")
     return next(node for node in graph.graph.nodes if node.target == layer_name)
+
+
+def start_of(model: nn.Module, layer_names: Sequence[str], image_size: int) -> tuple[nn.Module, int]:
+    """The steps of `model` up to the last of these layers, and the side of the images to ask them about.
+
+    Early layers see a few pixels and need no large image: a side of `SMALL` is an eighth of the work where the network
+    takes 128. Where that is not possible, because the network cannot be traced or does not take such images, it is the
+    whole network and `image_size`.
+    """
+    try:
+        graph = traced(model)
+        steps = [node for node in graph.graph.nodes if node.op == "call_module" and node.target in layer_names]
+        if {node.target for node in steps} != set(layer_names):
+            return model, image_size
+        for node in reversed(graph.graph.nodes):
+            if node is steps[-1]:
+                break
+            graph.graph.erase_node(node)
+        graph.graph.output(steps[-1])
+        graph.recompile()
+        graph.delete_all_unused_submodules()
+        capture(graph, layer_names, torch.zeros(1, 3, SMALL, SMALL))
+    except Problem:
+        return model, image_size
+    return graph, min(SMALL, image_size)
 
 
 def following(node: Node) -> list[Node]:

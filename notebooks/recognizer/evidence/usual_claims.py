@@ -13,6 +13,7 @@ from .ablation import ablate
 from .average_precision import scores_of_maps
 from .claims import Claim, image_error
 from .experiments import TO_REPORT, Scenes, ask, log_odds
+from .graph import start_of
 from .kept_picture import kept_picture
 from .matching import best_matches
 from .orientation import orientation_tuning
@@ -54,8 +55,9 @@ def numbers_of(model: nn.Module, layer_names: Sequence[str], choose: Scenes, rep
     left out where there are none.
     """
     first, last = layer_names[0], layer_names[-1]
-    labels, size = report.labels.numpy(), report.pixels.shape[-1]
-    kinds = best_responses(model, layer_names[:2], size)
+    labels = report.labels.numpy()
+    start, side = start_of(model, layer_names[:2], report.pixels.shape[-1])
+    kinds = best_responses(start, layer_names[:2], side)
     kept = kept_picture(model, [first, last], choose.pixels, report.pixels)
     means = spatial_means(model, [first, last], report.pixels)
     preference = {name: 2 * np.abs(auroc(each, labels) - 0.5) for name, each in means.items()}
@@ -64,7 +66,7 @@ def numbers_of(model: nn.Module, layer_names: Sequence[str], choose: Scenes, rep
     shares = dict(zip(KINDS, preferred_kinds(np.concatenate([*kinds.values()]))))
     found = {kind: share for kind, share in shares.items() if kind in SAID}
     found |= {
-        "tuning": np.nanmean(orientation_tuning(model, [first], size, num_phases=4)[first].strength),
+        "tuning": np.nanmean(orientation_tuning(start, [first], side, num_phases=4)[first].strength),
         "picture": kept[first] - kept[last],
         "reader": np.nanmean(read[first]) - np.nanmean(read[last]),
         "class": preference[last].mean() - preference[first].mean(),
