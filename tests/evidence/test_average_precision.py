@@ -1,4 +1,4 @@
-"""How well filters find parts, against scikit-learn, NumPy, planted filters and luck."""
+"""How well filters find parts, against scikit-learn, NumPy and planted filters."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from sklearn.metrics import average_precision_score, precision_score, recall_sco
 from torch import nn
 
 from recognizer.drawings import PARTS, VEHICLES
-from recognizer.evidence.average_precision import best_by_luck, part_scores, part_scores_within
+from recognizer.evidence.average_precision import part_scores, part_scores_within
 from recognizer.evidence.dissection import dissect
 from recognizer.evidence.experiments import redraw
 from recognizer.settings import Problem
@@ -102,25 +102,6 @@ def test_within_a_class_a_filter_that_marks_the_class_finds_none_of_its_parts(sc
     assert within[1]["layer"].precision[0, 1] == pytest.approx(1, abs=0.15)
     assert within[1]["layer"].correlation[0, 1] == pytest.approx(0, abs=0.05)
     assert within[1]["layer"].precision[1, 1] > 2  # green does mark it
-
-
-def test_the_best_of_many_filters_is_better_than_chance_by_luck(scene):
-    _, masks = scene
-    noise = torch.rand(40, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    torch.manual_seed(0)
-    few, many = (nn.Sequential(nn.Conv2d(3, count, 1), nn.ReLU()) for count in (1, 30))
-    for model, least in ((few, 0.8), (many, 1.0)):
-        found = best_by_luck(model, ["1"], noise, masks, 4, times=10)["1"]
-        assert found.precision.shape == found.correlation.shape == (10, 4)
-        assert np.isnan(found.precision[:, 3]).all() and (found.precision[:, :3] > least).all()
-    own = part_scores(many, ["1"], noise, masks, 4)["1"].precision[:, 1].max()
-    assert found.precision[:, 1].min() * 0.9 < own < found.precision[:, 1].max() * 1.1  # noise is as good as luck
-    planted = part_scores(Channels(), ["layer"], *scene, 3)["layer"]
-    luck = best_by_luck(Channels(), ["layer"], *scene, 3, times=10)["layer"]
-    assert planted.precision[0, 1] > 3 * luck.precision[:, 1].max()
-    assert planted.correlation[0, 1] > 5 * luck.correlation[:, 1].max()
-    with pytest.raises(Problem, match="two images or more"):
-        best_by_luck(Channels(), ["layer"], noise[:1], masks[:1], 3)
 
 
 @pytest.fixture(scope="module")

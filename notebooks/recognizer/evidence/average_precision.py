@@ -75,54 +75,11 @@ def part_scores_within(
     }
 
 
-def best_by_luck(
-    model: nn.Module,
-    layer_names: Sequence[str],
-    pixels: Tensor,
-    masks: np.ndarray,
-    num_parts: int,
-    times: int = 20,
-    seed: int = 0,
-) -> dict[str, PartScores]:
-    """What the best of a layer's C filters scores for each part by luck: name → `PartScores`, both float `times`×P.
-
-    As often as `times` says, each image gets the masks of another one, so that filters know at most where in pictures a
-    part usually is, and the highest score of any filter counts. Of many filters one always seems to find something: a
-    filter chosen as the best of its layer is to be compared with these, one chosen beforehand is not.
-    Other arguments and errors as in `part_scores`, and `Problem` for fewer than two images.
-    """
-    _check(pixels, masks, num_parts)
-    if len(masks) < 2:
-        raise Problem("Luck is measured with the masks of other images; give two images or more.")
-    random = np.random.default_rng(seed)
-    others = [masks[_moved(len(masks), random)] for _ in range(times)]
-    parts_of_pixel = [torch.as_tensor(each).long().flatten() for each in others]
-    found, side = {}, pixels.shape[-1]
-    fields = receptive_fields(model, side)
-    for name in layer_names:
-        maps = all_maps(model, [name], pixels)[name]
-        best = np.full((2, times, num_parts), np.nan)
-        for values in _enlarged_filters(maps, fields[name], side, masks.shape[1:]):
-            levels = _levels(values)
-            scores = [_scores(values, levels, parts, num_parts) for parts in parts_of_pixel]
-            best = np.fmax(best, np.stack(scores, axis=1))
-        found[name] = PartScores(*best)
-    return found
-
-
 def _check(pixels: Tensor, masks: np.ndarray, num_parts: int) -> None:
     if masks.ndim != 3 or len(masks) != len(pixels):
         raise Problem(f"{len(pixels)} images need as many masks, N×H×W; these are {tuple(masks.shape)}.")
     if masks.min() < 0 or masks.max() >= num_parts:
         raise Problem(f"Masks hold numbers of {num_parts} parts; these go from {masks.min()} to {masks.max()}.")
-
-
-def _moved(count: int, random: np.random.Generator) -> np.ndarray:
-    """A permutation of `count` images that leaves none where it was: a random order, and each takes the next one's."""
-    order = random.permutation(count)
-    moved = np.empty(count, int)
-    moved[order] = np.roll(order, 1)
-    return moved
 
 
 def _enlarged_filters(
