@@ -1,8 +1,12 @@
-"""What several tests need: a workspace of their own, and tiny pictures made on the spot."""
+"""What several tests need: a workspace of their own, tiny pictures made on the spot, and other processes."""
 
 import io
+import multiprocessing
+import os
+import sys
+import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -60,3 +64,35 @@ def own_zips(tmp_path) -> Path:
 def server() -> Iterator[Server]:
     with running() as server:
         yield server
+
+
+class Started:
+    """A function that runs in a process of its own; `said` is what it has printed so far."""
+
+    def __init__(self, log: Path, function: Callable[..., None], *arguments) -> None:
+        if not hasattr(os, "fork"):
+            pytest.skip("this system cannot fork")
+        self.log = log
+        self.log.touch()
+        context = multiprocessing.get_context("fork")
+        self.process = context.Process(target=self._run, args=(function, *arguments), daemon=True)
+        self.process.start()
+
+    def _run(self, function, *arguments) -> None:
+        sys.stdout = self.log.open("w", buffering=1, encoding="utf-8")
+        function(*arguments)
+
+    @property
+    def said(self) -> str:
+        return self.log.read_text("utf-8")
+
+    def wait_for(self, text: str) -> None:
+        while text not in self.said:
+            assert self.process.is_alive(), self.said
+            time.sleep(0.01)
+
+    def end(self) -> str:
+        """Wait for its end, and return what it has said."""
+        self.process.join(60)
+        assert self.process.exitcode == 0, self.said
+        return self.said

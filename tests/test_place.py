@@ -2,13 +2,10 @@
 
 import errno
 import json
-import multiprocessing
 import os
 import shutil
 import signal
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +30,7 @@ from recognizer.data.record import images_on_disk
 from recognizer.drawings import PETS
 from recognizer.settings import Problem
 
-from .conftest import picture, write_zip
+from .conftest import Started, picture, write_zip
 
 SHARES = {"val_share": 0.2, "test_share": 0.2}
 
@@ -79,38 +76,6 @@ def other(tmp_path) -> Path:
 
 
 # --- several processes at once ---
-
-
-class Started:
-    """A function that runs in a process of its own; `said` is what it has printed so far."""
-
-    def __init__(self, log: Path, function: Callable[..., None], *arguments) -> None:
-        if not hasattr(os, "fork"):
-            pytest.skip("this system cannot fork")
-        self.log = log
-        self.log.touch()
-        context = multiprocessing.get_context("fork")
-        self.process = context.Process(target=self._run, args=(function, *arguments), daemon=True)
-        self.process.start()
-
-    def _run(self, function, *arguments) -> None:
-        sys.stdout = self.log.open("w", buffering=1, encoding="utf-8")
-        function(*arguments)
-
-    @property
-    def said(self) -> str:
-        return self.log.read_text("utf-8")
-
-    def wait_for(self, text: str) -> None:
-        while text not in self.said:
-            assert self.process.is_alive(), self.said
-            time.sleep(0.01)
-
-    def end(self) -> str:
-        """Wait for its end, and return what it has said."""
-        self.process.join(60)
-        assert self.process.exitcode == 0, self.said
-        return self.said
 
 
 def test_who_comes_second_says_so_waits_and_then_finds_a_whole_data_set(workspace, own_zips, tmp_path, monkeypatch):

@@ -125,6 +125,35 @@ def test_a_claim_must_hold_against_every_control():
         assert Claim("", "", trained, controls, 0.2).verdict == verdict
 
 
+def test_pairs_without_a_number_are_left_out():
+    """Of seven pairs, six with the difference 1 remain, then five."""
+    nan = float("nan")
+    trained, control = np.array([2, nan, 3, 4, 5, 6, 7]), np.array([1, 9, 2, 3, 4, 5, 6.0])
+    assert compare(trained, control) == Comparison(1, 1, 1, 2 / 64, 6)
+    assert Claim("", "", trained, {"a": control}, 0.2).verdict == HOLDS
+    control[3] = nan
+    assert compare(trained, control)[3:] == (2 / 32, 5)
+    assert Claim("", "", trained, {"a": control}, 0.2).verdict == TOO_FEW
+    assert Claim("", "", trained, {"a": np.full(7, nan)}, 0.2).verdict == TOO_FEW
+
+
+def test_rows_leave_out_networks_without_a_number_and_say_so():
+    nan = float("nan")
+    claim = Claim("", "", np.array([1, nan, 1, 1, 1, 1, 1]), {"a": np.zeros(7), "b": np.full(7, nan)}, 0.1)
+    assert claim_rows([claim], ["a", "b"])[0][2:5] == ["1.00", "0.00; +1.00 (+1.00 to +1.00), 6 of 7 pairs", "–"]
+    nothing = Claim("", "", np.full(7, nan), {"a": np.zeros(7)}, 0.1)
+    assert claim_rows([nothing], ["a"])[0][2:4] == ["–", "–"]
+
+
+def test_a_network_without_any_value_does_not_change_the_error_of_the_pictures():
+    values = np.random.default_rng(1).normal(size=(6, 50))
+    values[0, 7] = np.nan  # one picture
+    more = np.vstack([values, np.full(50, np.nan)])  # one network
+    expected = image_error(np.delete(values, 7, axis=1), np.zeros((6, 49)))
+    assert image_error(values, np.zeros((6, 50))) == image_error(more, np.zeros((7, 50))) == expected
+    assert image_error(np.full((6, 50), np.nan), np.zeros((6, 50))) == np.inf
+
+
 def test_few_pictures_widen_the_interval():
     """Twenty pictures of variance 1, alike for all networks: a standard error of 1/√20."""
     random = np.random.default_rng(0)

@@ -1,7 +1,12 @@
 """Networks for verdicts: trained once, side by side, continued where they were stopped."""
 
+import contextlib
 import os
+import signal
+import subprocess
+import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +15,7 @@ import torch
 from recognizer import BikeCarCNN, load_model, settings
 from recognizer.data import prepare
 from recognizer.data.dataset import PixelSet
+from recognizer.data.place import alone_in
 from recognizer.drawings import draw
 from recognizer.evidence.networks import PLAIN, Backgrounds, Classes, trained_networks
 from recognizer.evidence.part_dependence import dependence
@@ -17,6 +23,8 @@ from recognizer.network import run_folder, side_by_side
 from recognizer.network.models import save_model
 from recognizer.network.recipe import Recipe
 from recognizer.settings import Problem
+
+from ..conftest import Started
 
 
 class Sides:
@@ -47,15 +55,19 @@ class Dies(Sides):
         os._exit(7)
 
 
-@pytest.fixture
-def run(workspace):
+def run_of(num_epochs: int) -> Path:
     """A run of notebook 02, as far as verdicts need it."""
-    path = run_folder(type("Record", (), {"name": "own-123456"}), 32, Recipe(2, seed=5)) / "model.pt"
+    path = run_folder(type("Record", (), {"name": "own-123456"}), 32, Recipe(num_epochs, seed=5)) / "model.pt"
     path.parent.mkdir(parents=True)
     torch.manual_seed(0)
     save_model(BikeCarCNN(["Bike", "Car"], 32), path)
     os.utime(path, (time.time() - 60,) * 2)
     return path
+
+
+@pytest.fixture
+def run(workspace):
+    return run_of(num_epochs=2)
 
 
 def weights(model):
@@ -64,7 +76,7 @@ def weights(model):
 
 def test_side_by_side_gives_the_weights_of_one_after_the_other(run, monkeypatch):
     together = trained_networks(run, [Sides()], 2)["sides"]
-    files = sorted((run.parent / "networks").iterdir())
+    files = sorted((run.parent / "networks").glob("[!.]*"))
     assert [file.name for file in files] == ["sides-seed0.pt", "sides-seed1.pt"]
     for file in files:
         file.unlink()
@@ -76,16 +88,134 @@ def test_side_by_side_gives_the_weights_of_one_after_the_other(run, monkeypatch)
     assert alone[0].classes == ["Left", "Right"]
 
 
-def test_what_is_there_is_kept_and_what_is_older_than_the_model_is_not(run, monkeypatch):
+def test_what_is_there_is_kept_and_what_is_older_than_the_model_is_not(run, monkeypatch, capsys):
     monkeypatch.setattr(side_by_side, "_cores", lambda: 1)
     trained_networks(run, [Sides()], 1)
     first, second = (run.parent / "networks" / f"sides-seed{k}.pt" for k in range(2))
     before = first.stat().st_mtime_ns
     trained_networks(run, [Sides()], 2)  # goes on with the second
     assert first.stat().st_mtime_ns == before and second.exists()
+    assert "earlier run" not in capsys.readouterr().out
     os.utime(first, (0, 0))
     trained_networks(run, [Sides()], 2)
     assert first.stat().st_mtime_ns > before
+    folder = f"logs/{run.parent.name}/networks"
+    assert (
+        f"Networks of an earlier run in {folder}/, older than model.pt, are replaced: 1.\n" in capsys.readouterr().out
+    )
+
+
+def test_who_comes_second_says_so_waits_and_trains_only_what_is_missing(run, tmp_path, monkeypatch, capsys):
+    folder, go_on = run.parent / "networks", tmp_path / "go on"
+
+    def first():
+        with alone_in(folder):
+            print("held")
+            while not go_on.exists():
+                time.sleep(0.01)
+            save_model(load_model(run), folder / "sides-seed0.pt")
+
+    fitted, fit = [], side_by_side.fit
+    monkeypatch.setattr(side_by_side, "fit", lambda *args, **options: fitted.append(1) or fit(*args, **options))
+    monkeypatch.setattr(side_by_side, "_cores", lambda: 1)
+    other = Started(tmp_path / "first", first)
+    other.wait_for("held")
+    second = threading.Thread(target=trained_networks, args=(run, [Sides()], 2))
+    second.start()
+    said = ""
+    while f"Another notebook is at work in logs/{run.parent.name}/networks/" not in said:
+        assert second.is_alive(), said
+        said += capsys.readouterr().out
+        time.sleep(0.01)
+    go_on.touch()
+    second.join(60)
+    other.end()
+    assert len(fitted) == 1 and torch.equal(weights(load_model(folder / "sides-seed0.pt")), weights(load_model(run)))
+    assert (folder / "sides-seed1.pt").exists()
+
+
+class Notebook:
+    """A process that trains two networks for very long, two at a time, in a process group as that of a kernel."""
+
+    def __init__(self, log: Path) -> None:
+        if not hasattr(os, "fork"):
+            pytest.skip("this system cannot fork")
+        path = run_of(num_epochs=100_000)
+        self.folder, self.log = path.parent / "networks", log
+        self.number = os.fork()
+        if self.number:
+            return
+        try:
+            os.setsid()
+            for descriptor in (1, 2):  # what workers complain of as well
+                os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
+            side_by_side._cores = lambda: 2
+            trained_networks(path, [Sides()], 2)
+        except KeyboardInterrupt:
+            os.write(1, b"interrupted")
+        finally:
+            os._exit(0)
+
+    def workers(self) -> int:
+        """How many there are."""
+        ps = subprocess.run(["ps", "-A", "-ww", "-o", "pgid=,stat=,args="], capture_output=True, text=True, check=True)
+        rows = [row.split(maxsplit=2) for row in ps.stdout.splitlines()]
+        ours = [args for group, state, *args in rows if int(group) == self.number and not state.startswith("Z")]
+        return sum("spawn_main" in args[0] for args in ours)
+
+    def wait_until(self, is_so) -> None:
+        ends = time.monotonic() + 60
+        while not is_so():
+            assert time.monotonic() < ends, self.log.read_text()
+            time.sleep(0.05)
+
+    def are_training(self) -> bool:
+        return len(list(self.folder.glob("*.best"))) == 2
+
+    def are_importing(self) -> bool:
+        """Half a second after they were started, before they can know of signals."""
+        return self.workers() == 2 and not time.sleep(0.5)
+
+    def has_ended(self) -> bool:
+        return os.waitpid(self.number, os.WNOHANG)[0] == self.number
+
+
+@pytest.fixture
+def notebook(workspace, tmp_path):
+    started = Notebook(tmp_path / "log")
+    yield started
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(started.number, signal.SIGKILL)
+
+
+def test_a_killed_notebook_leaves_no_process_no_half_network_and_no_lock(notebook, capsys):
+    notebook.wait_until(notebook.are_training)
+    os.kill(notebook.number, signal.SIGKILL)
+    notebook.wait_until(notebook.has_ended)
+    with alone_in(notebook.folder):
+        assert "Another notebook" not in capsys.readouterr().out
+    notebook.wait_until(lambda: not notebook.workers())
+    assert not list(notebook.folder.glob("[!.]*")) and not notebook.log.read_text()
+
+
+@pytest.mark.parametrize("when", [Notebook.are_importing, Notebook.are_training])
+def test_ctrl_c_ends_all_processes_without_a_word_from_them(notebook, when):
+    notebook.wait_until(lambda: when(notebook))
+    os.killpg(notebook.number, signal.SIGINT)
+    notebook.wait_until(notebook.has_ended)
+    assert notebook.log.read_text() == "interrupted"
+    assert not notebook.workers() and not list(notebook.folder.glob("[!.]*"))
+
+
+def test_files_of_processes_that_were_killed_do_not_pile_up(run, monkeypatch):
+    monkeypatch.setattr(side_by_side, "_cores", lambda: 1)
+    folder = run.parent / "networks"
+    folder.mkdir()
+    left, kept = ("sides-seed0.77.best", "sides-seed0.77.77.part", "sides-seed0.77.part"), "wheels-train-pixels.npy"
+    for name in (*left, kept):
+        (folder / name).write_bytes(b"half")
+    trained_networks(run, [Sides()], 1)
+    assert sorted(file.name for file in folder.glob("[!.]*")) == ["sides-seed0.pt", kept]
 
 
 def test_ctrl_c_keeps_what_is_complete_and_leaves_nothing_half_done(run, monkeypatch):
@@ -101,7 +231,7 @@ def test_ctrl_c_keeps_what_is_complete_and_leaves_nothing_half_done(run, monkeyp
     monkeypatch.setattr(side_by_side, "fit", interrupted)
     with pytest.raises(KeyboardInterrupt):
         trained_networks(run, [Sides()], 3)
-    assert [file.name for file in (run.parent / "networks").iterdir()] == ["sides-seed0.pt"]
+    assert [file.name for file in (run.parent / "networks").glob("[!.]*")] == ["sides-seed0.pt"]
 
 
 @pytest.mark.parametrize(("lesson", "sentence"), [(Fails(), "nothing to learn"), (Dies(), "ended early .code 7.")])

@@ -17,15 +17,15 @@ SPLITS = ("Train", "Val", "Test")
 
 
 @contextlib.contextmanager
-def alone_in(folder: Path, name: str = "") -> Iterator[None]:
+def alone_in(folder: Path, name: str = "", doing: str = "images were put in place") -> Iterator[None]:
     """Keep other processes from changing `folder`, or only what is called `name` in it, until the block ends.
 
     Waits for a process that is at work there already, and says so. The system ends the lock of a process that is
     killed. The same thread may do this again inside. Where the folder cannot be written to, or its disk has no locks,
     the block runs without one.
-    Raises `Problem` as `room_on_disk` does, and where a file in the folder vanishes meanwhile.
+    Raises `Problem` as `room_on_disk` does, which is told `doing`, and where a file in the folder vanishes meanwhile.
     """
-    with room_on_disk("images were put in place", folder):
+    with room_on_disk(doing, folder):
         lock = _acquired(FileLock(folder / f"{name and '.'}{name}.lock", is_singleton=True), folder)
         try:
             yield

@@ -67,11 +67,16 @@ def _flips(count: int) -> np.ndarray:
 def compare(ours: np.ndarray, theirs: np.ndarray, of_images: float = 0.0) -> Comparison:
     """How much networks exceed others of the same seeds. `ours` and `theirs` are float n, one number per network.
 
+    NaN says that a measure has no number for a network. Such a pair of networks is left out, and `num_networks` counts
+    the pairs that remain. Without any, `value` is NaN, the interval is (−∞, ∞), and p is 1.
     `of_images` is the standard error that the mean difference has because all networks were asked about the same
     pictures (see `image_error`). Other pictures might favour all of them alike, which the networks cannot tell. The
     interval of the networks and that of the pictures are independent, so that their half-widths add up as squares.
     """
     differences = np.asarray(ours, float) - theirs
+    differences = differences[~np.isnan(differences)]
+    if not len(differences):
+        return Comparison(np.nan, -np.inf, np.inf, 1.0, 0)
     value = float(differences.mean())
     low, high = sign_flip_interval(differences)
     below, above = (np.hypot(end - value, 1.96 * of_images) for end in (low, high))
@@ -81,11 +86,16 @@ def compare(ours: np.ndarray, theirs: np.ndarray, of_images: float = 0.0) -> Com
 def image_error(ours: np.ndarray, theirs: np.ndarray, num_resamples: int = 500, seed: int = 0) -> float:
     """The standard error of the mean difference from the choice of pictures: `ours` and `theirs` float n×N, N pictures.
 
-    The N pictures are drawn anew with replacement, the same for all networks (Efron 1979). Pictures without a
-    value, NaN, are left out.
+    The N pictures are drawn anew with replacement, the same for all networks (Efron 1979). Values may be NaN: pairs of
+    networks without any value are left out, as `compare` does, and then pictures without a value for every other pair.
+    The error is ∞ where nothing remains.
     """
     differences = np.asarray(ours, float) - theirs
-    by_picture = differences[:, ~np.isnan(differences).any(axis=0)].mean(axis=0)
+    differences = differences[~np.isnan(differences).all(axis=1)]
+    differences = differences[:, ~np.isnan(differences).any(axis=0)]
+    if not differences.size:
+        return np.inf
+    by_picture = differences.mean(axis=0)
     drawn = np.random.default_rng(seed).integers(len(by_picture), size=(num_resamples, len(by_picture)))
     return float(by_picture[drawn].mean(axis=1).std())
 
@@ -95,9 +105,9 @@ def judge(comparison: Comparison, smallest: float) -> str:
 
     *No difference worth naming*: the whole interval is nearer to 0 than that. Otherwise it *holds* where the interval
     lies above 0, and *does not hold* where it lies below. *Cannot tell*: anything else. *Too few to judge*: fewer than
-    six networks, or a network without a number.
+    six pairs of networks with a number (see `compare`).
     """
-    if comparison.num_networks < FEWEST or np.isnan(comparison.value):
+    if comparison.num_networks < FEWEST:
         return TOO_FEW
     if -smallest < comparison.low and comparison.high < smallest:
         return NOTHING_WORTH
@@ -111,7 +121,7 @@ class Claim:
     """What people say, as a number of each trained network, and the same number of others that it must exceed.
 
     `trained` float n; `controls` name → float n, networks of the same seeds; `smallest` as in `judge`; `of_images`
-    name → the standard error in `compare`, 0 where it is not given.
+    name → the standard error in `compare`, 0 where it is not given. NaN: the measure has no number for that network.
     """
 
     claim: str
@@ -132,7 +142,8 @@ class Claim:
         """That of all comparisons together: it holds above every control, and does not hold below every one.
 
         So one claim is wrong by luck in at most 1 case of 20, however many controls it has. Where some comparisons show
-        no difference worth naming, and the others hold, the claim has none either.
+        no difference worth naming, and the others hold, the claim has none either. From each comparison, a network
+        without a number is left out together with the one of the same seed; too few remain where fewer than six do.
         """
         found = {judge(each, self.smallest) for each in self.comparisons.values()}
         if len(found) == 1:
@@ -145,21 +156,30 @@ class Claim:
 def claim_rows(claims: Sequence[Claim], controls: Sequence[str]) -> list[list[str]]:
     """One row per claim for `figures.table`: claim, measure, trained networks, `controls`, smallest effect, verdict.
 
-    The cell of a control holds its mean, and the mean difference with its interval; '–' where there is no such control.
+    The cell of a control holds its mean, and the mean difference with its interval; '–' where there is no such control,
+    or no pair of networks with a number. Networks without a number are left out of each mean, and where a comparison
+    leaves out pairs, its cell says how many remain.
     """
+
+    def mean(values: np.ndarray) -> str:
+        numbers = values[~np.isnan(values)]
+        return f"{numbers.mean():.2f}" if len(numbers) else "–"
 
     def cell(claim: Claim, name: str) -> str:
         if name not in claim.controls:
             return "–"
         value, low, high, _, count = claim.comparisons[name]
+        if not count:
+            return "–"
         interval = f" ({low:+.2f} to {high:+.2f})" if count >= FEWEST else ""
-        return f"{np.mean(claim.controls[name]):.2f}; {value:+.2f}{interval}"
+        remaining = f", {count} of {len(claim.trained)} pairs" if count < len(claim.trained) else ""
+        return f"{mean(claim.controls[name])}; {value:+.2f}{interval}{remaining}"
 
     return [
         [
             claim.claim,
             claim.measure,
-            f"{np.mean(claim.trained):.2f}",
+            mean(claim.trained),
             *(cell(claim, name) for name in controls),
             f"{claim.smallest:g}",
             f"**{claim.verdict}**",

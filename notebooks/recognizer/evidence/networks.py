@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from .. import settings
 from ..data.dataset import Pictures, PixelSet
 from ..data.neither import scenes_to_learn_from
+from ..data.place import alone_in
 from ..data.record import ImageFile, read_record
 from ..drawings import draw
 from ..drawings.stage import set_up
 from ..network import DETAIL, recipe_of
 from ..network.models import load_model
 from ..network.side_by_side import Job, Lesson, train_side_by_side
-from ..settings import Problem
+from ..settings import Problem, shown
 
 PLAIN = ("studio", "wall")  # about half of the drawings have such a background, and the others one of many places
 TO_CHECK = 6  # drawings of each class that are drawn again, to be sure that the files are what they seem
@@ -79,26 +80,34 @@ def trained_networks(path: Path, lessons: Sequence[Lesson], count: int) -> dict[
     """`count` networks for each of `lessons`, trained by the recipe of the run that left the model `path`: by name.
 
     Their seeds are that of the run and the next ones. They are kept in `networks/` beside `path`, so that they are
-    trained once; what was interrupted goes on with the networks that are missing. A file that is older than `path`
-    belongs to an earlier run and is replaced. Of the lesson of notebook 02, the first network is that at `path`.
+    trained once; what was interrupted goes on with the networks that are missing. Where another notebook trains there,
+    its end is waited for. A file that is older than `path` belongs to an earlier run and is replaced, which is said.
+    Of the lesson of notebook 02, the first network is that at `path`.
+    Raises `Problem` as `train_side_by_side`, `load_model` and `alone_in` do.
     """
     recipe = recipe_of(path)
+    folder = path.parent / "networks"
     wanted = {
         lesson.name: [
-            path if lesson.name == "classes" and k == 0 else path.parent / "networks" / f"{lesson.name}-seed{k}.pt"
-            for k in range(count)
+            path if lesson.name == "classes" and k == 0 else folder / f"{lesson.name}-seed{k}.pt" for k in range(count)
         ]
         for lesson in lessons
     }
-    jobs = [
-        Job(lesson, replace(recipe, seed=recipe.seed + k), file)
-        for k in range(count)
-        for lesson in lessons
-        if not _is_there(file := wanted[lesson.name][k], path)
-    ]
-    if jobs:
-        jobs[0].path.parent.mkdir(exist_ok=True)
-    train_side_by_side(jobs)
+
+    def missing() -> list[Job]:
+        return [
+            Job(lesson, replace(recipe, seed=recipe.seed + k), file)
+            for k in range(count)
+            for lesson in lessons
+            if not _is_there(file := wanted[lesson.name][k], path)
+        ]
+
+    if missing():
+        with alone_in(folder, doing="networks were trained"):
+            jobs = missing()  # fewer, if another notebook has just trained some
+            if outdated := sum(job.path.exists() for job in jobs):
+                print(f"Networks of an earlier run in {shown(folder)}/, older than model.pt, are replaced: {outdated}.")
+            train_side_by_side(jobs)
     return {name: [load_model(file) for file in files] for name, files in wanted.items()}
 
 

@@ -1,11 +1,14 @@
 """Many networks trained at the same time, one process each, on as many cores or GPUs as there are."""
 
 import contextlib
+import glob
+import itertools
 import os
-import queue
 import signal
-from collections.abc import Iterator, Sequence
-from multiprocessing import get_context
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import get_context, resource_tracker
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -19,6 +22,8 @@ from .hardware import choose_device
 from .models import BikeCarCNN, save_model
 from .recipe import Recipe
 from .training import fit
+
+MOST = 60  # processes at once: Windows cannot wait for more than 63
 
 
 class Lesson(Protocol):
@@ -42,20 +47,23 @@ def train_side_by_side(jobs: Sequence[Job]) -> None:
     """Train a BikeCarCNN for each of `jobs` and save it to its path, once it is complete.
 
     On a processor every network has one core, so that its weights do not depend on how many are trained at the same
-    time. On NVIDIA GPUs, each GPU trains one. Ctrl-C ends all of them: those that are complete stay, and a later call
-    with the others goes on. Raises `Problem` when a process ends early, and what `fit` raises.
+    time. On NVIDIA GPUs, each GPU trains one. Ctrl-C ends all of them and raises `KeyboardInterrupt`: those that are
+    complete stay, and a later call with the others goes on. If this process is killed, the others end after the epoch
+    that they are in. No other call may train the same jobs meanwhile.
+    Raises `Problem` when a process ends early, and what `fit` raises.
     """
     if not jobs:
         return
     device = choose_device()
     at_once = {"cpu": _cores(), "cuda": max(1, torch.cuda.device_count())}.get(device.type, 1)
+    count = min(at_once, len(jobs), MOST)
     total = sum(job.recipe.num_epochs for job in jobs)
-    with progress_bar(f"train {len(jobs)} networks", total, "epochs") as progress:
-        if min(at_once, len(jobs)) == 1:
+    with _no_leftovers(jobs), progress_bar(f"train {len(jobs)} networks", total, "epochs") as progress:
+        if count == 1:
             for job in jobs:
                 _train(job, lambda epoch: progress.update())
         else:
-            _in_processes(jobs, min(at_once, len(jobs)), device.type == "cuda", progress.update)
+            _in_processes(jobs, count, device.type == "cuda", progress.update)
 
 
 def _cores() -> int:
@@ -63,50 +71,99 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _in_processes(jobs: Sequence[Job], count: int, on_gpus: bool, progress) -> None:
+@contextlib.contextmanager
+def _no_leftovers(jobs: Sequence[Job]) -> Iterator[None]:
+    """Remove the unfinished files of processes that were killed: before the block those of earlier calls, then ours."""
+
+    def remove() -> None:
+        for job, ending in itertools.product(jobs, ("best", "part")):  # those of `_train` and of `save_model`
+            for file in job.path.parent.glob(f"{glob.escape(job.path.stem)}.*.{ending}"):
+                # On Windows, a process whose notebook was killed may still write it. It then removes it itself.
+                with contextlib.suppress(PermissionError):
+                    file.unlink(missing_ok=True)
+
+    remove()
+    try:
+        yield
+    finally:
+        remove()
+
+
+def _in_processes(jobs: Sequence[Job], count: int, on_gpus: bool, after_epoch: Callable[[], object]) -> None:
     # Forked processes would inherit the locks of PyTorch's threads and could wait for them for ever.
     context = get_context("spawn")
-    messages = context.Queue()
-    workers = [
-        context.Process(target=_work, args=(jobs[k::count], messages, k if on_gpus else None), daemon=True)
-        for k in range(count)
-    ]
+    workers = {}  # the end of a pipe where its messages arrive → the process
     try:
-        for worker in workers:
-            worker.start()
-        working = count
+        for k in range(count):
+            # A pipe each: writing to it fails once this process is dead, and a shared queue would not notice.
+            receiver, sender = context.Pipe(duplex=False)
+            arguments = jobs[k::count], sender, k if on_gpus else None
+            workers[receiver] = context.Process(target=_work, args=arguments, daemon=True)
+            with _out_of_reach_of_ctrl_c():
+                workers[receiver].start()
+            sender.close()  # the process has its own; when it ends, so does the pipe
+        working = set(workers)
         while working:
-            try:
-                message = messages.get(timeout=1)
-            except queue.Empty:
-                if died := [worker for worker in workers if worker.exitcode]:
-                    raise Problem(
-                        f"A process that trained networks ended early (code {died[0].exitcode}); perhaps memory ran "
-                        "out. The complete ones are kept: run again."
-                    ) from None
-                continue
-            if isinstance(message, Exception):
-                raise message
-            working -= message == "done"
-            progress(message == "epoch")
+            for receiver in wait(working, timeout=1):
+                try:
+                    message = receiver.recv()
+                except EOFError:
+                    working.remove(receiver)
+                    workers[receiver].join()
+                    continue
+                if isinstance(message, Exception):
+                    raise message
+                after_epoch()
+            if died := [worker for worker in workers.values() if worker.exitcode]:
+                raise Problem(
+                    f"A process that trained networks ended early (code {died[0].exitcode}); perhaps memory ran "
+                    "out. The complete ones are kept: run again."
+                )
     finally:
-        for worker in workers:
+        started = [worker for worker in workers.values() if worker.pid]
+        for worker in started:
             worker.terminate()
-        for worker in workers:
+        for worker in started:
             worker.join()
+        for receiver in workers:
+            receiver.close()
 
 
-def _work(jobs: Sequence[Job], messages, gpu: int | None) -> None:
-    """What one process does: a network after the other."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one ends the others
+@contextlib.contextmanager
+def _out_of_reach_of_ctrl_c() -> Iterator[None]:
+    """Ctrl-C reaches all processes of a terminal or notebook, but never those that are started in this block.
+
+    They would end with a traceback each, and this process ends them anyway. Blocking the signal, unlike ignoring it,
+    works in any thread, and no Ctrl-C is lost. Windows has no such thing: there `_work` is the first to ignore it.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # the first process would start it, which unblocks the signal
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _work(jobs: Sequence[Job], messages: Connection, gpu: int | None) -> None:
+    """What one process does: a network after the other. It sends True after each epoch, and what went wrong."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def send(message: bool | Problem) -> None:
+        try:
+            messages.send(message)
+        except OSError:
+            sys.exit()  # the process that started this one is dead
+
     if gpu is not None:
         os.environ["DEVICE"] = f"cuda:{gpu}"
     try:
         for job in jobs:
-            _train(job, lambda epoch: messages.put("epoch"))
-        messages.put("done")
+            _train(job, lambda epoch: send(True))
     except Exception as error:
-        messages.put(error if isinstance(error, Problem) else Problem(f"Training {job.path.stem} failed: {error!r}"))
+        send(error if isinstance(error, Problem) else Problem(f"Training {job.path.stem} failed: {error!r}"))
 
 
 def _train(job: Job, after_epoch) -> None:
