@@ -34,9 +34,25 @@ def test_lessons_are_drawn_once_and_mapped_from_files(tmp_path, monkeypatch):
     train, val, neither = lessons[0].load()
     assert train.pixels.shape[1:] == (3, 40, 40) and val.pixels.shape == (8, 3, 32, 32) and neither is None
     assert train.classes == ["Without", "With"] and len(train) == len(train.labels) == 2 * 320
-    before = {file: file.stat().st_mtime_ns for file in (tmp_path / "networks").iterdir()}
+    files = sorted((tmp_path / "networks").glob("*.npy"))
+    before = [file.stat().st_mtime_ns for file in files]
     keys.answer_keys(tmp_path / "networks", 32)
-    assert {file: file.stat().st_mtime_ns for file in (tmp_path / "networks").iterdir()} == before
+    assert [file.stat().st_mtime_ns for file in files] == before and len(files) == 8
+
+
+def test_a_lesson_whose_drawing_was_interrupted_is_drawn_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(keys, "FOR_VAL", 4)
+    monkeypatch.setattr(keys, "_signs", lambda size, count, further: _marked(size, count))
+
+    def stopped(size, count, further):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(keys, "_wheels", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        keys.answer_keys(tmp_path, 32)
+    monkeypatch.setattr(keys, "_wheels", lambda size, count, further: _marked(size, count))
+    train, val, _ = keys.answer_keys(tmp_path, 32)[0].load()
+    assert len(train) == 640 and len(val) == 8
 
 
 def _marked(size, count):

@@ -17,6 +17,7 @@ from scipy.stats import t as student_t
 from torch import Tensor, nn
 
 from ..data.dataset import PixelSet
+from ..data.place import alone_in
 from ..drawings import PARTS, VEHICLES, without
 from ..network import DETAIL
 from ..network.evaluation import wilson_interval
@@ -31,6 +32,7 @@ TO_LEARN = 5_000_000  # first index of the drawings that these networks learn fr
 FOR_VAL = 40  # drawings of each label
 SIGN_RADIUS = 0.09  # in shares of the picture
 YELLOW, RED = (250, 215, 30), (190, 30, 30)
+DrawSome = Callable[[int, int, int], tuple[Tensor, Tensor]]  # size, per label, which ones → pixels and labels
 
 
 class Shown(NamedTuple):
@@ -72,22 +74,29 @@ class Drawn:
 
 
 def answer_keys(folder: Path, image_size: int, fewer: int = 1) -> list[Drawn]:
-    """The two lessons, drawn into `folder` where they are not there yet; for a quick look, `fewer` times fewer."""
-    lessons = []
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, classes, draw_some, per_label in (
-        ("wheels", ("Without", "With"), _wheels, 320),
-        ("sign", VEHICLES, _signs, 200),
-    ):
-        lesson = Drawn(name, folder, classes, image_size)
-        sets = ("train", round(DETAIL * image_size), per_label // fewer, 0), ("val", image_size, FOR_VAL // fewer, 1000)
-        for part, size, count, further in sets:
-            if not lesson.file(part, "labels").exists():
-                pixels, labels = draw_some(size, count, further)
-                np.save(lesson.file(part, "pixels"), pixels.numpy())
-                np.save(lesson.file(part, "labels"), labels.numpy())  # written last: it says that both are there
-        lessons.append(lesson)
+    """The two lessons, drawn into `folder` where they are not there yet; for a quick look, `fewer` times fewer.
+
+    Where another notebook draws them, its end is waited for. Raises `Problem` as `alone_in` does.
+    """
+    lessons = [Drawn("wheels", folder, ("Without", "With"), image_size), Drawn("sign", folder, VEHICLES, image_size)]
+    parts = {lesson.file(part, "labels") for lesson in lessons for part in ("train", "val")}
+    if not all(file.exists() for file in parts):
+        folder.mkdir(parents=True, exist_ok=True)
+        with alone_in(folder, doing="drawings to learn from were kept"):
+            for lesson, draw_some, per_label in zip(lessons, (_wheels, _signs), (320, 200)):
+                _keep(lesson, "train", draw_some, round(DETAIL * image_size), per_label // fewer, 0)
+                _keep(lesson, "val", draw_some, image_size, FOR_VAL // fewer, 1000)
     return lessons
+
+
+def _keep(lesson: Drawn, part: str, draw_some: DrawSome, size: int, per_label: int, further: int) -> None:
+    """Draw a part of a lesson into its files, unless they are there. The labels come last: they say that both are."""
+    if lesson.file(part, "labels").exists():
+        return
+    for what, values in zip(("pixels", "labels"), draw_some(size, per_label, further)):
+        unfinished = lesson.file(part, what).with_suffix(".part.npy")
+        np.save(unfinished, values.numpy())
+        unfinished.replace(lesson.file(part, what))
 
 
 def _wheels(size: int, per_label: int, further: int) -> tuple[Tensor, Tensor]:
