@@ -198,17 +198,26 @@ def drop_pages(notebook: nbformat.NotebookNode) -> None:
 
 
 def shrink_pictures(notebook: nbformat.NotebookNode) -> None:
-    """Stored pictures have 256 colours: no eye tells the difference, and a notebook stays small enough to be shown."""
+    """Stored pictures have 256 colours, or are JPEG where that is much smaller, as it is for sheets of photographs.
+
+    No eye tells the difference, and a notebook stays small enough to be shown.
+    """
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             data = output.get("data", {})
             if "image/png" in data:
                 stored = base64.b64decode(data["image/png"])
-                smaller = io.BytesIO()
+                few_colours, jpeg = io.BytesIO(), io.BytesIO()
                 with Image.open(io.BytesIO(stored)) as picture:
-                    picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(smaller, "PNG", optimize=True)
-                if smaller.tell() < len(stored):
-                    data["image/png"] = base64.b64encode(smaller.getvalue()).decode()
+                    rgb = picture.convert("RGB")
+                rgb.quantize(256, dither=Image.Dither.NONE).save(few_colours, "PNG", optimize=True)
+                rgb.save(jpeg, "JPEG", quality=85, optimize=True)
+                smaller = min(stored, few_colours.getvalue(), key=len)
+                if jpeg.tell() < 0.7 * len(smaller):
+                    del data["image/png"]
+                    data["image/jpeg"] = base64.b64encode(jpeg.getvalue()).decode()
+                else:
+                    data["image/png"] = base64.b64encode(smaller).decode()
 
 
 def main() -> int:

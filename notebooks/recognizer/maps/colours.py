@@ -1,5 +1,6 @@
 """From what a layer outputs to colours: maps, scales, palettes."""
 
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,28 +10,55 @@ import numpy as np
 from ..settings import Problem
 
 Scale = str | tuple[float, float]
-NO_NUMBER = (255, 0, 0)  # red, for NaN and infinity: no colour of viridis, magma or gray
+CLIP = 0.5  # per cent of the values at each end that may lie beyond a scale
+SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"  # both can be read by the colour-blind
+# Matplotlib's maps whose middle is a colour of its own; zero is put there.
+WITH_A_MIDDLE = {"PiYG", "PRGn", "BrBG", "PuOr", "RdGy", "RdBu", "RdYlBu", "RdYlGn", "Spectral", "coolwarm", "bwr"}
+WITH_A_MIDDLE |= {"seismic", "berlin", "managua", "vanimo"}
+# For NaN and infinity, the first of these that is far from all colours of the palette.
+MARKS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "black": (0, 0, 0), "white": (255, 255, 255)}
+FAR = 110  # of the 442 between black and white
 
 
 @dataclass(frozen=True)
 class Coloured:
-    """Maps as indices into a palette. `indices` uint8 C×H×W, `palette` uint8 256×3 RGB, `low` and `high` float C:
-    what indices 0 and 255 stand for in each map; `dead` bool C: maps of one finite value all over;
-    `broken` bool C×H×W: values that are NaN or infinite, or None where there are none."""
+    """Maps as indices into a palette.
+
+    `indices` uint8 C×H×W, `palette` uint8 256×3 RGB, `low` and `high` float C: what indices 0 and 255 stand for in each
+    map. `beyond` int C: how many finite values lie outside of that. `dead` bool C: maps of one finite value all over.
+    `broken` bool C×H×W: values that are NaN or infinite, or None where there are none. `centred`: whether zero is in
+    the middle of the palette.
+    """
 
     indices: np.ndarray
     palette: np.ndarray
     low: np.ndarray
     high: np.ndarray
+    beyond: np.ndarray
     dead: np.ndarray
     broken: np.ndarray | None = None
+    centred: bool = False
+
+    @cached_property
+    def mark(self) -> str:
+        """The colour of values that are NaN or infinite, a key of `MARKS`."""
+        distances = {
+            name: np.linalg.norm(self.palette.astype(int) - mark, axis=1).min() for name, mark in MARKS.items()
+        }
+        return next((name for name, distance in distances.items() if distance > FAR), max(distances, key=distances.get))
+
+    def strength(self, number: int) -> np.ndarray:
+        """A map on its scale: float H×W in [0, 1], or in [-1, 1] where zero is in the middle; NaN and infinity are 0."""
+        share = self.indices[number] / 255
+        strength = 2 * share - 1 if self.centred else share
+        return strength if self.broken is None else np.where(self.broken[number], 0, strength)
 
     @cached_property
     def rgb(self) -> np.ndarray:
-        """uint8 C×H×W×3; values that are NaN or infinite are red."""
+        """uint8 C×H×W×3; values that are NaN or infinite have the colour `mark`."""
         rgb = self.palette[self.indices]
         if self.broken is not None:
-            rgb[self.broken] = NO_NUMBER
+            rgb[self.broken] = MARKS[self.mark]
         return rgb
 
 
@@ -48,39 +76,69 @@ def as_maps(output: np.ndarray, features_last: bool = False) -> np.ndarray:
     return output.reshape(-1, *output.shape[-2:])
 
 
-def colour(maps: np.ndarray, scale: Scale = "layer", colormap: str = "viridis") -> Coloured:
-    """Float C×H×W to indices into the 256 colours of matplotlib's `colormap`; `scale` is 'map', 'layer' or (low, high).
+def colour(maps: np.ndarray, scale: Scale = "layer", colormap: str | None = None, clip: float = CLIP) -> Coloured:
+    """Float C×H×W to indices into the 256 colours of a colour map of matplotlib.
+
+    `scale` says what the values span: 'map', each map alone; 'layer', all of them; or a pair (low, high). At each end,
+    up to `clip` per cent of the values may lie beyond, from 0 to below 50: a few extreme ones would take the contrast
+    from all others. 0 takes the plain minimum and maximum, and so does a scale whose ends would coincide, as those of a
+    map that is nearly everywhere 0.
+
+    Without a `colormap`, values that are never negative get viridis, and others RdBu_r. In a map with two sides such as
+    this one, zero is in the middle, and both ends are equally far from it.
 
     A value v becomes floor(256 (v - low) / (high - low)), cut off at 0 and 255, as matplotlib does it. Where low equals
     high, as in a constant map on its own scale, it becomes 0. Complex values are drawn by their magnitude. NaN and
-    infinity have no part in a scale and are marked in `broken`.
+    infinity have no part in a scale and are marked in `broken`. Raises `Problem` for an unknown scale or colour map.
     """
-    if not isinstance(colormap, str) or colormap not in matplotlib.colormaps:
-        raise Problem(f"There is no colour map {colormap!r}; try viridis, magma or gray.")
+    if colormap is not None and (not isinstance(colormap, str) or colormap not in matplotlib.colormaps):
+        raise Problem(f"There is no colour map {colormap!r}; try viridis, RdBu_r or gray.")
+    if not isinstance(clip, int | float) or not 0 <= clip < 50:
+        raise Problem(f"clip={clip!r} is no number from 0 to below 50, in per cent of the values at each end.")
     maps = (np.abs(maps) if np.iscomplexobj(maps) else maps).astype(np.float32)
     finite = np.isfinite(maps)
     broken = None if finite.all() else ~finite
-    if broken is None:
-        lowest, highest = maps.min(axis=(1, 2)), maps.max(axis=(1, 2))
-    else:
-        lowest = np.where(finite, maps, np.inf).min(axis=(1, 2))
-        highest = np.where(finite, maps, -np.inf).max(axis=(1, 2))
-        lowest[lowest == np.inf] = highest[highest == -np.inf] = np.nan  # maps without a finite value have no ends
-        maps = np.where(finite, maps, 0)
-    dead = (lowest == highest) if broken is None else (lowest == highest) & finite.all(axis=(1, 2))
+    lowest = np.where(finite, maps, np.inf).min(axis=(1, 2))
+    highest = np.where(finite, maps, -np.inf).max(axis=(1, 2))
+    colormap = colormap or (DIVERGING if lowest.min(initial=0) < 0 else SEQUENTIAL)
+    dead = (lowest == highest) & finite.all(axis=(1, 2))
     if isinstance(scale, str) and scale == "map":
-        low, high = lowest, highest
+        low, high = np.array([_ends(each, clip) for each in maps]).T
     elif isinstance(scale, str) and scale == "layer":
-        low, high = np.full_like(lowest, np.fmin.reduce(lowest)), np.full_like(highest, np.fmax.reduce(highest))
+        low, high = (np.full(len(maps), end) for end in _ends(maps, clip))
     else:
-        low, high = (np.full_like(lowest, end) for end in _pair(scale))
-    if (np.abs([low, high]) > 1e38).any():  # else the differences would be infinite
-        maps = maps.astype(np.float64)
-    width = (high.astype(maps.dtype) - low)[:, None, None]
-    share = np.divide(maps - low[:, None, None], width, out=np.zeros_like(maps), where=width > 0)
+        low, high = (np.full(len(maps), end, float) for end in _pair(scale))
+    centred = colormap.removesuffix("_r") in WITH_A_MIDDLE and isinstance(scale, str)
+    if centred:
+        high = np.maximum(np.abs(low), np.abs(high))
+        low = -high
+    # The difference of two float32 may be infinite.
+    dtype = np.float64 if np.nanmax(np.abs([low, high]), initial=0) > 1e37 else np.float32
+    values, bottom, top = (each.astype(dtype) for each in (np.where(finite, maps, 0), low, high))
+    bottom, top = bottom[:, None, None], top[:, None, None]
+    share = np.divide(values - bottom, top - bottom, out=np.zeros_like(values), where=top > bottom)
     indices = (share * 256).clip(0, 255).astype(np.uint8)
+    beyond = (((values < bottom) | (values > top)) & finite).sum(axis=(1, 2))
     palette = matplotlib.colormaps[colormap](np.arange(256), bytes=True)[:, :3]
-    return Coloured(indices, palette, low, high, dead, broken)
+    return Coloured(indices, palette, low, high, beyond, dead, broken, centred)
+
+
+def _ends(values: np.ndarray, clip: float) -> tuple[float, float]:
+    """Two of the finite values, with up to `clip` per cent of them below the first and as many above the second."""
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return np.nan, np.nan
+    beyond = int(len(values) * clip / 100)
+    low, high = np.partition(values, (beyond, len(values) - 1 - beyond))[[beyond, -1 - beyond]]
+    return (float(low), float(high)) if low < high else (float(values.min()), float(values.max()))
+
+
+def variation(maps: np.ndarray) -> np.ndarray:
+    """How much each map varies: the standard deviation of its finite values, float C; 0 where there are none."""
+    values = np.where(np.isfinite(maps), np.abs(maps) if np.iscomplexobj(maps) else maps, np.nan)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of maps without a finite value
+        return np.nan_to_num(np.nanstd(values, axis=(1, 2), dtype=float))
 
 
 def _pair(scale: object) -> tuple[float, float]:

@@ -1,10 +1,12 @@
 """All maps of a layer on one labelled sheet, assembled as an array: matplotlib would take seconds for 128 of them."""
 
 import math
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
+import cv2
 import numpy as np
-from PIL import Image, ImageColor, ImageDraw
+from PIL import Image, ImageColor, ImageDraw, ImageOps
 from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 
@@ -15,65 +17,120 @@ SHEET_WIDTH, MARGIN, GAP, LABEL = 1000, 14, 6, 16  # pixels
 THUMBNAIL, BAR_WIDTH, BAR_HEIGHT = 96, 200, 12
 SMALLEST_LABELLED = 26  # below this a number is wider than its map
 THINNEST = 6  # pixels of a map that is one value high or wide
-INK, QUIET, ALARM = "#222222", "#777777", "#c0392b"
+HEADER = 122
+INK, QUIET, FAINT, ALARM = "#222222", "#777777", "#cccccc", "#c0392b"
+ORANGE, BLUE = np.array([240, 90, 0]), np.array([0, 110, 230])  # no grey looks like them
 
 
-def thumbnail_of(image: Tensor) -> Image.Image:
-    """An image, float C×H×W in [0, 1], in the size it has on the sheets; grey unless C is 3 (or 4, with RGB first)."""
+def picture_of(image: Tensor) -> Image.Image:
+    """An image, float C×H×W in [0, 1], as an RGB picture; grey unless C is 3 (or 4, with RGB first)."""
     image = image[:3] if len(image) in (3, 4) else image.mean(dim=0, keepdim=True)
-    thumbnail = to_pil_image(image.nan_to_num(0).clamp(0, 1)).convert("RGB")
-    thumbnail.thumbnail((THUMBNAIL, THUMBNAIL))
-    return thumbnail
+    return to_pil_image(image.nan_to_num(0).clamp(0, 1)).convert("RGB")
 
 
-def draw_grid(coloured: Coloured, thumbnail: Image.Image, layer_name: str, subtitle: str) -> Image.Image:
-    """Every map with its number, the image they belong to and the colour scale on top; constant maps are marked.
+def draw_grid(
+    coloured: Coloured,
+    picture: Image.Image,
+    layer_name: str,
+    subtitle: str,
+    *,
+    numbers: Sequence[int] | None = None,
+    overlay: bool = False,
+    columns: int = 0,
+) -> Image.Image:
+    """Maps with their numbers, the picture that they belong to on their left, as large as they are, the scale on top.
 
-    `thumbnail` is as `thumbnail_of` makes it. Returns an RGB picture about 1000 pixels wide.
+    `numbers` says which maps are drawn, and in which order; by default all, by number. With `overlay` each is drawn
+    over the picture. Constant maps are marked. Without a number of `columns`, as many as fit. Returns an RGB picture
+    about 1000 pixels wide.
     """
-    maps = coloured.rgb
-    count, height, width = maps.shape[:3]
+    numbers = range(len(coloured.indices)) if numbers is None else numbers
+    count, (height, width) = len(numbers), coloured.indices.shape[1:]
     own_scales = len(np.unique(coloured.low)) > 1 or len(np.unique(coloured.high)) > 1
-    columns, factor = _layout(count, height, width, own_scales)
-    cell_height, cell_width = max(THINNEST, round(height * factor)), max(THINNEST, round(width * factor))
-    label = LABEL if cell_width >= SMALLEST_LABELLED else 0
-    rows = -(-count // columns)
+    columns, factor = _layout(count, height, width, own_scales, columns)
+    cell = max(THINNEST, round(height * factor)), max(THINNEST, round(width * factor))
+    cells = _over_picture(coloured, numbers, picture, cell) if overlay else _as_cells(coloured.rgb, numbers, cell)
+    label = LABEL if cell[1] >= SMALLEST_LABELLED else 0
+    beside = picture.copy()
+    beside.thumbnail((max(cell[1], THUMBNAIL),) * 2)
+    if max(beside.size) < max(cell):
+        beside = ImageOps.contain(beside, cell[::-1], Image.Resampling.NEAREST)
 
-    top = MARGIN + THUMBNAIL + MARGIN
-    sheet_width = max(2 * MARGIN + columns * (cell_width + GAP) - GAP, 560)
-    row_height = cell_height + label + GAP
-    canvas = np.full((top + rows * row_height + MARGIN - GAP, sheet_width, 3), 255, np.uint8)
-    for number in range(count):
-        x, y = MARGIN + number % columns * (cell_width + GAP), top + number // columns * row_height
+    top, left = HEADER, MARGIN + beside.width + 2 * GAP
+    row_height, rows = cell[0] + label + GAP, -(-count // columns)
+    sheet_width = max(left + columns * (cell[1] + GAP) - GAP + MARGIN, 640)
+    below = max(rows * row_height, beside.height + LABEL + GAP)
+    canvas = np.full((top + below + MARGIN - GAP, sheet_width, 3), 255, np.uint8)
+    for place, (number, pixels) in enumerate(zip(numbers, cells)):
+        x, y = left + place % columns * (cell[1] + GAP), top + place // columns * row_height
         if label:
-            text = _label(number, coloured, own_scales, cell_width)[:, : cell_width + GAP]
+            text = _label(number, coloured, own_scales, cell[1])[:, : cell[1] + GAP]
             canvas[y : y + label, x : x + text.shape[1]] = text
-        y += label
-        if (cell_height, cell_width) == (height * round(factor), width * round(factor)):
-            cell = maps[number].repeat(round(factor), axis=0).repeat(round(factor), axis=1)
-        else:
-            cell = Image.fromarray(maps[number]).resize((cell_width, cell_height), Image.Resampling.BOX)
-        canvas[y : y + cell_height, x : x + cell_width] = cell
+        frame = canvas[y + label : y + label + cell[0], x : x + cell[1]]
+        frame[:] = pixels
         if coloured.dead[number]:
-            frame = canvas[y : y + cell_height, x : x + cell_width]
             frame[[0, -1]] = frame[:, [0, -1]] = ImageColor.getrgb(ALARM)
+        elif coloured.centred:  # zero may be white, as the sheet is
+            frame[[0, -1]] = frame[:, [0, -1]] = ImageColor.getrgb(FAINT)
     sheet = Image.fromarray(canvas)
-    shape = f"{count} map{'s' * (count > 1)} of {height}×{width}"
-    _draw_header(sheet, ImageDraw.Draw(sheet), coloured, thumbnail, layer_name, shape, subtitle, own_scales)
+    draw = ImageDraw.Draw(sheet)
+    draw.text((MARGIN, top + LABEL - 3), "the picture", QUIET, font(11), anchor="ls")
+    sheet.paste(beside, (MARGIN, top + LABEL))
+    shape = f"{len(coloured.indices)} map{'s' * (len(coloured.indices) > 1)} of {height}×{width}"
+    shape += "" if count == len(coloured.indices) else f", the {count} that vary most"
+    _draw_header(sheet, draw, coloured, MARGIN, layer_name, shape, subtitle, own_scales)
     return sheet
 
 
+def _as_cells(rgb: np.ndarray, numbers: Iterable[int], size: tuple[int, int]) -> Iterator[np.ndarray]:
+    """Maps, uint8 H×W×3 each, in the size of a cell: enlarged by whole factors, values become squares."""
+    factors = size[0] / rgb.shape[1], size[1] / rgb.shape[2]
+    for number in numbers:
+        if factors[0] == factors[1] == int(factors[0]):
+            yield rgb[number].repeat(int(factors[0]), axis=0).repeat(int(factors[0]), axis=1)
+        else:
+            yield np.asarray(Image.fromarray(rgb[number]).resize(size[::-1], Image.Resampling.BOX))
+
+
+def _over_picture(
+    coloured: Coloured, numbers: Iterable[int], picture: Image.Image, size: tuple[int, int]
+) -> Iterator[np.ndarray]:
+    pixels = np.asarray(picture.resize(size[::-1], Image.Resampling.LANCZOS))
+    for number in numbers:
+        yield painted(pixels, coloured.strength(number))
+
+
+def painted(picture: np.ndarray, strength: np.ndarray) -> np.ndarray:
+    """A picture, uint8 H×W×3, in grey, under paint where a map is strong: uint8 H×W×3.
+
+    `strength` is float h×w in [-1, 1]: orange for above 0, blue for below. It is enlarged to the picture between the
+    middles of its squares (bilinear), as if the map covered the picture evenly. That is so where convolutions have
+    padding; for maps of others, enlarge it beforehand.
+    """
+    height, width = picture.shape[:2]
+    strength = cv2.resize(np.ascontiguousarray(strength, np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+    paint = 0.85 * np.abs(strength).clip(0, 1)[..., None]
+    # Grey of medium contrast, so that paint is seen on black and on white.
+    grey = 60 + 0.6 * picture.astype(np.float32).mean(axis=2, keepdims=True)
+    colours = np.where(strength[..., None] >= 0, ORANGE, BLUE)
+    return (grey * (1 - paint) + colours * paint).astype(np.uint8)
+
+
 def draw_strip(
-    numbers: np.ndarray, coloured: Coloured, thumbnail: Image.Image, layer_name: str, subtitle: str
+    numbers: np.ndarray, coloured: Coloured, picture: Image.Image, layer_name: str, subtitle: str
 ) -> Image.Image:
     """The values of a layer without maps as squares, in rows of at most 64, the number of the first before each row.
 
     `numbers`, float N, are the values; where there is one only, it is written: no colour says anything of it.
     """
+    thumbnail = picture.copy()
+    thumbnail.thumbnail((THUMBNAIL, THUMBNAIL))
+    beside = MARGIN + THUMBNAIL + MARGIN
     if len(numbers) == 1:
         sheet = Image.new("RGB", (560, MARGIN + THUMBNAIL + MARGIN), "white")
         draw = ImageDraw.Draw(sheet)
-        _draw_title(sheet, thumbnail, layer_name, "1 value", subtitle)
+        sheet.paste(thumbnail, (MARGIN, MARGIN))
+        _draw_title(sheet, beside, layer_name, "1 value", subtitle)
         draw.text((MARGIN + THUMBNAIL + MARGIN, MARGIN + 70), f"{numbers[0]:.3g}", INK, font(20))
         return sheet
     values = coloured.rgb[0, 0]
@@ -81,9 +138,10 @@ def draw_strip(
     side = 14 if len(values) > 16 else 40
     rows = -(-len(values) // per_row)
     top, left = MARGIN + THUMBNAIL + MARGIN, MARGIN + 40
-    sheet = Image.new("RGB", (max(left + per_row * side + MARGIN, 560), top + rows * (side + 2) + MARGIN), "white")
+    sheet = Image.new("RGB", (max(left + per_row * side + MARGIN, 640), top + rows * (side + 2) + MARGIN), "white")
     draw = ImageDraw.Draw(sheet)
-    _draw_header(sheet, draw, coloured, thumbnail, layer_name, f"{len(values)} values", subtitle, own_scales=False)
+    sheet.paste(thumbnail, (MARGIN, MARGIN))
+    _draw_header(sheet, draw, coloured, beside, layer_name, f"{len(values)} values", subtitle, own_scales=False)
     for number, value in enumerate(values):
         x, y = left + number % per_row * side, top + number // per_row * (side + 2)
         draw.rectangle((x, y, x + side - 1, y + side - 1), fill=tuple(int(v) for v in value))
@@ -109,40 +167,49 @@ def _text(text: str, colour: str) -> np.ndarray:
     return np.asarray(picture)
 
 
-def _layout(count: int, height: int, width: int, own_scales: bool) -> tuple[int, float]:
+def _layout(count: int, height: int, width: int, own_scales: bool, columns: int = 0) -> tuple[int, float]:
     """Columns, and the factor by which maps are drawn larger (a whole number) or smaller."""
-    wanted_columns = min(8, max(2, count)) if count <= 32 or own_scales else 16 if count <= 256 else 32
-    room = SHEET_WIDTH - 2 * MARGIN + GAP
-    factor = (room // wanted_columns - GAP) / max(height, width)
+    wanted = columns or (min(8, max(2, count)) if count <= 32 or own_scales else 16 if count <= 256 else 32)
+    room = SHEET_WIDTH - 2 * MARGIN - GAP
+    # One more column for the picture, which is never smaller than a thumbnail.
+    factor = min(room // (wanted + 1) - GAP, (room - THUMBNAIL - GAP) // wanted - GAP) / max(height, width)
     if factor > 1:
         factor = round(factor) if factor < 3 else int(factor)
-    columns = max(1, room // (max(THINNEST, round(width * factor)) + GAP))
+    if columns:
+        return columns, factor
+    cell = max(THINNEST, round(width * factor))
+    columns = max(1, (room - max(cell, THUMBNAIL) - GAP) // (cell + GAP))
     rows = -(-count // columns)
     return -(-count // rows), factor
 
 
-def _draw_title(sheet: Image.Image, thumbnail: Image.Image, layer_name: str, shape: str, subtitle: str) -> None:
-    sheet.paste(thumbnail, (MARGIN, MARGIN))
-    draw, x = ImageDraw.Draw(sheet), MARGIN + THUMBNAIL + MARGIN
-    width = sheet.width - x - MARGIN
+def _draw_title(sheet: Image.Image, x: int, layer_name: str, shape: str, subtitle: str) -> None:
+    draw, width = ImageDraw.Draw(sheet), sheet.width - x - MARGIN
     draw_text(draw, (x, MARGIN - 2), layer_name, INK, 20, bold=True, width=width)
     draw_text(draw, (x, MARGIN + 26), shape, INK, 13, width=width)
     draw_text(draw, (x, MARGIN + 45), subtitle, QUIET, 13, width=width)
 
 
-def _draw_header(sheet, draw, coloured, thumbnail, layer_name, shape, subtitle, own_scales) -> None:
+def _draw_header(sheet, draw, coloured, x, layer_name, shape, subtitle, own_scales) -> None:
+    """What the sheet shows, and the scale: the colours with the values at their ends, and how many lie beyond."""
     dead = int(coloured.dead.sum()) if len(coloured.dead) > 1 else 0
     shape += f", {dead} constant (†)" if dead else ""
     if coloured.broken is not None:
-        shape += f", {coloured.broken.sum():,} values NaN or infinite (red)"
-    _draw_title(sheet, thumbnail, layer_name, shape, subtitle)
-    x, y = MARGIN + THUMBNAIL + MARGIN, MARGIN + 76
+        shape += f", {coloured.broken.sum():,} values NaN or infinite ({coloured.mark})"
+    _draw_title(sheet, x, layer_name, shape, subtitle)
+    y = MARGIN + 76
     bar = np.broadcast_to(coloured.palette[np.arange(BAR_WIDTH) * 256 // BAR_WIDTH], (BAR_HEIGHT, BAR_WIDTH, 3))
-    low, high = ("min", "max of each map") if own_scales else (f"{coloured.low[0]:.3g}", f"{coloured.high[0]:.3g}")
+    low, high = (f"{coloured.low[0]:.3g}", f"{coloured.high[0]:.3g}")
+    if own_scales:
+        low, high = ("–max", "max of each map") if coloured.centred else ("min", "max of each map")
     middle = y + BAR_HEIGHT // 2
     draw.text((x, middle), low, INK, font(12), anchor="lm")
     x += round(draw.textlength(low, font(12))) + 6
     sheet.paste(Image.fromarray(np.ascontiguousarray(bar)), (x, y))
+    if coloured.centred:
+        draw.text((x + BAR_WIDTH // 2, y + BAR_HEIGHT + 8), "0", INK, font(11), anchor="mm")
+    beyond, count = int(coloured.beyond.sum()), coloured.indices.size
+    high += f"     {beyond:,} of {count:,} values lie beyond" if beyond else ""
     draw.text((x + BAR_WIDTH + 6, middle), high, INK, font(12), anchor="lm")
 
 
