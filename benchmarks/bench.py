@@ -216,7 +216,7 @@ def measure_maps(model) -> dict:
 
     from recognizer import capture, display_image_filtered, layer_names, settings, to_input
     from recognizer.maps.colours import as_maps, colour
-    from recognizer.maps.grids import draw_grid, thumbnail_of
+    from recognizer.maps.grids import draw_grid, picture_of
     from recognizer.maps.pictures import save_png
 
     names, images = layer_names(model, nn.Conv2d), two_images(settings.DATASETS)
@@ -226,7 +226,7 @@ def measure_maps(model) -> dict:
         for name, output in capture(model, names, pixels).items():
             coloured = colour(as_maps(output[0]))
             filters += list(coloured.rgb)
-            grids.append(np.asarray(draw_grid(coloured, thumbnail_of(pixels), name, image.stem)))
+            grids.append(np.asarray(draw_grid(coloured, picture_of(pixels), name, image.stem)))
     count = len(filters) + len(grids)
     speeds, limits = [], []
     for number in range(4):

@@ -13,7 +13,7 @@ from torch import nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from recognizer import BikeCarCNN, LayerByLayerCNN, capture, display_image_filtered, figures, layer_names, to_input
-from recognizer.maps.colours import NO_NUMBER, as_maps, colour
+from recognizer.maps.colours import MARKS, as_maps, colour
 from recognizer.maps.pictures import stack_grids
 from recognizer.settings import Problem
 
@@ -43,7 +43,7 @@ def image_file(tmp_path):
 @pytest.mark.parametrize("scale", ["map", "layer", (-1.0, 2.0)])
 def test_colours_are_matplotlibs(scale, colormap):
     maps = np.random.default_rng(0).normal(size=(3, 7, 5)).astype(np.float32)
-    found = colour(maps, scale, colormap).rgb
+    found = colour(maps, scale, colormap, clip=0).rgb
     for channel, shown in zip(maps, found):
         low, high = {"map": (channel.min(), channel.max()), "layer": (maps.min(), maps.max())}.get(scale, scale)
         norm = matplotlib.colors.Normalize(low, high, clip=True)
@@ -68,21 +68,21 @@ def test_unknown_scale_and_colormap():
 
 
 @pytest.mark.parametrize("scale", ["map", "layer", (0.0, 15.0)])
-def test_what_is_no_number_is_red_and_has_no_part_in_the_scale(scale):
+def test_what_is_no_number_is_marked_and_has_no_part_in_the_scale(scale):
     maps = np.stack([np.arange(16.0).reshape(4, 4)] * 2)
     expected = colour(maps, scale).rgb
     for place, value in (((0, 1, 1), np.nan), ((0, 2, 2), np.inf), ((1, 1, 2), -np.inf)):
         maps[place] = value
-        expected[place] = NO_NUMBER
+        expected[place] = MARKS["red"]
     found = colour(maps, scale)
     np.testing.assert_array_equal(found.rgb, expected)
     assert found.broken.sum() == 3 and not found.dead.any()
-    assert not (found.palette == NO_NUMBER).all(axis=1).any()
+    assert not (found.palette == MARKS[found.mark]).all(axis=1).any()
 
 
 def test_the_widest_range_of_numbers_has_colours(recwarn):
     maps = np.array([[[-3e38, 0, 3e38]]], np.float32)
-    assert colour(maps).indices.tolist() == [[[0, 128, 255]]]
+    assert colour(maps, clip=0).indices.tolist() == [[[0, 128, 255]]]
     assert not recwarn.list
 
 
@@ -359,16 +359,16 @@ def test_every_shape_and_type_has_a_grid(workspace, function, scale):
 
 
 def test_a_grid_says_how_many_values_are_no_numbers(workspace):
-    """Read from the picture: the same grid without the infinities has no red, and another header."""
+    """Read from the picture: the same grid without the infinities has no green, and another header."""
     sheets = {}
     for name, value in (("one", 1.0), ("infinite", torch.inf)):
         model = ending_in(lambda x, value=value: torch.cat([x[:, :1] * 0 + value, x[:, 1:]], dim=1))
         (grid,) = display_image_filtered(name, model, "1", torch.zeros(3, 16, 16))
         with Image.open(grid) as sheet:
             sheets[name] = np.asarray(sheet.convert("RGB"))
-    red = {name: (sheet == NO_NUMBER).all(axis=2).sum() for name, sheet in sheets.items()}
-    assert red["one"] == 0 and red["infinite"] >= 16 * 16
-    assert (sheets["one"][40:60, 130:] != sheets["infinite"][40:60, 130:]).any()
+    marked = {name: (sheet == MARKS["green"]).all(axis=2).sum() for name, sheet in sheets.items()}
+    assert marked["one"] == 0 and marked["infinite"] >= 16 * 16
+    assert (sheets["one"][40:60] != sheets["infinite"][40:60]).any()
 
 
 def test_global_scale_leaves_out_layers_that_do_not_run_and_infinities(workspace):
@@ -383,10 +383,11 @@ def test_global_scale_leaves_out_layers_that_do_not_run_and_infinities(workspace
 
     model, image = Network(), torch.rand(3, 16, 16)
     values = capture(model, "a", image)["a"][0]
-    ends = (min(values.min(), 0), max(values.max(), 0))  # endless outputs nothing finite but 0
-    (grid,) = display_image_filtered("Bike", model, "a", image, scale="global")
+    farthest = float(np.abs(values).max())  # endless outputs nothing finite but 0
+    (grid,) = display_image_filtered("Bike", model, "a", image, scale="global", clip=0)
     with Image.open(grid.with_suffix("") / "filter_001.png") as written:
-        np.testing.assert_array_equal(np.asarray(written), colour(values, ends).rgb[1])
+        expected = colour(values, (-farthest, farthest), "RdBu_r").rgb[1]
+        np.testing.assert_array_equal(np.asarray(written), expected)
 
 
 # --- any image ---

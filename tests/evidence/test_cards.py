@@ -7,7 +7,7 @@ from PIL import Image
 from torch import nn
 
 from recognizer.evidence.ablation import Ablation
-from recognizer.evidence.cards import _patches, facts, layer_facts, painted, painted_maps, save_cards
+from recognizer.evidence.cards import _patches, facts, layer_facts, painted_maps, save_cards
 from recognizer.evidence.dissection import enlarged
 from recognizer.evidence.experiments import Scenes
 from recognizer.evidence.measures import LayerEvidence, measure
@@ -15,7 +15,7 @@ from recognizer.evidence.orientation import OrientationTuning
 from recognizer.evidence.receptive_field import ReceptiveField, receptive_fields
 from recognizer.evidence.responses import all_maps, strongest
 from recognizer.evidence.retention import retention
-from recognizer.maps.grids import font
+from recognizer.maps.grids import font, painted
 
 from .networks import conv, planted
 
@@ -101,14 +101,16 @@ def test_patches_and_paint_are_where_the_filter_responds(size):
     maps = torch.from_numpy(all_maps(model, ["3"], pixels)["3"])
     strength = enlarged(maps, field, size, (size, size))[:, 0]
     for image, each, (y, x) in zip(pixels, strength, corners):
-        orange = np.ptp(painted(image, each.numpy()), axis=2).astype(float)  # grey has no colour
+        orange = np.ptp(painted(image.permute(1, 2, 0).numpy(), each.numpy()), axis=2).astype(
+            float
+        )  # grey has no colour
         weights = orange / orange.sum()
         middle = (weights.sum(axis=1) @ np.arange(size), weights.sum(axis=0) @ np.arange(size))
         assert np.abs(np.array(middle) - (y + 7.5, x + 7.5)).max() < 2
 
 
 def test_paint_is_where_the_map_is_high():
-    image = torch.full((3, 8, 8), 200, dtype=torch.uint8)
+    image = np.full((8, 8, 3), 200, np.uint8)
     response = np.zeros((8, 8))
     response[2, 3] = 1
     red, green, blue = painted(image, response)[2, 3].tolist()

@@ -1,7 +1,7 @@
 """Notebooks 04 to 06: measures of what filters respond to and what layers keep, one file for each measure."""
 
 from .ablation import ablate, accuracy_without
-from .cards import painted, painted_maps, save_cards
+from .cards import painted_maps, save_cards
 from .claims import Claim, claim_rows, image_error
 from .controls import untrained
 from .dissection import enlarged
@@ -50,7 +50,6 @@ __all__ = [
     "observe",
     "observe_filters",
     "orientation_tuning",
-    "painted",
     "painted_maps",
     "precision_within_classes",
     "preferred_kind",

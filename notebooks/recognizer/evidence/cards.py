@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
 from ..maps.fonts import draw_text
-from ..maps.grids import INK, QUIET, mosaic
+from ..maps.grids import INK, QUIET, mosaic, painted
 from ..maps.pictures import save_png
 from ..settings import results_folder
 from .dissection import enlarged
@@ -21,7 +21,6 @@ from .responses import Strongest, all_maps, strongest
 
 PANEL, GAP, MARGIN, HEADER = 172, 12, 14, 141  # pixels
 PATCH = 56  # a patch is drawn in so many pixels, nine of them in a panel
-PAINT = np.array([240, 90, 0])  # an orange that no grey looks like
 
 
 def save_cards(
@@ -89,7 +88,7 @@ def _panels(
     for class_name, image, image_maps in zip(model.classes, pixels[list(examples)], maps):
         response = torch.from_numpy(image_maps[[number]])[None]
         strength = enlarged(response / highest, field, image.shape[-1], image.shape[1:])[0, 0].numpy()
-        panels[f"in a {class_name}: up to {float(response.max()) / most:.0%}"] = painted(image, strength)
+        panels[f"in a {class_name}: up to {float(response.max()) / most:.0%}"] = painted(_rows(image), strength)
     return panels | {"its strongest patches": mosaic(own), "those of its untrained twin": mosaic(of_twin)}
 
 
@@ -159,15 +158,12 @@ def painted_maps(model: nn.Module, layer_name: str, number: int, pixels: Tensor)
     maps = torch.from_numpy(all_maps(model, [layer_name], pixels)[layer_name][:, [number]])
     field = receptive_fields(model, side)[layer_name]
     strength = enlarged(maps / maps.amax().clamp(min=1e-9), field, side, (side, side))[:, 0]
-    return [painted(picture, each.numpy()) for picture, each in zip(pixels, strength)]
+    return [painted(_rows(picture), each.numpy()) for picture, each in zip(pixels, strength)]
 
 
-def painted(image: Tensor, strength: np.ndarray) -> np.ndarray:
-    """An image, uint8 3×S×S, in grey, under orange paint: as much as `strength`, S×S in [0, 1], says. uint8 S×S×3."""
-    paint = 0.85 * strength.clip(0, 1)[..., None]
-    # Grey of medium contrast, so that paint is seen on black and on white.
-    grey = 60 + 0.6 * image.float().mean(dim=0).cpu().numpy()[..., None]
-    return (grey * (1 - paint) + PAINT * paint).astype(np.uint8)
+def _rows(image: Tensor) -> np.ndarray:
+    """A picture, uint8 3×S×S, as uint8 S×S×3."""
+    return image.permute(1, 2, 0).cpu().numpy()
 
 
 def _kernel_behind(model: nn.Module, layer_name: str) -> Tensor | None:

@@ -48,7 +48,7 @@ class Coloured:
         return next((name for name, distance in distances.items() if distance > FAR), max(distances, key=distances.get))
 
     def strength(self, number: int) -> np.ndarray:
-        """A map on its scale: float H×W in [0, 1], or in [-1, 1] where zero is in the middle; NaN and infinity are 0."""
+        """A map on its scale: float H×W in [0, 1], or [-1, 1] where zero is in the middle; NaN and infinity are 0."""
         share = self.indices[number] / 255
         strength = 2 * share - 1 if self.centred else share
         return strength if self.broken is None else np.where(self.broken[number], 0, strength)
@@ -80,7 +80,7 @@ def colour(maps: np.ndarray, scale: Scale = "layer", colormap: str | None = None
     """Float C×H×W to indices into the 256 colours of a colour map of matplotlib.
 
     `scale` says what the values span: 'map', each map alone; 'layer', all of them; or a pair (low, high). At each end,
-    up to `clip` per cent of the values may lie beyond, from 0 to below 50: a few extreme ones would take the contrast
+    up to `clip` per cent of the values may lie beyond, from 0 to below 25: a few extreme ones would take the contrast
     from all others. 0 takes the plain minimum and maximum, and so does a scale whose ends would coincide, as those of a
     map that is nearly everywhere 0.
 
@@ -93,25 +93,22 @@ def colour(maps: np.ndarray, scale: Scale = "layer", colormap: str | None = None
     """
     if colormap is not None and (not isinstance(colormap, str) or colormap not in matplotlib.colormaps):
         raise Problem(f"There is no colour map {colormap!r}; try viridis, RdBu_r or gray.")
-    if not isinstance(clip, int | float) or not 0 <= clip < 50:
-        raise Problem(f"clip={clip!r} is no number from 0 to below 50, in per cent of the values at each end.")
+    if not isinstance(clip, int | float) or not 0 <= clip < 25:
+        raise Problem(f"clip={clip!r} is no number from 0 to below 25, in per cent of the values at each end.")
     maps = (np.abs(maps) if np.iscomplexobj(maps) else maps).astype(np.float32)
     finite = np.isfinite(maps)
     broken = None if finite.all() else ~finite
     lowest = np.where(finite, maps, np.inf).min(axis=(1, 2))
     highest = np.where(finite, maps, -np.inf).max(axis=(1, 2))
-    colormap = colormap or (DIVERGING if lowest.min(initial=0) < 0 else SEQUENTIAL)
+    colormap = colormap or colormap_for(maps)
     dead = (lowest == highest) & finite.all(axis=(1, 2))
     if isinstance(scale, str) and scale == "map":
-        low, high = np.array([_ends(each, clip) for each in maps]).T
+        low, high = np.array([ends_of(each, clip, colormap) for each in maps]).T
     elif isinstance(scale, str) and scale == "layer":
-        low, high = (np.full(len(maps), end) for end in _ends(maps, clip))
+        low, high = (np.full(len(maps), end) for end in ends_of(maps, clip, colormap))
     else:
         low, high = (np.full(len(maps), end, float) for end in _pair(scale))
-    centred = colormap.removesuffix("_r") in WITH_A_MIDDLE and isinstance(scale, str)
-    if centred:
-        high = np.maximum(np.abs(low), np.abs(high))
-        low = -high
+    centred = colormap.removesuffix("_r") in WITH_A_MIDDLE and np.array_equal(low, -high, equal_nan=True)
     # The difference of two float32 may be infinite.
     dtype = np.float64 if np.nanmax(np.abs([low, high]), initial=0) > 1e37 else np.float32
     values, bottom, top = (each.astype(dtype) for each in (np.where(finite, maps, 0), low, high))
@@ -123,22 +120,38 @@ def colour(maps: np.ndarray, scale: Scale = "layer", colormap: str | None = None
     return Coloured(indices, palette, low, high, beyond, dead, broken, centred)
 
 
-def _ends(values: np.ndarray, clip: float) -> tuple[float, float]:
-    """Two of the finite values, with up to `clip` per cent of them below the first and as many above the second."""
+def colormap_for(values: np.ndarray) -> str:
+    """A map with a colour for zero where some of the values are negative, else one that goes from dark to bright."""
+    return DIVERGING if (values[np.isfinite(values)] < 0).any() else SEQUENTIAL
+
+
+def ends_of(values: np.ndarray, clip: float, colormap: str = SEQUENTIAL) -> tuple[float, float]:
+    """The ends of a scale for `values`: two of them, with up to `clip` per cent of them below and as many above.
+
+    If zero is in the middle of the colour map, both ends are equally far from it, and twice `clip` per cent lie beyond
+    the two together. The smallest and the largest value where the ends would be equal, NaN where none is finite.
+    """
     values = values[np.isfinite(values)]
     if not values.size:
         return np.nan, np.nan
+    if colormap.removesuffix("_r") in WITH_A_MIDDLE:
+        _, farthest = ends_of(np.abs(values), 2 * clip)
+        return -farthest, farthest
     beyond = int(len(values) * clip / 100)
     low, high = np.partition(values, (beyond, len(values) - 1 - beyond))[[beyond, -1 - beyond]]
     return (float(low), float(high)) if low < high else (float(values.min()), float(values.max()))
 
 
-def variation(maps: np.ndarray) -> np.ndarray:
-    """How much each map varies: the standard deviation of its finite values, float C; 0 where there are none."""
-    values = np.where(np.isfinite(maps), np.abs(maps) if np.iscomplexobj(maps) else maps, np.nan)
+def most_varying(maps: np.ndarray, count: int | None = None) -> np.ndarray:
+    """The numbers of the `count` maps (all by default) that vary most, in that order: int, from float C×H×W.
+
+    What counts is the standard deviation of a map's finite values.
+    """
+    values = np.abs(maps) if np.iscomplexobj(maps) else maps
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of maps without a finite value
-        return np.nan_to_num(np.nanstd(values, axis=(1, 2), dtype=float))
+        spread = np.nan_to_num(np.nanstd(np.where(np.isfinite(values), values, np.nan), axis=(1, 2), dtype=float))
+    return np.argsort(-spread, kind="stable")[:count]
 
 
 def _pair(scale: object) -> tuple[float, float]:

@@ -78,7 +78,7 @@ def draw_grid(
     sheet.paste(beside, (MARGIN, top + LABEL))
     shape = f"{len(coloured.indices)} map{'s' * (len(coloured.indices) > 1)} of {height}×{width}"
     shape += "" if count == len(coloured.indices) else f", the {count} that vary most"
-    _draw_header(sheet, draw, coloured, MARGIN, layer_name, shape, subtitle, own_scales)
+    _draw_header(sheet, draw, coloured, MARGIN, layer_name, shape, subtitle, own_scales, overlay)
     return sheet
 
 
@@ -190,7 +190,7 @@ def _draw_title(sheet: Image.Image, x: int, layer_name: str, shape: str, subtitl
     draw_text(draw, (x, MARGIN + 45), subtitle, QUIET, 13, width=width)
 
 
-def _draw_header(sheet, draw, coloured, x, layer_name, shape, subtitle, own_scales) -> None:
+def _draw_header(sheet, draw, coloured, x, layer_name, shape, subtitle, own_scales, overlay=False) -> None:
     """What the sheet shows, and the scale: the colours with the values at their ends, and how many lie beyond."""
     dead = int(coloured.dead.sum()) if len(coloured.dead) > 1 else 0
     shape += f", {dead} constant (†)" if dead else ""
@@ -199,6 +199,9 @@ def _draw_header(sheet, draw, coloured, x, layer_name, shape, subtitle, own_scal
     _draw_title(sheet, x, layer_name, shape, subtitle)
     y = MARGIN + 76
     bar = np.broadcast_to(coloured.palette[np.arange(BAR_WIDTH) * 256 // BAR_WIDTH], (BAR_HEIGHT, BAR_WIDTH, 3))
+    if overlay:
+        strength = np.linspace(-1 if coloured.centred else 0, 1, BAR_WIDTH)
+        bar = painted(np.full_like(bar, 128), np.broadcast_to(strength, (BAR_HEIGHT, BAR_WIDTH)))
     low, high = (f"{coloured.low[0]:.3g}", f"{coloured.high[0]:.3g}")
     if own_scales:
         low, high = ("–max", "max of each map") if coloured.centred else ("min", "max of each map")

@@ -19,12 +19,13 @@ from torch import Tensor, nn
 
 from ..settings import Problem, results_folder, shown
 from .activations import as_array, capture, run
-from .colours import Scale, as_maps, colour
+from .colours import CLIP, Scale, as_maps, colormap_for, colour, ends_of, most_varying
 from .given import as_given, cropped
-from .grids import draw_grid, draw_strip, thumbnail_of
+from .grids import draw_grid, draw_strip, picture_of
 from .layers import by, is_features_last, layer_names, layers_by_name
 
 ALL_LAYERS = "all_layers"  # the file of `stack_grids`
+ORDERS = ("number", "variation")
 
 
 def display_image_filtered(
@@ -34,7 +35,10 @@ def display_image_filtered(
     image: Path | str | Image.Image | np.ndarray | Tensor,
     *,
     scale: Scale = "layer",
-    colormap: str = "viridis",
+    colormap: str | None = None,
+    clip: float = CLIP,
+    order: str = "number",
+    overlay: bool = False,
     show: bool = True,
 ) -> list[Path]:
     """Save what each filter of a layer sees in an image, show them in one grid, return the grid's path.
@@ -44,9 +48,13 @@ def display_image_filtered(
     uint8 H×W×3 array, which get the size and the channels that the model takes (see `input_shape`), or a float32 C×H×W
     tensor in [0, 1], which stays as it is.
 
-    `scale` says what the two ends of the colour map stand for: 'map', the minimum and maximum of each map; 'layer', of
-    the layer; 'global', of all layers of its type in the model; or a pair (low, high). They are written on the grid.
-    Values that are NaN or infinite are red; the grid says how many there are.
+    `scale` says what the two ends of the colour map stand for: 'map', the values of each map; 'layer', of the layer;
+    'global', of all layers of its type in the model; or a pair (low, high). They are written on the grid. At each end,
+    up to `clip` per cent of the values may lie beyond, which the grid counts; 0 takes the plain minimum and maximum.
+    Without a `colormap`, values that are never negative get viridis. Others get RdBu_r, with zero in the middle. Values
+    that are NaN or infinite have a colour that no number has; the grid says how many there are.
+    `order` is 'number', or 'variation': the maps that vary most come first. With `overlay`, the grid shows each map
+    over the image; the files of single filters stay as they are.
 
     The function writes `results_<name_image>/<image>/<layer_name>/filter_<NNN>.png`, lossless, one pixel per value, and
     the grid `results_<name_image>/<image>/<layer_name>.png`. `<image>` is the file's name with the start of its digest,
@@ -54,9 +62,11 @@ def display_image_filtered(
     A layer without maps (a linear one) becomes a strip and has no files of single filters. A layer that runs several
     times in a forward pass has a second grid `<layer_name>#2.png`, and so on: then several paths are returned. Files
     of an earlier rendering are replaced.
-    Raises `Problem`, a ValueError, for an unknown layer (naming the closest), scale or colour map, for what is no image
-    or no network, for a layer that outputs nothing to draw, and where the files cannot be written.
+    Raises `Problem`, a ValueError, for an unknown layer (naming the closest), scale, colour map or order, for what is
+    no image or no network, for a layer that outputs nothing to draw, and where the files cannot be written.
     """
+    if order not in ORDERS:
+        raise Problem(f"order={order!r} is none of {', '.join(map(repr, ORDERS))}.")
     pixels, image_name = as_given(image, model)
     folder, subtitle = results_folder(name_image) / image_name, f"{name_image} · {image_name}"
     captured, layers = capture(model, layer_name, pixels), layers_by_name(model)
@@ -64,29 +74,72 @@ def display_image_filtered(
         raise Problem("No layer is named; give layer_name one that layer_names(model) lists, or several.")
     layer_of = {key: key if key in layers else key.rpartition("#")[0] for key in captured}
     files = {key: folder / f"{file_name(of, layers)}{key.removeprefix(of)}.png" for key, of in layer_of.items()}
-    drawn = {key: _maps_of(key, model, layers[layer_of[key]], output[0], pixels) for key, output in captured.items()}
+    drawn = {key: maps_of(key, model, layers[layer_of[key]], output[0], pixels) for key, output in captured.items()}
     kinds = {type(layers[of]) for of in layer_of.values()} if isinstance(scale, str) and scale == "global" else ()
-    ends = {kind: _range_of_type(model, kind, pixels) for kind in kinds}
-    grids, thumbnail = {}, thumbnail_of(pixels)
-    with ThreadPoolExecutor() as pool, _written_below(folder):  # saves pictures while those of the next layer are made
+    options = {"scale": scale, "colormap": colormap, "clip": clip}
+    of_type = {kind: _on_scale_of_type(model, kind, pixels, clip, colormap) for kind in kinds}
+    grids, picture = {}, picture_of(pixels)
+    with ThreadPoolExecutor() as pool, written_below(folder):  # saves pictures while those of the next layer are made
         saving = []
         _remove_further_calls(files.values())
         for key, (maps, note) in drawn.items():
-            coloured = colour(maps, ends.get(type(layers[layer_of[key]]), scale), colormap)
+            coloured = colour(maps, **options | of_type.get(type(layers[layer_of[key]]), {}))
             is_strip = maps.shape[:2] == (1, 1)
             if is_strip:
-                grids[key] = draw_strip(maps[0, 0], coloured, thumbnail, key, subtitle + note)
+                grids[key] = draw_strip(maps[0, 0], coloured, picture, key, subtitle + note)
             else:
-                grids[key] = draw_grid(coloured, thumbnail, key, subtitle + note)
+                numbers = most_varying(maps) if order == "variation" else None
+                sorted_by = " · those that vary most come first" if order == "variation" else ""
+                grids[key] = draw_grid(
+                    coloured, picture, key, subtitle + note + sorted_by, numbers=numbers, overlay=overlay
+                )
             saving += _save(pool, files[key], grids[key], coloured.rgb[: 0 if is_strip else len(maps)])
         for saved in saving:
             saved.result()  # raises what went wrong in a thread
-    if show and get_ipython():
+    if show:
         for key, grid in grids.items():
-            print(f"{key}: {' × '.join(map(str, captured[key].shape[1:]))} → {shown(files[key])}")
-            # In a notebook, 256 colours in all: a fifth of the bytes, and no eye tells the difference.
-            display(grid.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE))
+            show_sheet(f"{key}: {' × '.join(map(str, captured[key].shape[1:]))}", grid, files[key])
     return list(files.values())
+
+
+def display_summary(
+    name_image: str,
+    model: nn.Module,
+    layer_name: str,
+    image: Path | str | Image.Image | np.ndarray | Tensor,
+    *,
+    count: int = 9,
+    overlay: bool = False,
+    show: bool = True,
+) -> Path:
+    """The maps of a layer that vary most over an image, large enough for a slide: three in a row, the image beside.
+
+    Other arguments, colours and errors are those of `display_image_filtered`. Writes the picture
+    `results_<name_image>/<image>/<layer_name>#summary.png`, and returns its path.
+    """
+    pixels, image_name = as_given(image, model)
+    (key, output), *_ = capture(model, layer_name, pixels).items()
+    layers = layers_by_name(model)
+    maps, note = maps_of(key, model, layers[key], output[0], pixels)
+    if maps.shape[:2] == (1, 1):
+        raise Problem(f"Layer {key!r} has no maps to choose from; display_image_filtered draws its values.")
+    numbers, subtitle = most_varying(maps, count), f"{name_image} · {image_name}{note}"
+    sheet = draw_grid(colour(maps), picture_of(pixels), key, subtitle, numbers=numbers, overlay=overlay, columns=3)
+    path = results_folder(name_image) / image_name / f"{file_name(key, layers)}#summary.png"
+    with written_below(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_png(path, np.asarray(sheet))
+    if show:
+        show_sheet(f"{key}: {len(numbers)} of {len(maps)} maps", sheet, path)
+    return path
+
+
+def show_sheet(what: str, sheet: Image.Image, path: Path) -> None:
+    """In a notebook, show a sheet and say where it is."""
+    if get_ipython():
+        print(f"{what} → {shown(path)}")
+        # 256 colours in all: a fifth of the bytes, and no eye tells the difference.
+        display(sheet.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE))
 
 
 def stack_grids(grids: Sequence[Path]) -> Path:
@@ -157,7 +210,7 @@ def _remove_further_calls(files: Collection[Path]) -> None:
 
 
 @contextlib.contextmanager
-def _written_below(folder: Path) -> Iterator[None]:
+def written_below(folder: Path) -> Iterator[None]:
     """Around work that writes there: what the disk refuses becomes a sentence."""
     try:
         yield
@@ -169,9 +222,7 @@ def _written_below(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _maps_of(
-    key: str, model: nn.Module, layer: nn.Module, output: np.ndarray, pixels: Tensor
-) -> tuple[np.ndarray, str]:
+def maps_of(key: str, model: nn.Module, layer: nn.Module, output: np.ndarray, pixels: Tensor) -> tuple[np.ndarray, str]:
     """What a layer outputs for the image as maps C×H×W, and what the grid has to say about them.
 
     Raises `Problem` where it outputs no values.
@@ -185,10 +236,13 @@ def _maps_of(
     return as_maps(output, features_last), note
 
 
-def _range_of_type(model: nn.Module, kind: type[nn.Module], pixels: Tensor) -> tuple[float, float]:
-    """The smallest and largest finite value among all layers of type `kind` that run."""
+def _on_scale_of_type(
+    model: nn.Module, kind: type[nn.Module], pixels: Tensor, clip: float, colormap: str | None
+) -> dict[str, object]:
+    """What `colour` is to be told so that all layers of type `kind` that run have the same scale and colours."""
     outputs = [output for _, output in run(model, layer_names(model, kind), pixels[None]) if isinstance(output, Tensor)]
     values = [np.abs(array) if np.iscomplexobj(array) else array for array in map(as_array, outputs)]
-    finite = [array[np.isfinite(array)] for array in values]
-    ends = [end for array in finite if array.size for end in (array.min(), array.max())]
-    return (float(min(ends)), float(max(ends))) if ends else (0.0, 0.0)
+    values = np.concatenate([array.ravel() for array in values] or [np.zeros(1)])
+    colormap = colormap or colormap_for(values)
+    low, high = ends_of(values, clip, colormap)
+    return {"scale": (low, high) if low <= high else (0.0, 0.0), "colormap": colormap}  # NaN where nothing is finite

@@ -1,0 +1,114 @@
+"""Which features activate which filter: the same filters over several images, in one picture."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+from torch import Tensor, nn
+
+from ..settings import Problem, results_folder
+from .activations import capture
+from .colours import colour
+from .fonts import draw_text
+from .given import as_given
+from .grids import FAINT, GAP, INK, LABEL, MARGIN, QUIET, SHEET_WIDTH, THINNEST, picture_of
+from .layers import layers_by_name
+from .pictures import file_name, maps_of, save_png, show_sheet, written_below
+
+LARGEST, SMALLEST, NUMBERS = 110, 28, 74  # pixels: sides of a map, width of the column of filter numbers
+
+
+def compare_images(
+    model: nn.Module,
+    layer_name: str,
+    images: Mapping[str, Sequence[Path | str | Image.Image | np.ndarray | Tensor]],
+    *,
+    filters: Sequence[int] | None = None,
+    count: int = 8,
+    show: bool = True,
+) -> Path:
+    """One row per filter, one column per image, the classes side by side: which images does a filter respond to?
+
+    `images` by class, such as {'Bike': [...], 'Car': [...]}; each image is what `display_image_filtered` takes. Without
+    `filters` (their numbers), it is the `count` filters that tell one class from the others best: the difference of
+    their mean responses, over the standard deviation among all images. With one class they vary most between images.
+    All maps of a row share a scale, whose ends are written beside it (see `colours.colour`).
+    Writes `results_all/<layer_name>.png` and returns its path. Raises `Problem` as `display_image_filtered` does, for
+    filters that the layer does not have, for more images than fit, and for images of different sizes.
+    """
+    labels = [name for name, those in images.items() for _ in those]
+    if not labels or len(labels) > (SHEET_WIDTH - NUMBERS) // (SMALLEST + GAP):
+        most = (SHEET_WIDTH - NUMBERS) // (SMALLEST + GAP)
+        raise Problem(f"From 1 to {most} images can be compared, by class: {{'Bike': [...]}}; these are {len(labels)}.")
+    given = [as_given(image, model)[0] for those in images.values() for image in those]
+    layer = layers_by_name(model).get(layer_name)
+    maps = []
+    for pixels in given:
+        (key, output), *_ = capture(model, layer_name, pixels).items()
+        maps.append(maps_of(key, model, layer, output[0], pixels)[0])
+    if len({each.shape for each in maps}) > 1:
+        raise Problem("The images differ in size, and so do their maps; give images of one size.")
+    maps = np.stack(maps)
+    if maps.shape[1:3] == (1, 1):
+        raise Problem(f"Layer {layer_name!r} has no maps to compare; choose a layer before it.")
+    numbers = _telling(maps, labels)[:count] if filters is None else list(filters)
+    if unknown := [number for number in numbers if not 0 <= number < maps.shape[1]]:
+        raise Problem(f"Layer {layer_name!r} has filters 0 to {maps.shape[1] - 1}, not {unknown[0]}.")
+    sheet = _draw(maps, numbers, [picture_of(pixels) for pixels in given], labels, layer_name)
+    path = results_folder("all") / f"{file_name(layer_name, layers_by_name(model))}.png"
+    with written_below(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_png(path, np.asarray(sheet))
+    if show:
+        show_sheet(f"{layer_name}: {len(numbers)} filters, {len(labels)} images", sheet, path)
+    return path
+
+
+def _telling(maps: np.ndarray, labels: Sequence[str]) -> list[int]:
+    """The numbers of the filters, those first whose mean response tells one class from the others best."""
+    means = np.nan_to_num(np.where(np.isfinite(maps), np.abs(maps) if np.iscomplexobj(maps) else maps, 0)).mean((2, 3))
+    classes = np.array(labels)
+    if len(set(labels)) == 1:
+        differences = means.std(axis=0)
+    else:
+        of_class = [classes == name for name in dict.fromkeys(labels)]
+        apart = [np.abs(means[of].mean(axis=0) - means[~of].mean(axis=0)) for of in of_class]
+        differences = np.max(apart, axis=0) / np.maximum(means.std(axis=0), 1e-12)
+    return np.argsort(-differences, kind="stable").tolist()
+
+
+def _draw(
+    maps: np.ndarray, numbers: Sequence[int], pictures: Sequence[Image.Image], labels: Sequence[str], layer_name: str
+) -> Image.Image:
+    side = min(LARGEST, (SHEET_WIDTH - NUMBERS - 2 * MARGIN) // len(labels) - GAP)
+    height = max(THINNEST, round(side * maps.shape[2] / maps.shape[3]))
+    tall = max(round(side * picture.height / picture.width) for picture in pictures)
+    first = NUMBERS + MARGIN
+    top = MARGIN + 54 + LABEL + tall + 2 * GAP
+    width = max(first + len(labels) * (side + GAP) - GAP + MARGIN, 520)
+    sheet = Image.new("RGB", (width, top + len(numbers) * (height + GAP) + MARGIN), "white")
+    draw = ImageDraw.Draw(sheet)
+    draw_text(draw, (MARGIN, MARGIN - 2), layer_name, INK, 20, bold=True, width=width - 2 * MARGIN)
+    text = f"{len(numbers)} of {maps.shape[1]} filters, one per row, and the ends of its scale · one image per column"
+    draw_text(draw, (MARGIN, MARGIN + 26), text, QUIET, 13, width=width - 2 * MARGIN)
+    for place, (picture, label) in enumerate(zip(pictures, labels)):
+        x = first + place * (side + GAP)
+        if place == 0 or label != labels[place - 1]:
+            same = labels.count(label)
+            draw_text(draw, (x, MARGIN + 50), label, INK, 14, bold=True, width=same * (side + GAP) - GAP)
+        shown = picture.resize((side, round(side * picture.height / picture.width)), Image.Resampling.LANCZOS)
+        sheet.paste(shown, (x, MARGIN + 54 + LABEL))
+    for row, number in enumerate(numbers):
+        coloured, y = colour(maps[:, number]), top + row * (height + GAP)
+        draw_text(draw, (MARGIN, y), str(number), INK, 14, bold=True, width=NUMBERS)
+        if height >= 40:
+            ends = f"{coloured.low[0]:.2g} … {coloured.high[0]:.2g}"
+            draw_text(draw, (MARGIN, y + 20), ends, QUIET, 11, width=NUMBERS - 4)
+        for place, rgb in enumerate(coloured.rgb):
+            x = first + place * (side + GAP)
+            enlarge = Image.Resampling.NEAREST if side >= rgb.shape[1] else Image.Resampling.BOX
+            sheet.paste(Image.fromarray(rgb).resize((side, height), enlarge), (x, y))
+            if coloured.centred:
+                draw.rectangle((x, y, x + side - 1, y + height - 1), outline=FAINT)
+    return sheet
