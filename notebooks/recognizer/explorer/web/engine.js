@@ -84,19 +84,12 @@ class Network {
     return done ? logits : Array.from(softmax({ shape: [logits.length] }, [{ data: logits }]));
   }
 
-  // Of each filter of a layer the largest value for a picture, and where it is.
-  strongest(pixels, number, epoch = null) {
-    const { shape, data } = this.values(pixels, [], epoch)[number];
-    const each = data.length / shape[0];
-    const values = new Float32Array(shape[0]);
-    const places = new Int32Array(shape[0]);
-    for (let c = 0; c < shape[0]; c++) {
-      let most = c * each;
-      for (let i = most; i < (c + 1) * each; i++) if (data[i] > data[most]) most = i;
-      values[c] = data[most];
-      places[c] = most - c * each;
-    }
-    return { values, places };
+  // Of each filter of each layer the largest value for a picture, and where it is: {layer: {values, places}}.
+  strongest(pixels, epoch = null) {
+    const values = this.values(pixels, [], epoch);
+    const found = {};
+    for (const { name, value } of this.layers) if (values[value]) found[name] = maxima(values[value]);
+    return found;
   }
 
   // A picture whose maps were computed when the page was written: the same as `forward`.
@@ -115,6 +108,19 @@ class Network {
     const tensor = this.tensorNumber(step, "weight", epoch);
     return { shape: this.tensors[tensor].shape, data: this.tensor(tensor) };
   }
+}
+
+function maxima({ shape, data }) {
+  const each = data.length / shape[0];
+  const values = new Float32Array(shape[0]);
+  const places = new Int32Array(shape[0]);
+  for (let c = 0; c < shape[0]; c++) {
+    let most = c * each;
+    for (let i = most; i < (c + 1) * each; i++) if (data[i] > data[most]) most = i;
+    values[c] = data[most];
+    places[c] = most - c * each;
+  }
+  return { values, places };
 }
 
 function decode({ format, start, count, scale, shape }, bytes) {
@@ -179,7 +185,7 @@ function respondent() {
     if (what === "load") network = new Network(description, await unpacked(text));
     if (what === "forward") return network.forward(pixels, off, epoch);
     if (what === "given") return network.given(picture);
-    if (what === "strongest") return network.strongest(pixels, value, epoch);
+    if (what === "strongest") return network.strongest(pixels, epoch);
     if (what === "kernels") return network.kernels(value, epoch);
     return null;
   };

@@ -96,26 +96,38 @@ async function showKernel() {
   $("kernel").setAttribute("aria-label", `Kernel of ${height}×${width} weights, up to ${short(most)}`);
 }
 
-// The strongest place of each given picture. They are asked for one by one, so that the reader need not wait for them.
-const strongestOf = new Map();
+// Where each filter of each layer is strongest in a given picture: a promise of {layer: {values, places}}. One run of the
+// network answers for all filters, so it is asked once for each picture.
+const strongest = new Map();
+function strongestIn(number, epoch) {
+  const key = `${number} ${epoch}`;
+  if (!strongest.has(key)) strongest.set(key, askForStrongest(pictures[number], epoch));
+  return strongest.get(key);
+}
+
+async function askForStrongest(picture, epoch) {
+  if (!picture.pixels) picture.pixels = await loaded(picture.address, DATA.input);
+  return ask({ what: "strongest", pixels: picture.pixels, epoch });
+}
+
 async function showPatches() {
   const { layer, first } = view;
-  const filter = state.filter;
+  const [filter, epoch] = [state.filter, state.epoch];
   const possible = KNOWS_NETWORK && layer.window && first.height * first.width > 1;
   $("patches-box").hidden = !possible;
   if (!possible) return;
-  const [epoch, key] = [state.epoch, `${layer.name} ${state.epoch}`];
-  if (!strongestOf.has(key)) strongestOf.set(key, []);
-  const found = strongestOf.get(key);
-  const isStill = () => state.filter === filter && state.layer === layer.name && state.epoch === epoch;
-  if (!found.length) $("patches").replaceChildren();
-  for (let number = found.length; number < DATA.pictures.length && isStill(); number++) {
-    const picture = pictures[number];
-    if (!picture.pixels) picture.pixels = await loaded(picture.address, DATA.input);
-    const answer = await ask({ what: "strongest", pixels: picture.pixels, value: layer.value, epoch });
-    if (found.length === number) found.push(answer);
+  const found = [];
+  for (let number = 0; number < DATA.pictures.length; number++) {
+    found.push((await strongestIn(number, epoch))[layer.name]);
+    if (state.filter !== filter || state.layer !== layer.name || state.epoch !== epoch) return;
+    drawPatches(found, filter);
   }
-  if (isStill()) drawPatches(found, filter);
+}
+
+// Asked before anybody wants to know, if the network is quick: then an enlarged filter has its patches at once.
+async function lookAhead(milliseconds) {
+  if (!KNOWS_NETWORK || milliseconds > 400) return;
+  for (let number = 0; number < DATA.pictures.length; number++) await strongestIn(number, null);
 }
 
 function drawPatches(found, filter) {

@@ -181,7 +181,9 @@ async function start() {
   showPicture();
   showStrip();
   await loading;
+  const started = performance.now();
   await recompute();
+  setTimeout(lookAhead, 300, performance.now() - started);
   chooseLayer(state.layer, state.filter);
   window.addEventListener("hashchange", async () => {
     if (location.hash === written) return;
