@@ -20,7 +20,7 @@ PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check
 UV = $(PYTHON) -m uv pip install --compile-bytecode --python $(PYTHON) $(addprefix --default-index ,$(PIP_INDEX))
 PIP_INDEX = $(or $(PIP_INDEX_URL),$(shell $(PYTHON) -m pip config get global.index-url 2>&1 | grep ^http))
 
-.PHONY: help setup run test lint lab tensorboard bench notebooks clean
+.PHONY: help setup run test tests-of-package tests-of-notebooks lint lab tensorboard bench notebooks clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -41,8 +41,17 @@ setup: $(VENV)/ready  ## make .venv and install what is needed
 run: setup  ## run notebooks 01 to 03; for example: make run DATASET=street NOTEBOOK=03 LAYER_NAME=conv2
 	$(PYTHON) notebooks/run.py $(or $(NOTEBOOK),01 02 03)
 
-test: setup  ## run every test, the notebooks included
-	$(PYTHON) -m pytest
+test: setup  ## run every test, the notebooks included, two at a time
+	@$(MAKE) --no-print-directory -j 2 tests-of-package tests-of-notebooks
+
+# Each has one thread, so that two cores are enough for both.
+tests-of-package tests-of-notebooks: export OMP_NUM_THREADS ?= 1
+
+tests-of-package:
+	$(PYTHON) -m pytest tests
+
+tests-of-notebooks:
+	$(PYTHON) -m pytest notebooks
 
 lint: setup  ## check the style of the code
 	$(PYTHON) -m ruff check

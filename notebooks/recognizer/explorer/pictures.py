@@ -1,24 +1,20 @@
 """The pictures of a page, and what the network answers to them."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
-from ..inputs import decode, to_rgb, without_warnings
 from ..maps.activations import capture
-from ..maps.given import as_given
+from ..maps.given import Given as Picture
+from ..maps.given import Transform, as_given, transform_of
 from ..maps.layers import by
 from ..network.training import probabilities_of
 from ..settings import Problem
-
-Picture = Path | str | Image.Image | np.ndarray | Tensor
-Transform = Callable[[Image.Image], Tensor]
 
 
 @dataclass(frozen=True)
@@ -59,7 +55,8 @@ def pictures_of(
         raise Problem("There are no images; give explore at least one.")
     if labels is not None and len(labels) != len(images):
         raise Problem(f"There are {len(images)} images and {len(labels)} labels; give one label an image.")
-    tensors = [as_given(image, model)[0] if transform is None else _through(transform, image) for image in images]
+    transform = transform or transform_of(model)
+    tensors = [as_given(image, model, transform)[0] for image in images]
     shapes = {tuple(tensor.shape) for tensor in tensors}
     if len(shapes) > 1 or tensors[0].shape[0] not in (1, 3):
         raise Problem(f"The images have the shapes {', '.join(map(by, shapes))}; give RGB images of one size.")
@@ -77,14 +74,6 @@ def pictures_of(
     labels = [_folder(image, known) for image in images] if labels is None else [str(label) for label in labels]
     names = [Path(_file(image)).name or f"image {number}" for number, image in enumerate(images, 1)]
     return Pictures((stack.clamp(0, 1) * 255).round().to(torch.uint8).numpy(), names, labels, normalise, resize)
-
-
-@without_warnings()
-def _through(transform: Transform, image: Picture) -> Tensor:
-    if isinstance(image, Tensor):
-        return image
-    image = Image.fromarray(image) if isinstance(image, np.ndarray) else image
-    return transform(to_rgb(image) if isinstance(image, Image.Image) else decode(image))
 
 
 def _of_transform(transform: Transform, stack: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[int, int] | None]:

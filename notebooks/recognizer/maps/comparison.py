@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
-from torch import Tensor, nn
+from torch import nn
 
 from ..settings import Problem, results_folder
 from .activations import capture
 from .colours import colour
 from .fonts import draw_text
-from .given import as_given
+from .given import Given, Transform, as_given, as_seen, transform_of
 from .grids import FAINT, GAP, INK, LABEL, MARGIN, QUIET, SHEET_WIDTH, THINNEST, picture_of
 from .layers import layers_by_name
 from .pictures import file_name, maps_of, save_png, show_sheet, written_below
@@ -22,15 +22,17 @@ LARGEST, SMALLEST, NUMBERS = 110, 28, 74  # pixels: sides of a map, width of the
 def compare_images(
     model: nn.Module,
     layer_name: str,
-    images: Mapping[str, Sequence[Path | str | Image.Image | np.ndarray | Tensor]],
+    images: Mapping[str, Sequence[Given]],
     *,
+    transform: Transform | None = None,
     filters: Sequence[int] | None = None,
     count: int = 8,
     show: bool = True,
 ) -> Path:
     """One row per filter, one column per image, the classes side by side: which images does a filter respond to?
 
-    `images` by class, such as {'Bike': [...], 'Car': [...]}; each image is what `display_image_filtered` takes. Without
+    `images` by class, such as {'Bike': [...], 'Car': [...]}; each image, and `transform`, is what
+    `display_image_filtered` takes. Without
     `filters` (their numbers), it is the `count` filters that tell one class from the others best: the difference of
     their mean responses, over the standard deviation among all images. With one class they vary most between images.
     All maps of a row share a scale, whose ends are written beside it (see `colours.colour`).
@@ -41,7 +43,7 @@ def compare_images(
     if not labels or len(labels) > (SHEET_WIDTH - NUMBERS) // (SMALLEST + GAP):
         most = (SHEET_WIDTH - NUMBERS) // (SMALLEST + GAP)
         raise Problem(f"From 1 to {most} images can be compared, by class: {{'Bike': [...]}}; these are {len(labels)}.")
-    given = [as_given(image, model)[0] for those in images.values() for image in those]
+    given = [as_given(image, model, transform)[0] for those in images.values() for image in those]
     layer = layers_by_name(model).get(layer_name)
     maps = []
     for pixels in given:
@@ -55,7 +57,8 @@ def compare_images(
     numbers = _telling(maps, labels)[:count] if filters is None else list(filters)
     if unknown := [number for number in numbers if not 0 <= number < maps.shape[1]]:
         raise Problem(f"Layer {layer_name!r} has filters 0 to {maps.shape[1] - 1}, not {unknown[0]}.")
-    sheet = _draw(maps, numbers, [picture_of(pixels) for pixels in given], labels, layer_name)
+    seen = [picture_of(as_seen(pixels, transform or transform_of(model))) for pixels in given]
+    sheet = _draw(maps, numbers, seen, labels, layer_name)
     path = results_folder("all") / f"{file_name(layer_name, layers_by_name(model))}.png"
     with written_below(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)

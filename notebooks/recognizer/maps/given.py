@@ -3,39 +3,45 @@
 import hashlib
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms.v2.functional import rgb_to_grayscale
 
-from ..inputs import to_input
+from ..inputs import open_rgb, to_input, to_rgb, without_warnings
 from ..settings import Problem, shown
 from .layers import by, input_shape
 
+Given = Path | str | Image.Image | np.ndarray | Tensor
+Transform = Callable[[Image.Image], Tensor]  # such as what weights.transforms() of torchvision returns
 LONGEST = 80  # bytes of a name; file systems take 255, and some programs only 260 for the whole path
 
 
-def as_given(image: Path | str | Image.Image | np.ndarray | Tensor, model: nn.Module) -> tuple[Tensor, str]:
-    """The image as float32 C×H×W, and a folder's name that no other image has.
+def as_given(image: Given, model: nn.Module, transform: Transform | None = None) -> tuple[Tensor, str]:
+    """The image as the model takes it, float32 C×H×W, and a folder's name that no other image has.
 
-    Files, PIL images and uint8 arrays are brought to the size that the model says it takes, and made grey where it
-    takes one channel; tensors stay as they are. Raises `Problem` for anything else, and for a file that is no image.
+    Files, PIL images and uint8 arrays go through `transform`, or the one that the model carries (`model.transform`).
+    Without either they are brought to the size and the channels that the model says it takes. Tensors stay as they are.
+    Raises `Problem` for anything else, for a file that is no image, and for a transform that makes no tensor of it.
     """
+    transform = transform or transform_of(model)
     name = Path(getattr(image, "filename", "") or "image").stem
     if isinstance(image, Tensor):
         if not image.is_floating_point():
             raise Problem(f"The image is of {image.dtype}; pass float32 3×S×S in [0, 1], or see to_input.")
         pixels = image.detach().float().cpu()
     elif isinstance(image, np.ndarray):
-        pixels = _sized(_from_array(image), model)
+        pixels = _prepared(_from_array(image), model, transform)
     elif isinstance(image, Image.Image):
-        pixels = _sized(image, model)
+        pixels = _prepared(image, model, transform)
     elif not isinstance(image, str | os.PathLike):
         raise Problem(f"The image is of type {type(image).__name__}; pass a file, a PIL image, an array or a tensor.")
     elif os.path.isfile(image):  # unlike Path.is_file, False also for what no file can be called
-        pixels, name = _sized(Path(image), model), Path(image).stem
+        pixels, name = _prepared(Path(image), model, transform), Path(image).stem
     else:
         what = "is a folder, not an image" if os.path.isdir(image) else "does not exist"
         name = cropped(shown(Path(image)))
@@ -55,10 +61,60 @@ def cropped(name: str, bytes_: int = LONGEST) -> str:
     return name.encode(errors="replace")[:bytes_].decode(errors="ignore")
 
 
-def _sized(image: Path | Image.Image, model: nn.Module) -> Tensor:
+def transform_of(model: nn.Module) -> Transform | None:
+    """What the model says that its images are to go through: `model.transform`.
+
+    The networks of torchvision that detect objects have a layer of that name; presets of torchvision are modules as
+    well, but have a mean and a standard deviation.
+    """
+    transform = getattr(model, "transform", None)
+    is_layer = isinstance(transform, nn.Module) and not (hasattr(transform, "mean") and hasattr(transform, "std"))
+    return transform if callable(transform) and not is_layer else None
+
+
+def as_seen(pixels: Tensor, transform: Transform | None) -> Tensor:
+    """What goes into a network, float C×H×W, as a picture to look at, in [0, 1].
+
+    The mean and standard deviation of a torchvision transform are taken back. Otherwise values beyond [0, 1] say that
+    the image was normalised somehow: then the least becomes black, and the greatest white.
+    """
+    mean, deviation = getattr(transform, "mean", None), getattr(transform, "std", None)
+    if mean is not None and deviation is not None and len(mean) == len(pixels):
+        mean, deviation = (torch.tensor(each).reshape(-1, 1, 1) for each in (mean, deviation))
+        return (pixels * deviation + mean).clamp(0, 1)
+    finite = pixels[pixels.isfinite()]
+    if not len(finite) or (finite.min() >= 0 and finite.max() <= 1):
+        return pixels
+    return (pixels - finite.min()) / (finite.max() - finite.min()).clamp(min=1e-12)
+
+
+@without_warnings()
+def _prepared(image: Path | Image.Image, model: nn.Module, transform: Transform | None) -> Tensor:
+    picture = to_rgb(image) if isinstance(image, Image.Image) else open_rgb(image)
+    if transform is None:
+        return _sized(image, picture, model)
+    try:
+        pixels = transform(picture)
+    except Exception as error:  # whatever a stranger's transform raises; it stays chained to the sentence
+        why = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+        raise Problem(f"The transform stopped on the image with {why}; it gets a PIL image in RGB.") from error
+    if not isinstance(pixels, Tensor) or not pixels.is_floating_point():
+        what = pixels.dtype if isinstance(pixels, Tensor) else type(pixels).__name__
+        raise Problem(f"The transform makes {what} of an image; it has to make a float tensor C×H×W.")
+    pixels = pixels.squeeze(0) if pixels.ndim == 4 else pixels  # some make a batch of one
+    return pixels.detach().float().cpu().as_subclass(Tensor)
+
+
+def _sized(image: Path | Image.Image, picture: Image.Image, model: nn.Module) -> Tensor:
+    """The picture in the size and channels of the model: of two and four, the last says how opaque a pixel is."""
     channels, *size = input_shape(model)
-    pixels = to_input(image, tuple(size))
-    return rgb_to_grayscale(pixels, 1) if channels == 1 else pixels
+    pixels = to_input(picture, tuple(size))
+    pixels = rgb_to_grayscale(pixels, 1) if channels in (1, 2) else pixels
+    if channels in (2, 4):
+        opaque = Image.open(image) if isinstance(image, Path) else image
+        alpha = opaque.convert("RGBA").getchannel("A").convert("RGB")
+        pixels = torch.cat([pixels, to_input(alpha, tuple(size))[:1]])
+    return pixels
 
 
 def _from_array(array: np.ndarray) -> Image.Image:

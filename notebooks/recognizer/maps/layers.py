@@ -73,10 +73,10 @@ def is_features_last(model: nn.Module, layer: nn.Module, shape: Sequence[int], i
 def input_shape(model: nn.Module) -> tuple[int, int, int]:
     """Channels, height and width of the image that `model` wants, as far as it says so; else 3×224×224.
 
-    A model whose first convolution takes one channel gets a grey image.
+    Channels are those of the first convolution: 1 for grey, 2 for grey and opacity, 4 for RGB and opacity, else 3.
     """
     first = next((layer for layer in _checked(model).modules() if isinstance(layer, nn.Conv2d)), None)
-    channels = 1 if first is not None and first.in_channels == 1 else 3
+    channels = first.in_channels if first is not None and first.in_channels in (1, 2, 4) else 3
     return channels, *(stated_size(model) or (DEFAULT_IMAGE_SIZE, DEFAULT_IMAGE_SIZE))
 
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ..settings import Problem, results_folder, shown
 from .activations import as_array, capture, run
 from .colours import CLIP, Scale, as_maps, colormap_for, colour, ends_of, most_varying
-from .given import as_given, cropped
+from .given import Given, Transform, as_given, as_seen, cropped, transform_of
 from .grids import draw_grid, draw_strip, picture_of
 from .layers import by, is_features_last, layer_names, layers_by_name
 
@@ -32,8 +32,9 @@ def display_image_filtered(
     name_image: str,
     model: nn.Module,
     layer_name: str | Sequence[str],
-    image: Path | str | Image.Image | np.ndarray | Tensor,
+    image: Given,
     *,
+    transform: Transform | None = None,
     scale: Scale = "layer",
     colormap: str | None = None,
     clip: float = CLIP,
@@ -46,7 +47,8 @@ def display_image_filtered(
     `model` is any module, `layer_name` what `model.named_modules()` calls the layer (see `layer_names`), or several
     such names: all of them are captured in one forward pass, and each has its grid. `image` is a file, a PIL image or a
     uint8 H×W×3 array, which get the size and the channels that the model takes (see `input_shape`), or a float32 C×H×W
-    tensor in [0, 1], which stays as it is.
+    tensor, which stays as it is. Pretrained weights want images prepared in their own way: `transform` does it, such as
+    torchvision's `weights.transforms()` or any callable from a PIL image to C×H×W; a `model.transform` is used anyway.
 
     `scale` says what the two ends of the colour map stand for: 'map', the values of each map; 'layer', of the layer;
     'global', of all layers of its type in the model; or a pair (low, high). They are written on the grid. At each end,
@@ -67,7 +69,7 @@ def display_image_filtered(
     """
     if order not in ORDERS:
         raise Problem(f"order={order!r} is none of {', '.join(map(repr, ORDERS))}.")
-    pixels, image_name = as_given(image, model)
+    pixels, image_name = as_given(image, model, transform)
     folder, subtitle = results_folder(name_image) / image_name, f"{name_image} · {image_name}"
     captured, layers = capture(model, layer_name, pixels), layers_by_name(model)
     if not captured:
@@ -78,7 +80,7 @@ def display_image_filtered(
     kinds = {type(layers[of]) for of in layer_of.values()} if isinstance(scale, str) and scale == "global" else ()
     options = {"scale": scale, "colormap": colormap, "clip": clip}
     of_type = {kind: _on_scale_of_type(model, kind, pixels, clip, colormap) for kind in kinds}
-    grids, picture = {}, picture_of(pixels)
+    grids, picture = {}, picture_of(as_seen(pixels, transform or transform_of(model)))
     with ThreadPoolExecutor() as pool, written_below(folder):  # saves pictures while those of the next layer are made
         saving = []
         _remove_further_calls(files.values())
@@ -106,8 +108,9 @@ def display_summary(
     name_image: str,
     model: nn.Module,
     layer_name: str,
-    image: Path | str | Image.Image | np.ndarray | Tensor,
+    image: Given,
     *,
+    transform: Transform | None = None,
     count: int = 9,
     overlay: bool = False,
     show: bool = True,
@@ -117,14 +120,15 @@ def display_summary(
     Other arguments, colours and errors are those of `display_image_filtered`. Writes the picture
     `results_<name_image>/<image>/<layer_name>#summary.png`, and returns its path.
     """
-    pixels, image_name = as_given(image, model)
+    pixels, image_name = as_given(image, model, transform)
     (key, output), *_ = capture(model, layer_name, pixels).items()
     layers = layers_by_name(model)
     maps, note = maps_of(key, model, layers[key], output[0], pixels)
     if maps.shape[:2] == (1, 1):
         raise Problem(f"Layer {key!r} has no maps to choose from; display_image_filtered draws its values.")
     numbers, subtitle = most_varying(maps, count), f"{name_image} · {image_name}{note}"
-    sheet = draw_grid(colour(maps), picture_of(pixels), key, subtitle, numbers=numbers, overlay=overlay, columns=3)
+    picture = picture_of(as_seen(pixels, transform or transform_of(model)))
+    sheet = draw_grid(colour(maps), picture, key, subtitle, numbers=numbers, overlay=overlay, columns=3)
     path = results_folder(name_image) / image_name / f"{file_name(key, layers)}#summary.png"
     with written_below(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
