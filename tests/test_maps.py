@@ -154,7 +154,7 @@ def test_what_pretrained_weights_expect_is_said_and_drawn(workspace, resnet, ima
     (written,) = (workspace / "results_Car").glob("*/conv1/filter_005.png")
     expected = colour(capture(resnet, "conv1", prepared)["conv1"][0]).rgb[5]
     np.testing.assert_array_equal(np.asarray(Image.open(written).convert("RGB")), expected)
-    assert "weights.transforms()(" in (PROJECT / "README.md").read_text("utf-8")
+    assert "transform=weights.transforms()" in (PROJECT / "README.md").read_text("utf-8")
 
 
 def test_every_kind_of_image_is_taken(workspace, image_file):
