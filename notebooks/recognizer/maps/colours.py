@@ -2,7 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import matplotlib
 import numpy as np
@@ -116,8 +116,13 @@ def colour(maps: np.ndarray, scale: Scale = "layer", colormap: str | None = None
     share = np.divide(values - bottom, top - bottom, out=np.zeros_like(values), where=top > bottom)
     indices = (share * 256).clip(0, 255).astype(np.uint8)
     beyond = (((values < bottom) | (values > top)) & finite).sum(axis=(1, 2))
-    palette = matplotlib.colormaps[colormap](np.arange(256), bytes=True)[:, :3]
-    return Coloured(indices, palette, low, high, beyond, dead, broken, centred)
+    return Coloured(indices, _palette(colormap), low, high, beyond, dead, broken, centred)
+
+
+@cache
+def _palette(colormap: str) -> np.ndarray:
+    """The colours of one of matplotlib's maps, uint8 256×3."""
+    return matplotlib.colormaps[colormap](np.arange(256), bytes=True)[:, :3]
 
 
 def colormap_for(values: np.ndarray) -> str:
@@ -138,7 +143,8 @@ def ends_of(values: np.ndarray, clip: float, colormap: str = SEQUENTIAL) -> tupl
         _, farthest = ends_of(np.abs(values), 2 * clip)
         return -farthest, farthest
     beyond = int(len(values) * clip / 100)
-    low, high = np.partition(values, (beyond, len(values) - 1 - beyond))[[beyond, -1 - beyond]]
+    # One after the other: both places in one call take NumPy longer.
+    low, high = (np.partition(values, place)[place] for place in (beyond, len(values) - 1 - beyond))
     return (float(low), float(high)) if low < high else (float(values.min()), float(values.max()))
 
 
