@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import shutil
+import signal
 import sys
 import tempfile
 
@@ -11,6 +12,10 @@ import pytest
 if importlib.util.find_spec("recognizer") is None:
     install = f"{sys.executable} -m pip install --no-deps -e ."
     pytest.exit(f"This Python does not have the package of this folder: run `make setup`, or here `{install}`.", 4)
+
+# What a shell starts in the background ignores Ctrl-C, and so would all processes that tests start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 FOLDER = tempfile.mkdtemp(prefix="bike-car-cnn-")
 os.environ |= {
