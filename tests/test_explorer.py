@@ -18,8 +18,8 @@ from torch import nn
 from recognizer import BikeCarCNN, LayerByLayerCNN, capture, explore, layer_names, to_input
 from recognizer.drawings import draw
 from recognizer.evidence.ablation import ablate
-from recognizer.evidence.receptive_field import receptive_fields
 from recognizer.explorer.program import program_of
+from recognizer.maps.windows import Window
 from recognizer.network.models import save_model
 from recognizer.settings import Problem
 
@@ -463,17 +463,13 @@ def test_maps_computed_beforehand_fit(tmp_path):
     assert path.stat().st_size <= 0.5e6
 
 
-@pytest.mark.parametrize("name", ["resnet18", "squeezenet1_1", "mobilenet_v2"])
-def test_windows_are_the_receptive_fields_of_the_evidence(name):
-    model, size = networks()[name]
-    wanted = receptive_fields(model, size)
-    layers = program_of(model, (3, size, size)).layers
-    assert {layer.name for layer in layers} == set(wanted) - {""}
-    for layer in layers:
-        field = wanted[layer.name]
-        assert layer.window.stride == (field.stride, field.stride), layer.name
-        assert layer.window.size == (field.size, field.size), layer.name
-        assert layer.window.start == (field.start, field.start), layer.name
+def test_windows_of_pictures_that_are_not_square():
+    """Downwards and across they differ: kernel, stride, padding, and where the whole picture is seen."""
+    model = nn.Sequential(nn.Conv2d(3, 4, (3, 5), stride=(2, 1), padding=(1, 0)), nn.ReLU(), nn.Flatten())
+    model.append(nn.Linear(4 * 8 * 20, 2))
+    layers = {layer.name: layer.windows for layer in program_of(model.eval(), (3, 16, 24)).layers}
+    assert layers["0"] == layers["1"] == (Window(3, 2, -1), Window(5, 1, 0))
+    assert layers["3"] == (Window(16, 0, 0), Window(24, 0, 0))
 
 
 def test_problems_are_sentences(tmp_path):

@@ -177,7 +177,7 @@ def _layers(program: Program) -> list[dict]:
     for layer in program.layers:
         listed = not layer.is_block or (layer.value not in of_layers and layer.value not in seen)
         seen |= {layer.value} if listed else set()
-        window = {part: list(getattr(layer.window, part)) for part in ("size", "stride", "start")}
+        window = {part: [getattr(each, part) for each in layer.windows] for part in ("size", "stride", "start")}
         entry = {"name": layer.name, "kind": layer.kind, "value": layer.value, "shape": list(layer.shape)}
         layers.append(entry | {"window": window, "listed": listed, "kernels": _kernels(program, layer.value)})
     return layers

@@ -8,26 +8,15 @@ import torch
 from torch import Tensor, fx, nn
 
 from ..maps.tracing import trace
+from ..maps.windows import Window, windows_of
 from ..settings import Problem
-from .steps import FUNCTIONS, LAYERS, Step, Unknown, Value, by_channel, pair
-
-POINTWISE = ("affine", "pointwise", "same", "add", "subtract", "multiply", "divide", "concatenate")
-
-
-@dataclass(frozen=True)
-class Window:
-    """The pixels that the positions of a map see, (downwards, across): position 0 sees `size` pixels from pixel
-    `start` on, each further position as many, `stride` pixels on. A stride of 0: every position sees the whole image.
-    """
-
-    size: tuple[int, int]
-    stride: tuple[int, int]
-    start: tuple[int, int]
+from .steps import FUNCTIONS, LAYERS, Step, Unknown, Value, by_channel
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A named layer: its type, the number of the value it makes (0 is the picture), that value's shape and window.
+    """A named layer: its type, the number of the value it makes (0 is the picture), that value's shape, and the
+    windows of its positions downwards and across.
 
     `is_block`: it consists of other layers.
     """
@@ -36,7 +25,7 @@ class Layer:
     kind: str
     value: int
     shape: tuple[int, ...]
-    window: Window
+    windows: tuple[Window, Window]
     is_block: bool
 
 
@@ -68,7 +57,6 @@ class _Translation:
 
     def __init__(self, model: nn.Module, graph: fx.Graph, input_shape: tuple[int, ...], normalise) -> None:
         self.model, self.program = model, Program(input_shape)
-        self.windows = [Window((1, 1), (1, 1), (0, 0))]
         run = fx.Interpreter(fx.GraphModule(model, graph), garbage_collect_values=False)
         with torch.no_grad():
             run.run(torch.full((2, *input_shape), 0.5))  # two images, so that the batch can be told from a channel
@@ -86,7 +74,8 @@ class _Translation:
                 for name in node.meta.get("nn_module_stack", ()):
                     name, _, repeat = name.partition("@")
                     of_module[f"{name}#{int(repeat) + 1}" if repeat else name] = self.values[node]
-        self.program.layers = [self._layer(name, value) for name, value in of_module.items() if name]
+        windows = windows_of(model, graph, input_shape[1:])
+        self.program.layers = [self._layer(name, value, windows[name]) for name, value in of_module.items() if name]
         self.program.layers.sort(key=lambda layer: (layer.value, -layer.name.count(".")))
 
     def _picture(self, normalise) -> Value:
@@ -122,7 +111,6 @@ class _Translation:
     def _add(self, step: Step, shape: tuple[int, ...]) -> Value:
         step.shape = shape[1:]
         self.program.steps.append(step)
-        self.windows.append(_through(step, [self.windows[each.number] for each in step.inputs], self.program))
         return Value(len(self.program.steps), step.shape)
 
     def _end(self, node: fx.Node) -> None:
@@ -131,36 +119,13 @@ class _Translation:
             raise Problem(f"This {type(self.model).__name__} answers with other than a row of numbers for an image.")
         del self.program.steps[answer.number :]  # whatever follows has no part in the answer
 
-    def _layer(self, name: str, value: Value) -> Layer:
+    def _layer(self, name: str, value: Value, windows: tuple[Window, Window]) -> Layer:
         module = self.model.get_submodule(name.partition("#")[0])
         is_block = any(module.children())
-        return Layer(name, type(module).__name__, value.number, value.shape, self.windows[value.number], is_block)
+        return Layer(name, type(module).__name__, value.number, value.shape, windows, is_block)
 
 
 def _where(node: fx.Node) -> str:
     """The layer that a node belongs to, in words."""
     names = [name.partition("@")[0] for name in node.meta.get("nn_module_stack", ()) if name]
     return f"Layer {names[-1]!r}" if names else "The forward of the network"
-
-
-def _through(step: Step, sources: list[Window], program: Program) -> Window:
-    """What the positions of a value see, by the recursion of Araujo, Norris & Sim 2019."""
-    whole = Window(program.input_shape[1:], (0, 0), (0, 0))
-    if step.kind in ("convolution", "max_pool", "average_pool"):
-        axes = zip(*(getattr(sources[0], part) for part in ("size", "stride", "start")))
-        options = (step.options[part] for part in ("kernel", "stride", "before"))
-        found = [
-            (size + dilation * (kernel - 1) * step_size, step_size * stride, start - before * step_size)
-            for (size, step_size, start), kernel, stride, before, dilation in zip(
-                axes, *options, pair(step.options["dilation"])
-            )
-        ]
-        return Window(*zip(*found))
-    maps = [source for source, each in zip(sources, step.inputs) if each.shape[1:] != (1, 1)]
-    if step.kind not in POINTWISE or len(step.shape) != 3 or len({each.stride for each in sources}) > 1:
-        return whole
-    if len(maps) != len(sources):
-        return whole
-    start = tuple(min(each.start[axis] for each in sources) for axis in (0, 1))
-    end = [max(each.start[axis] + each.size[axis] for each in sources) for axis in (0, 1)]
-    return Window((end[0] - start[0], end[1] - start[1]), sources[0].stride, start)
