@@ -294,6 +294,7 @@ def test_touching_the_page(bike_car, opened):
     page.keyboard.press("x")
     page.wait_for_function("document.querySelector('#off-text').innerText.includes('relu5')")
     assert "layer=relu5&filter=1&off=relu5:1" in page.url
+    page.wait_for_function("document.querySelector('#filter-facts').innerText.includes('from 0 to 0')")
     page.locator("#big-map").hover()
     assert re.match(r"Filter 1 at row 3, column 3: 0; it sees 58×58", page.locator("#reading").inner_text())
     page.reload()

@@ -182,7 +182,9 @@ function showGrid() {
 let drawingAhead = null;
 function drawAhead() {
   const until = performance.now() + 8;
-  for (const item of $("grid").children) {
+  const grid = $("grid");
+  if (!grid) return; // the page is being left
+  for (const item of grid.children) {
     if (performance.now() > until) {
       drawingAhead = setTimeout(drawAhead, 24);
       return;
