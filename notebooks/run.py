@@ -211,9 +211,9 @@ def shrink_pictures(notebook: nbformat.NotebookNode) -> None:
                 with Image.open(io.BytesIO(stored)) as picture:
                     rgb = picture.convert("RGB")
                 rgb.quantize(256, dither=Image.Dither.NONE).save(few_colours, "PNG", optimize=True)
-                rgb.save(jpeg, "JPEG", quality=85, optimize=True)
+                rgb.save(jpeg, "JPEG", quality=75, optimize=True)
                 smaller = min(stored, few_colours.getvalue(), key=len)
-                if jpeg.tell() < 0.7 * len(smaller):
+                if jpeg.tell() < 0.8 * len(smaller):
                     del data["image/png"]
                     data["image/jpeg"] = base64.b64encode(jpeg.getvalue()).decode()
                 else:
