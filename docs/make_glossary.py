@@ -60,14 +60,22 @@ def frame(tile: Axes, x: float, y: float, side: float, edge: str = ORANGE, width
     tile.add_patch(Rectangle((x, y), side, side, fill=False, edgecolor=edge, linewidth=width, zorder=5))
 
 
-def cells(tile: Axes, values: list[list[object]], x: float, y: float, cell: float, fills: object = "white") -> None:
-    """Write `values` into a grid of cells with its lower left corner at (x, y); `fills`: one colour, or one per row."""
+def cells(
+    tile: Axes,
+    values: list[list[object]],
+    x: float,
+    y: float,
+    cell: float,
+    fills: object = "white",
+    size: float = SMALL,
+) -> None:
+    """Write `values` into a grid of cells with its lower left corner at (x, y); `fills`: one colour, or one each."""
     for row, of_row in enumerate(values):
         for column, value in enumerate(of_row):
             left, bottom = x + column * cell, y + (len(values) - 1 - row) * cell
             fill = fills if isinstance(fills, str) else fills[row][column]
             tile.add_patch(Rectangle((left, bottom), cell, cell, facecolor=fill, edgecolor=GREY, linewidth=0.8))
-            write(tile, str(value).replace("-", "−"), left + cell / 2, bottom + cell / 2 - 0.3)
+            write(tile, str(value).replace("-", "−"), left + cell / 2, bottom + cell / 2 - 0.3, size)
 
 
 def write(tile: Axes, text: str, x: float, y: float, size: float = SMALL, **look) -> None:
@@ -90,28 +98,28 @@ def plot(tile: Axes, x: float = 14, y: float = 14, width: float = 78, height: fl
 
 
 def image_tensor(tile: Axes) -> None:
-    show(tile, BIKE, 2, 20, 40)
-    arrow(tile, (44, 40), (52, 40))
+    show(tile, BIKE, 2, 20, 46)
+    arrow(tile, (50, 43), (57, 43))
     for channel, name in enumerate(("red", "green", "blue")):
-        x, y = 54 + 8 * channel, 34 - 12 * channel
-        show(tile, BIKE[..., channel], x, y, 30, cmap="gray", vmin=0, vmax=255, zorder=2 + channel)
-        tile.add_patch(Rectangle((x, y), 30, 30, fill=False, edgecolor="white", linewidth=1.5, zorder=2 + channel))
-        write(tile, name, x + 30, y + 33, TINY, ha="right")
-    write(tile, "3 × 128 × 128 numbers", 30, 4)
+        y = 48 - 23.5 * channel
+        show(tile, BIKE[..., channel], 60, y, 22, cmap="gray", vmin=0, vmax=255)
+        write(tile, name, 84, y + 11, ha="left")
+    write(tile, "3 × 128 × 128\nnumbers", 25, 9)
 
 
 def convolution(tile: Axes) -> None:
     image = [[0, 0, 1, 1, 1]] * 5
     products = np.array(image)[1:4, 0:3] * KERNEL
-    cells(tile, image, 2, 20, 9)
-    frame(tile, 2, 29, 27)
-    write(tile, "image", 24, 14)
-    arrow(tile, (49, 42.5), (63, 42.5), ORANGE)
-    write(tile, "times the\nkernel,\nsummed", 56, 58, TINY)
-    cells(tile, [["", "", ""], [products.sum(), "", ""], ["", "", ""]], 67, 29, 9)
-    frame(tile, 67, 38, 9)
-    write(tile, "map", 80.5, 23)
-    write(tile, "The window moves to every place.", 50, 4)
+    cells(tile, image, 1, 26, 7.6)
+    frame(tile, 1, 33.6, 22.8)
+    write(tile, "×", 43.2, 45, 12)
+    cells(tile, KERNEL.tolist(), 47, 33.6, 7.6)
+    write(tile, "=", 73.5, 45, 12)
+    cells(tile, [["", "", ""], [products.sum(), "", ""], ["", "", ""]], 77, 33.6, 7.6)
+    frame(tile, 77, 41.2, 7.6)
+    for x, name in ((20, "image"), (58.4, "kernel"), (88.4, "map")):
+        write(tile, name, x, 20)
+    write(tile, "Multiply and add up;\nthen move the window on.", 50, 8)
 
 
 def kernel(tile: Axes) -> None:
@@ -133,21 +141,19 @@ def feature_map(tile: Axes) -> None:
 
 
 def activation(tile: Axes) -> None:
-    values = edge_map(BIKE)
-    row, column, side = 82, 84, 4
+    values, side = edge_map(BIKE), 4
+    row, column = np.subtract(np.unravel_index(values.argmax(), values.shape), side // 2)
     part = values[row : row + side, column : column + side]
     show_signed(tile, values, 2, 20, 44)
     scale = 44 / len(values)
-    left, top = 2 + column * scale, 64 - row * scale
-    frame(tile, left, top - side * scale, side * scale, "black", 1.5)
-    for end in (64, 20):
-        tile.plot([left + side * scale, 54], [top - side * scale * (end == 20), end], color=GREY, linewidth=0.8)
-    end = np.abs(part).max()
-    fills = plt.get_cmap("RdBu_r")(0.5 + part / end / 3.5).tolist()
-    cells(tile, [[f"{value:.1f}" for value in of_row] for of_row in part], 54, 20, 11, fills)
-    peak_row, peak_column = np.unravel_index(part.argmax(), part.shape)
-    frame(tile, 54 + 11 * peak_column, 20 + 11 * (side - 1 - peak_row), 11, "black", 2.5)
-    write(tile, f"the activation at this place: {part.max():.1f}", 50, 10)
+    right, top = 2 + (column + side) * scale, 64 - row * scale
+    frame(tile, right - side * scale, top - side * scale, side * scale, "black", 1.5)
+    tile.plot([right, 54], [top, 64], color="black", linewidth=0.8)
+    tile.plot([right, 54], [top - side * scale, 20], color="black", linewidth=0.8)
+    fills = plt.get_cmap("RdBu_r")(0.5 + part / values.max() / 4).tolist()
+    cells(tile, [[f"{value:.1f}" for value in of_row] for of_row in part], 54, 20, 11, fills, TINY)
+    frame(tile, 54 + 11 * (side // 2), 20 + 11 * (side - 1 - side // 2), 11, "black", 2.5)
+    write(tile, f"the activation at this place: {values.max():.1f}", 50, 10)
 
 
 def relu(tile: Axes) -> None:
@@ -177,8 +183,8 @@ def pooling(tile: Axes) -> None:
 
 def batch_norm(tile: Axes) -> None:
     x = np.linspace(-6, 10, 300)
-    for y, title, curves in ((42, "before", ((-2, 0.6), (5, 2))), (12, "after", ((-0.15, 1), (0.15, 1)))):
-        inside = plot(tile, 5, y, 90, 22)
+    for y, title, curves in ((46, "before", ((-2, 0.6), (5, 2))), (19, "after", ((-0.15, 1), (0.15, 1)))):
+        inside = plot(tile, 5, y, 90, 20)
         for (middle, spread), line in zip(curves, ((BLUE, "-"), (ORANGE, "--"))):
             density = np.exp(-(((x - middle) / spread) ** 2) / 2) / spread
             inside.plot(x, density, color=line[0], linestyle=line[1], linewidth=2)
@@ -187,7 +193,7 @@ def batch_norm(tile: Axes) -> None:
         inside.set_xticks([0])
         if title == "before":
             inside.set_xticklabels([])
-    write(tile, "values of two filters, on one scale", 50, 2.5)
+    write(tile, "The values of two filters\nget one mean and one spread.", 50, 4)
 
 
 def receptive_field(tile: Axes) -> None:
@@ -206,8 +212,9 @@ def logits(tile: Axes) -> None:
     inside = plot(tile, 22, 20, 68, 44)
     inside.barh([1, 0], LOGITS, color=[BLUE, ORANGE], height=0.6)
     inside.axvline(0, color="black", linewidth=1)
-    inside.set(xlim=(-2.2, 3.4), yticks=[1, 0], yticklabels=["Bike", "Car"], xticks=[])
-    inside.spines["bottom"].set_visible(False)
+    inside.set(xlim=(-3, 3.4), yticks=[1, 0], yticklabels=["Bike", "Car"], xticks=[])
+    inside.spines[["bottom", "left"]].set_visible(False)
+    inside.tick_params(length=0)
     for y, value in zip((1, 0), LOGITS):
         inside.text(
             value + 0.15 * np.sign(value),
@@ -242,25 +249,19 @@ def probability(tile: Axes) -> None:
     inside.set(xlim=(0, 1), yticks=[1, 0], yticklabels=["Bike", "Car"], xticks=[0, 1], xticklabels=["0", "1"])
     for y, value in zip((1, 0), shares):
         inside.text(1.03, y, f"{value:.2f}", va="center", fontsize=SMALL)
-    write(tile, "softmax: above 0, sum is 1", 50, 4)
+    write(tile, "softmax of the logits: they add up to 1", 50, 4, TINY)
 
 
 def loss(tile: Axes) -> None:
     inside = plot(tile, 14, 22, 80, 44)
     p = np.linspace(0.01, 1, 200)
     inside.plot(p, -np.log(p), color=BLUE, linewidth=2.5)
-    for share, text, align in ((0.95, "sure and right", "right"), (0.05, "sure and wrong", "left")):
-        inside.plot(share, -np.log(share), "o", color=ORANGE, markersize=6)
-        inside.text(
-            share + (0.05 if share < 0.5 else 0.02),
-            -np.log(share) + (0.1 if share < 0.5 else 0.45),
-            text,
-            ha=align,
-            fontsize=TINY,
-        )
+    inside.plot([0.05, 0.95], -np.log([0.05, 0.95]), "o", color=ORANGE, markersize=6)
+    inside.text(0.1, -np.log(0.05) + 0.1, "sure and wrong", fontsize=TINY)
+    inside.text(0.98, 0.6, "sure and right", fontsize=TINY, ha="right")
     inside.set(xlim=(0, 1.02), ylim=(0, 4.6), xticks=[0, 1], yticks=[0])
     inside.set_ylabel("loss", fontsize=TINY, labelpad=1)
-    write(tile, "probability of the right class", 54, 5, TINY)
+    write(tile, "probability of the right class", 54, 8, TINY)
 
 
 def learning_rate(tile: Axes) -> None:
@@ -291,20 +292,22 @@ def epoch(tile: Axes) -> None:
 
 
 def split(tile: Axes) -> None:
-    parts = (
-        ("Train", 70, BLUE, "learn"),
-        ("Val", 10, ORANGE, "choose\nthe epoch"),
-        ("Test", 20, GREY, "examine,\nonce"),
-    )
     left = 3
-    for name, share, fill, purpose in parts:
+    parts = (
+        ("Train", 70, BLUE, "to learn from"),
+        ("Val", 10, ORANGE, "to choose the epoch"),
+        ("Test", 20, GREY, "opened once, at the end"),
+    )
+    for number, (name, share, fill, purpose) in enumerate(parts):
         width = share * 0.94
-        tile.add_patch(Rectangle((left, 36), width, 18, facecolor=fill, edgecolor="white", linewidth=2))
-        write(tile, name, left + width / 2, 60)
-        write(tile, f"{share} %", left + width / 2, 45, color="white", weight="bold")
-        write(tile, purpose, left + width / 2, 26, TINY)
+        tile.add_patch(Rectangle((left, 50), width, 14, facecolor=fill, edgecolor="white", linewidth=2))
+        write(tile, f"{share}", left + width / 2, 56.5, color="white", weight="bold")
+        y = 39 - 12 * number
+        tile.add_patch(Rectangle((5, y - 3), 6, 6, facecolor=fill))
+        write(tile, f"{name}, {share} %", 14, y, ha="left", weight="bold")
+        write(tile, purpose, 50, y, TINY, ha="left")
         left += width
-    write(tile, "No picture is in two parts.", 50, 6)
+    write(tile, "No picture is in two parts.", 50, 3)
 
 
 def near_copy(tile: Axes) -> None:
