@@ -110,10 +110,10 @@ def image_tensor(tile: Axes) -> None:
 def convolution(tile: Axes) -> None:
     image = [[0, 0, 1, 1, 1]] * 5
     products = np.array(image)[1:4, 0:3] * KERNEL
-    cells(tile, image, 1, 26, 7.6)
+    cells(tile, image, 1, 26, 7.6, size=TINY)
     frame(tile, 1, 33.6, 22.8)
     write(tile, "×", 43.2, 45, 12)
-    cells(tile, KERNEL.tolist(), 47, 33.6, 7.6)
+    cells(tile, KERNEL.tolist(), 47, 33.6, 7.6, size=TINY)
     write(tile, "=", 73.5, 45, 12)
     cells(tile, [["", "", ""], [products.sum(), "", ""], ["", "", ""]], 77, 33.6, 7.6)
     frame(tile, 77, 41.2, 7.6)
@@ -141,7 +141,7 @@ def feature_map(tile: Axes) -> None:
 
 
 def activation(tile: Axes) -> None:
-    values, side = edge_map(BIKE), 4
+    values, side = edge_map(BIKE), 3
     row, column = np.subtract(np.unravel_index(values.argmax(), values.shape), side // 2)
     part = values[row : row + side, column : column + side]
     show_signed(tile, values, 2, 20, 44)
@@ -151,8 +151,8 @@ def activation(tile: Axes) -> None:
     tile.plot([right, 54], [top, 64], color="black", linewidth=0.8)
     tile.plot([right, 54], [top - side * scale, 20], color="black", linewidth=0.8)
     fills = plt.get_cmap("RdBu_r")(0.5 + part / values.max() / 4).tolist()
-    cells(tile, [[f"{value:.1f}" for value in of_row] for of_row in part], 54, 20, 11, fills, TINY)
-    frame(tile, 54 + 11 * (side // 2), 20 + 11 * (side - 1 - side // 2), 11, "black", 2.5)
+    cells(tile, [[f"{value:.1f}" for value in of_row] for of_row in part], 54, 20, 14.6, fills)
+    frame(tile, 54 + 14.6, 20 + 14.6, 14.6, "black", 2.5)
     write(tile, f"the activation at this place: {values.max():.1f}", 50, 10)
 
 
@@ -294,9 +294,9 @@ def epoch(tile: Axes) -> None:
 def split(tile: Axes) -> None:
     left = 3
     parts = (
-        ("Train", 70, BLUE, "to learn from"),
-        ("Val", 10, ORANGE, "to choose the epoch"),
-        ("Test", 20, GREY, "opened once, at the end"),
+        ("Train", 70, BLUE, "learn from it"),
+        ("Val", 10, ORANGE, "choose the epoch"),
+        ("Test", 20, GREY, "opened once"),
     )
     for number, (name, share, fill, purpose) in enumerate(parts):
         width = share * 0.94
@@ -305,7 +305,7 @@ def split(tile: Axes) -> None:
         y = 39 - 12 * number
         tile.add_patch(Rectangle((5, y - 3), 6, 6, facecolor=fill))
         write(tile, f"{name}, {share} %", 14, y, ha="left", weight="bold")
-        write(tile, purpose, 50, y, TINY, ha="left")
+        write(tile, purpose, 56, y, TINY, ha="left")
         left += width
     write(tile, "No picture is in two parts.", 50, 3)
 
