@@ -2,10 +2,13 @@
 // A filter, enlarged.
 
 function chooseFilter(filter) {
+  const hadFocus = $("filter").contains(document.activeElement);
+  const before = state.filter;
   state.filter = filter;
   markChosen();
   showFilter();
   remember();
+  if (filter === null && hadFocus) tileOf(before).focus(); // it must not get lost with the panel that closes
 }
 
 function showFilterHead() {
@@ -32,14 +35,14 @@ function showFilter() {
   const key = `${layer.name}/${state.filter}`;
   $("filter-facts").textContent = map.data.length > 1 ? `Values ${text}${spread}. ` : `Value ${short(map.data[0])}. `;
   for (const address of DATA.cards[key] || []) {
-    const link = Object.assign(document.createElement("a"), { href: address, target: "_blank", textContent: "Its card from notebook 04" });
+    const ofClass = address.match(/results_(.*?)\//)[1];
+    const link = Object.assign(document.createElement("a"), { href: address, target: "_blank" });
+    link.textContent = `Its card for ${ofClass}, from notebook 04`;
     $("filter-facts").append(link, " ");
   }
   showOverlay(map, ends);
   $("seen-box").hidden = !layer.window || map.data.length === 1;
-  let most = 0;
-  for (let i = 1; i < map.data.length; i++) if (map.data[i] > map.data[most]) most = i;
-  if (layer.window) showSeen(boxOf(layer, Math.floor(most / map.width), most % map.width), true);
+  showStrongestPlace();
   showKernel();
   showPatches();
 }
@@ -64,7 +67,7 @@ function showOverlay(map, ends) {
 // The part of a picture in a box, on a canvas; what lies beyond the picture is grey.
 function crop(canvas, pixels, { top, left, bottom, right }) {
   const [y0, x0] = [Math.max(top, -HEIGHT), Math.max(left, -WIDTH)];
-  const [height, width] = [Math.min(bottom, 2 * HEIGHT) - y0, Math.min(right, 2 * WIDTH) - x0];
+  const [height, width] = [Math.min(bottom, 2 * HEIGHT) - y0, Math.min(right, 2 * WIDTH) - x0].map((side) => Math.max(side, 1));
   const part = new Float32Array(CHANNELS * height * width).fill(0.8);
   for (let c = 0; c < CHANNELS; c++)
     for (let y = 0; y < height; y++)
@@ -76,46 +79,73 @@ function crop(canvas, pixels, { top, left, bottom, right }) {
   show(canvas, part, [CHANNELS, height, width]);
 }
 
+function showStrongestPlace() {
+  const { layer, first } = view;
+  if (!layer.window) return;
+  const { data, width } = mapOf(first, state.filter);
+  let most = 0;
+  for (let i = 1; i < data.length; i++) if (data[i] > data[most]) most = i;
+  showSeen(boxOf(layer, Math.floor(most / width), most % width), true);
+}
+
 function showSeen(box, isStrongest = false) {
   crop($("seen"), covered || pictures[state.first].pixels, box);
   $("seen-caption").textContent = isStrongest ? "where it is strongest" : "what it sees there";
   $("seen").setAttribute("aria-label", $("seen-caption").textContent);
 }
 
+// The kernels of the first layer, by epoch and layer.
+const kernels = new Map();
 async function showKernel() {
   const { layer } = view;
-  const filter = state.filter;
+  const [filter, epoch] = [state.filter, state.epoch];
   $("kernel-box").hidden = layer.kernels === null;
   if (layer.kernels === null) return;
-  const { shape, data } = await ask({ what: "kernels", value: layer.kernels, epoch: state.epoch });
+  const key = `${layer.kernels} ${epoch}`;
+  if (!kernels.has(key)) kernels.set(key, await ask({ what: "kernels", value: layer.kernels, epoch }));
+  if (layer !== view.layer || filter !== state.filter || epoch !== state.epoch) return;
+  const { shape, data } = kernels.get(key);
   const [, channels, height, width] = shape;
   const own = data.subarray(filter * channels * height * width, (filter + 1) * channels * height * width);
   const most = Math.max(...own.map(Math.abs)) || 1;
-  if (channels !== CHANNELS) return;
+  $("kernel-box").hidden = channels !== 1 && channels !== 3; // others are no colours
+  if ($("kernel-box").hidden) return;
   show($("kernel"), own.map((weight) => 0.5 + (0.5 * weight) / most), [channels, height, width]);
   $("kernel").setAttribute("aria-label", `Kernel of ${height}×${width} weights, up to ${short(most)}`);
 }
 
-// The strongest place of each given picture. They are asked for one by one, so that the reader need not wait for them.
-const strongestOf = new Map();
-async function showPatches() {
+// Where each filter of each layer is strongest in the given pictures, by epoch; found while the reader looks.
+const strongest = new Map();
+function strongestOf(epoch) {
+  if (!strongest.has(epoch)) strongest.set(epoch, []);
+  return strongest.get(epoch);
+}
+
+let lookingAhead = false;
+async function lookAhead() {
+  if (lookingAhead || !KNOWS_NETWORK) return;
+  lookingAhead = true;
+  try {
+    // What the reader asks for comes first: `recompute` starts this again.
+    while (!running && strongestOf(state.epoch).length < DATA.pictures.length) {
+      const { epoch } = state;
+      const found = strongestOf(epoch);
+      found.push(await ask({ what: "strongest", pixels: await pixelsOf(found.length), epoch }));
+      showPatches();
+    }
+  } catch (error) {
+    complain(error.message);
+  } finally {
+    lookingAhead = false;
+  }
+}
+
+function showPatches() {
+  if (!view || state.filter === null) return;
   const { layer, first } = view;
-  const filter = state.filter;
   const possible = KNOWS_NETWORK && layer.window && first.height * first.width > 1;
   $("patches-box").hidden = !possible;
-  if (!possible) return;
-  const [epoch, key] = [state.epoch, `${layer.name} ${state.epoch}`];
-  if (!strongestOf.has(key)) strongestOf.set(key, []);
-  const found = strongestOf.get(key);
-  const isStill = () => state.filter === filter && state.layer === layer.name && state.epoch === epoch;
-  if (!found.length) $("patches").replaceChildren();
-  for (let number = found.length; number < DATA.pictures.length && isStill(); number++) {
-    const picture = pictures[number];
-    if (!picture.pixels) picture.pixels = await loaded(picture.address, DATA.input);
-    const answer = await ask({ what: "strongest", pixels: picture.pixels, value: layer.value, epoch });
-    if (found.length === number) found.push(answer);
-  }
-  if (isStill()) drawPatches(found, filter);
+  if (possible) drawPatches(strongestOf(state.epoch).map((ofPicture) => ofPicture[layer.name]), state.filter);
 }
 
 function drawPatches(found, filter) {

@@ -28,8 +28,8 @@ function showMaps() {
     $("grid").replaceChildren();
     $("layer-title").textContent = layer.name;
     $("layer-facts").textContent = "This epoch was kept without the weights of this layer, to keep the file small.";
-    $("filter").hidden = true;
-    $("legend").hidden = true;
+    view = null;
+    for (const id of ["filter", "legend", "layer-off"]) $(id).hidden = true;
     return;
   }
   $("legend").hidden = false;
@@ -99,25 +99,33 @@ function chooseOrder() {
 function showHead() {
   const { layer, first, range: { low, high, broken } } = view;
   $("layer-title").textContent = layer.name;
-  $("layer-title").title = explained(layer.kind);
-  const reduced = DATA.side && layer.shape.length === 3 && layer.shape[1] > DATA.side ? `shown at ${first.height}×${first.width}` : "";
+  $("layer-title").title = explained(layer);
+  const isReduced = DATA.side && layer.shape.length === 3 && layer.shape[1] > DATA.side;
+  const reduced = isReduced ? `shown at ${first.height}×${first.width}` : "";
   const sees = layer.window ? `each value ${windowText(layer)}` : "";
   $("layer-facts").textContent = [layer.kind, shapeText(layer), reduced, sees].filter(Boolean).join(" · ");
-  $("layer-facts").title = explained(layer.kind);
-  const { ends } = view;
+  $("layer-facts").title = explained(layer);
+  showLegend();
+  $("order").querySelector("[value=difference]").disabled = !view.second;
+  $("layer-off").hidden = !KNOWS_NETWORK || first.isFolded;
+}
+
+function showLegend() {
+  const { ends, first, range: { low, high, broken } } = view;
   const gradient = $("gradient");
   paint(gradient, Float32Array.from({ length: 256 }, (_, i) => i), 1, 256, { low: 0, high: 256 }, view.palette);
-  const middle = view.signed ? "0 in the middle" : "";
   const single = first.height * first.width === 1;
   $("low").textContent = ends ? short(ends.low) : view.signed ? "below 0" : "lowest";
   $("high").textContent = ends ? short(ends.high) : view.signed ? "above 0" : "highest";
-  const notes = [middle, ends ? "" : single ? "one value each: choose another scale" : "each map has ends of its own"];
-  if (ends && view.beyond > 0) notes.push(`${percent(view.beyond)} of the values lie beyond (lowest ${short(low)}, highest ${short(high)})`);
+  const [from, to] = ends && !view.signed ? [ends.low, ends.high] : view.signed ? [-1, 1] : [0, 0];
+  $("zero").hidden = !(from < 0 && to > 0);
+  $("zero").style.left = `${(100 * -from) / (to - from)}%`;
+  const notes = [ends ? "" : single ? "one value each: choose another scale" : "each map has ends of its own"];
+  if (ends && view.beyond > 0)
+    notes.push(`${percent(view.beyond)} of the values lie beyond (lowest ${short(low)}, highest ${short(high)})`);
   if (broken) notes.push(`${broken} are no numbers, but infinite or undefined: red`);
   $("beyond").textContent = notes.filter(Boolean).join(" · ");
   gradient.setAttribute("aria-label", `Colours from ${$("low").textContent} to ${$("high").textContent}`);
-  $("order").querySelector("[value=difference]").disabled = !view.second;
-  $("layer-off").hidden = !KNOWS_NETWORK || first.isFolded;
 }
 
 // Tiles are made once and used again for other layers; those near the screen are drawn at once.
@@ -144,6 +152,18 @@ function tile() {
   return item;
 }
 
+// How wide a map is by default, in pixels of the page.
+function usualSize() {
+  const { count, height, width, isFolded } = view.first;
+  if (isFolded) return 480;
+  if (height * width === 1) return count <= 20 ? 84 : 52;
+  return count <= 16 ? 150 : count <= 64 ? 104 : 84;
+}
+
+function tileOf(filter) {
+  return $("grid").querySelector(`li[data-filter="${filter}"] .tile`);
+}
+
 function showGrid() {
   const grid = $("grid");
   const { first, second, order } = view;
@@ -153,9 +173,7 @@ function showGrid() {
     spare.push(grid.lastChild);
     grid.lastChild.remove();
   }
-  const single = first.height * first.width === 1;
-  const usual = first.isFolded ? 480 : single ? (first.count <= 20 ? 84 : 52) : first.count <= 16 ? 150 : first.count <= 64 ? 104 : 84;
-  const size = state.size ?? usual;
+  const size = state.size ?? usualSize();
   $("size").value = size;
   grid.style.setProperty("--tile", `${size}px`);
   grid.classList.toggle("pairs", second !== null);
@@ -234,7 +252,12 @@ function markOff() {
 
 function markChosen() {
   const grid = $("grid");
-  for (const item of grid.children) item.classList.toggle("chosen", Number(item.dataset.filter) === state.filter);
+  for (const item of grid.children) {
+    const isIt = Number(item.dataset.filter) === state.filter;
+    if (item.classList.contains("chosen") === isIt) continue;
+    item.classList.toggle("chosen", isIt);
+    item.parts.button.setAttribute("aria-expanded", isIt);
+  }
   const entry = grid.querySelector(".chosen") || grid.firstChild;
   grid.querySelectorAll(".tile[tabindex='0']").forEach((each) => (each.tabIndex = -1));
   if (entry) entry.querySelector(".tile").tabIndex = 0;
