@@ -128,7 +128,8 @@ function showAnswer() {
     const row = document.createElement("div");
     row.className = "bar";
     const before = untouched || !plain ? "" : `<span class="before" style="left:${100 * plain[number]}%"></span>`;
-    row.innerHTML = `<span></span><span class="track"><span class="fill" style="width:${100 * now[number]}%"></span>${before}</span><span class="number"></span>`;
+    const fill = `<span class="fill" style="width:${100 * now[number]}%"></span>`;
+    row.innerHTML = `<span></span><span class="track">${fill}${before}</span><span class="number"></span>`;
     row.firstChild.textContent = DATA.classes[number];
     row.lastChild.textContent = percent(now[number]);
     return row;
@@ -140,16 +141,15 @@ function showAnswer() {
 
 function answerText(now, untouched) {
   const best = (answer) => answer.indexOf(Math.max(...answer));
+  const named = (answer) => `${DATA.classes[best(answer)]}, ${percent(answer[best(answer)])}`;
   const { label } = pictures[state.first];
   const known = DATA.classes.includes(label);
   const verdict = known ? (DATA.classes[best(now)] === label ? ": right" : `: wrong, it is ${label}`) : "";
-  const says = `It says ${DATA.classes[best(now)]}, ${percent(now[best(now)])}${verdict}.`;
+  const says = `It says ${named(now)}${verdict}.`;
   const other = runs.second && runs.second.probabilities;
-  const compared = other
-    ? ` To ${pictureTitle(state.second)}, the second picture: ${DATA.classes[best(other)]}, ${percent(other[best(other)])}.`
-    : "";
+  const compared = other ? ` To ${pictureTitle(state.second)}, the second picture: ${named(other)}.` : "";
   if (untouched || !plain) return says + compared;
-  return `${says} Untouched and after training: ${DATA.classes[best(plain)]}, ${percent(plain[best(plain)])} (black line).${compared}`;
+  return `${says} Untouched and after training: ${named(plain)} (line).${compared}`;
 }
 
 function showOff() {

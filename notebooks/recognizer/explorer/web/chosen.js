@@ -133,7 +133,8 @@ function pointAtPicture([x, y]) {
     const found = stride[axis] ? (place - start[axis] - size[axis] / 2) / stride[axis] : (place / side) * count - 0.5;
     return Math.max(0, Math.min(count - 1, Math.round(found)));
   };
-  point({ filter: state.filter, row: nearest(y, 0, height, HEIGHT), column: nearest(x, 1, width, WIDTH), second: false });
+  const [row, column] = [nearest(y, 0, height, HEIGHT), nearest(x, 1, width, WIDTH)];
+  point({ filter: state.filter, row, column, second: false });
 }
 
 // Draw the window of a position on the picture, and say the value there. With null, take both away.
@@ -162,7 +163,8 @@ function point(place) {
       const [x, y] = [box.left * scale - grow, box.top * scale - grow];
       context.strokeRect(x, y, (box.right - box.left) * scale + 2 * grow, (box.bottom - box.top) * scale + 2 * grow);
     }
-    seen = box.isWhole ? "; it sees the whole picture" : `; it sees ${box.right - box.left}×${box.bottom - box.top} pixels`;
+    const size = `${box.right - box.left}×${box.bottom - box.top} pixels`;
+    seen = `; it sees ${box.isWhole ? "the whole picture" : size}`;
     if (state.filter === filter && !second) showSeen(box);
   }
   $("reading").textContent = `Filter ${filter}${where}: ${short(value)}${seen}.`;

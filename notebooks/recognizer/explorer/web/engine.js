@@ -77,7 +77,7 @@ class Network {
     return silent;
   }
 
-  // {probabilities, logits, maps: {layer: {shape, data}}}; probabilities and logits are null where the values end early.
+  // {probabilities, logits, maps: {layer: {shape, data}}}; the first two are null where the values end early.
   forward(pixels, off = [], epoch = null) {
     const values = this.values(pixels, off, epoch);
     const maps = {};
@@ -100,7 +100,8 @@ class Network {
   // For a picture, the largest value of each filter and where it is: {layer with maps: {values, places}}.
   strongest(pixels, epoch) {
     const maps = Object.entries(this.forward(pixels, [], epoch).maps);
-    return Object.fromEntries(maps.filter(([, { shape }]) => shape.length === 3).map(([name, of]) => [name, largestOf(of)]));
+    const places = maps.filter(([, { shape }]) => shape.length === 3);
+    return Object.fromEntries(places.map(([name, found]) => [name, largestOf(found)]));
   }
 
   // A picture whose maps were computed when the page was written: the same as `forward`.

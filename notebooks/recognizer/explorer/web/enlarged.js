@@ -67,7 +67,8 @@ function showOverlay(map, ends) {
 // The part of a picture in a box, on a canvas; what lies beyond the picture is grey.
 function crop(canvas, pixels, { top, left, bottom, right }) {
   const [y0, x0] = [Math.max(top, -HEIGHT), Math.max(left, -WIDTH)];
-  const [height, width] = [Math.min(bottom, 2 * HEIGHT) - y0, Math.min(right, 2 * WIDTH) - x0].map((side) => Math.max(side, 1));
+  const height = Math.max(1, Math.min(bottom, 2 * HEIGHT) - y0);
+  const width = Math.max(1, Math.min(right, 2 * WIDTH) - x0);
   const part = new Float32Array(CHANNELS * height * width).fill(0.8);
   for (let c = 0; c < CHANNELS; c++)
     for (let y = 0; y < height; y++)
@@ -160,7 +161,8 @@ function drawPatches(found, filter) {
       canvas.setAttribute("role", "img");
       canvas.setAttribute("aria-label", `${pictureTitle(number)}, ${short(found[number].values[filter])}`);
       canvas.title = `${pictureTitle(number)} (${pictures[number].name})`;
-      const value = Object.assign(document.createElement("small"), { textContent: short(found[number].values[filter]) });
+      const value = document.createElement("small");
+      value.textContent = short(found[number].values[filter]);
       box.append(canvas, value);
       return box;
     }),

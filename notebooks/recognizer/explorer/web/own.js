@@ -24,7 +24,8 @@ async function addNow(source, name) {
 }
 
 function whyNot(name) {
-  if (/\.(heic|heif)$/i.test(name)) return `${name} is a HEIC photograph, which this browser does not read; save it as JPEG.`;
+  const isHeic = /\.(heic|heif)$/i.test(name);
+  if (isHeic) return `${name} is a HEIC photograph, which this browser does not read; save it as JPEG.`;
   return `${name} is no picture that this browser reads, or it is too large; choose a JPEG or PNG.`;
 }
 

@@ -9,7 +9,7 @@ function allowTools() {
     };
   $("size").oninput = () => {
     state.size = Number($("size").value);
-    $("grid").style.setProperty("--tile", `${state.size}px`);
+    layOut();
   };
   $("second").onchange = () => {
     if ($("second").value !== "") {
@@ -68,7 +68,8 @@ function showEpoch() {
   $("epoch").value = state.epoch ?? DATA.epochs.length;
   $("epoch-name").textContent = epoch ? epoch.label : "training";
   $("epoch").setAttribute("aria-valuetext", $("epoch-name").textContent);
-  $("epoch-note").textContent = epoch && epoch.rounded ? "Earlier networks are kept in 8 bits, to keep the file small." : "";
+  const isRounded = epoch !== null && epoch.rounded;
+  $("epoch-note").textContent = isRounded ? "Earlier networks are kept in 8 bits, to keep the file small." : "";
 }
 
 function columnsOfGrid() {
@@ -108,6 +109,7 @@ function moveFocus(by) {
   const grid = $("grid");
   const now = focused() || grid.querySelector(".chosen");
   const place = now ? [...grid.children].indexOf(now) + by : 0;
+  fill(place + 1);
   const next = grid.children[place];
   if (!next) return;
   grid.querySelectorAll(".tile[tabindex='0']").forEach((each) => (each.tabIndex = -1));

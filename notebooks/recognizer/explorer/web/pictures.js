@@ -4,7 +4,11 @@
 // The colours of RGBA without the transparency.
 function withoutAlpha(data) {
   const rgb = new Uint8ClampedArray((data.length / 4) * 3);
-  for (let i = 0, p = 0; p < rgb.length; i += 4, p += 3) [rgb[p], rgb[p + 1], rgb[p + 2]] = [data[i], data[i + 1], data[i + 2]];
+  for (let i = 0, p = 0; p < rgb.length; i += 4, p += 3) {
+    rgb[p] = data[i];
+    rgb[p + 1] = data[i + 1];
+    rgb[p + 2] = data[i + 2];
+  }
   return rgb;
 }
 
@@ -21,8 +25,8 @@ const FILTERS = {
   },
 };
 
-// A picture {data: RGBA, width, height} squeezed to height × width, as Pillow does it: with as many pixels as the smaller
-// one stands for; first across, then downwards, rounded to whole numbers in between. RGB, Uint8.
+// A picture {data: RGBA, width, height} squeezed to height × width, as Pillow does it: with as many pixels as one of the
+// smaller picture stands for; first across, then downwards, rounded to whole numbers in between. RGB, Uint8.
 function squeezed({ data, width, height }, newHeight, newWidth, filter = FILTERS.bilinear) {
   const rgb = withoutAlpha(data);
   const across = resampled(rgb, filter, height, width, newWidth, 3 * width, 3, 3 * newWidth, 3);
