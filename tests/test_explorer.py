@@ -449,6 +449,7 @@ def test_phone_frame_and_screen_reader(bike_car, opened):
       .filter((each) => !(each.getAttribute("aria-label") || each.textContent || each.title).trim())
       .map((each) => each.id)"""
     assert page.evaluate(nameless) == ["switch"]  # it is named when it is shown
+    page.goto("about:blank")
     page.evaluate(
         """(text) => {
           const frame = document.createElement("iframe");
@@ -460,7 +461,7 @@ def test_phone_frame_and_screen_reader(bike_car, opened):
     )
     page.wait_for_selector("iframe")
     frame = page.frames[-1]
-    frame.wait_for_selector("#sheets canvas")
+    frame.wait_for_selector("#sheets canvas", state="attached")
     assert "It says" in frame.locator("#answer").inner_text()
 
 

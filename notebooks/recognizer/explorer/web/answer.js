@@ -50,7 +50,8 @@ function forward(pixels, off = [], epoch = null) {
 }
 
 function offList() {
-  return [...state.off].map(([name, filters]) => [name, [...filters]]).filter(([, filters]) => filters.length);
+  const sorted = [...state.off].map(([name, filters]) => [name, [...filters].sort((a, b) => a - b)]);
+  return sorted.filter(([, filters]) => filters.length);
 }
 
 async function runOf(number, pixels) {

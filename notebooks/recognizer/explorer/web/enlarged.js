@@ -41,7 +41,7 @@ function showFilter() {
     $("filter-facts").append(link, " ");
   }
   showOverlay(map, ends);
-  $("seen-box").hidden = !layer.window || map.data.length === 1;
+  $("seen-box").hidden = !layer.window || own.low === own.high; // no place is stronger than the others
   showStrongestPlace();
   showKernel();
   showPatches();

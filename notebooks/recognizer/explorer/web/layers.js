@@ -65,6 +65,7 @@ function listLayers() {
   $("find").onkeydown = (event) => {
     const first = document.querySelector("#layers li:not([hidden]) button");
     if (event.key === "Enter" && first) {
+      event.preventDefault(); // else the same key would press the tile that gets the focus
       chooseLayer(first.dataset.name);
       moveFocus(0); // so that the arrow keys go on in its maps
     }
@@ -76,13 +77,20 @@ function listLayers() {
   };
 }
 
+// Scroll the list, and not the page, so that a layer is in sight.
+function scrollList(button) {
+  const nav = button.closest("nav");
+  const top = button.getBoundingClientRect().top - nav.getBoundingClientRect().top;
+  if (top < 0 || top + button.offsetHeight > nav.clientHeight) nav.scrollTop += top - nav.clientHeight / 2;
+}
+
 function chooseLayer(name, filter = null) {
   state.layer = name;
   state.filter = filter;
   document.querySelectorAll("#layers button").forEach((button) => {
     const isIt = button.dataset.name === name;
     button.setAttribute("aria-current", isIt);
-    if (isIt) button.scrollIntoView({ block: "nearest" });
+    if (isIt) scrollList(button);
   });
   $("layer-choice").value = name;
   showMaps();
