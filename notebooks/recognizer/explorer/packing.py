@@ -11,26 +11,36 @@ from torch import Tensor
 
 
 class Packed:
-    """Tensors behind each other in one run of bytes; engine.js reads them by what `entries` says of each."""
+    """Tensors behind each other in chapters of bytes; engine.js reads them by what `entries` says of each."""
 
     def __init__(self) -> None:
         self.entries: list[dict] = []
         self._parts: list[bytes] = []  # of the chapter that is open
         self._chapters: list[str] = []
-        self._length = 0
+        self._length = 0  # of the chapter that is open
+        self._as_read: dict[int, np.ndarray] = {}  # what the page makes of float16, for differences to it
 
-    def add(self, array: np.ndarray | Tensor, kind: str = "") -> int:
+    def add(self, array: np.ndarray | Tensor, kind: str = "", like: int | None = None) -> int:
         """Append an array and return its number. `kind` is 'float16', 'float32', 'int8' or 'uint8'.
 
         By default weights (two dimensions or more) are float16, single rows float32, which take little room. float16
         is stored as a share of the largest value, so that nothing is too small or too large for it; int8 as a share of
-        the largest of each filter; uint8 (maps) between the lowest and the highest value of each map.
+        the largest of each filter; uint8 (maps) between the lowest and the highest value of each map. With `like`, the
+        number of a float16 array, int8 holds the difference to that one, in steps as wide as without it: less to store.
         """
         array = np.asarray(array.detach().cpu() if isinstance(array, Tensor) else array, np.float32)
         kind = kind or ("float16" if array.ndim > 1 else "float32")
-        content, scale = PACK[kind](array)
-        entry = {"format": kind, "start": self._length, "count": array.size, "shape": list(array.shape)}
-        self.entries.append(entry | {"scale": scale})
+        if like is None:
+            content, scale = PACK[kind](array)
+        else:
+            content, scale = _signed_bytes(array, self._as_read[like])
+        if kind == "float16":
+            self._as_read[len(self.entries)] = ((array / scale).astype(np.float16) * np.float32(scale)).astype(
+                np.float32
+            )
+        place = {"chapter": len(self._chapters), "start": self._length, "count": array.size}
+        entry = {"format": kind, "shape": list(array.shape), "scale": scale} | place
+        self.entries.append(entry | ({} if like is None else {"like": like}))
         self._parts.append(content)
         self._length += len(content)
         return len(self.entries) - 1
@@ -40,13 +50,14 @@ class Packed:
         self.text()
         other = copy.copy(self)
         other.entries, other._parts, other._chapters = list(self.entries), [], list(self._chapters)
+        other._as_read = dict(self._as_read)
         return other
 
     def text(self) -> str:
         """All of it, chapters of base64 of zlib. What is added later becomes a chapter of its own."""
         if self._parts:
             self._chapters.append(base64.b64encode(zlib.compress(b"".join(self._parts), 9)).decode())
-            self._parts = []
+            self._parts, self._length = [], 0
         return "\n".join(self._chapters)
 
 
@@ -65,10 +76,11 @@ def _whole(array: np.ndarray) -> tuple[bytes, None]:
     return array.astype("<f4").tobytes(), None
 
 
-def _signed_bytes(array: np.ndarray) -> tuple[bytes, list[float]]:
+def _signed_bytes(array: np.ndarray, like: np.ndarray | None = None) -> tuple[bytes, list[float]]:
     rows = array.reshape(len(array), -1)
-    scales = [_short(_largest(row) / 126.9) for row in rows]
-    return (rows / np.array(scales)[:, None]).round().astype(np.int8).tobytes(), scales
+    differences = rows if like is None else rows - like.reshape(rows.shape)
+    scales = [_short(max(map(_largest, both)) / 126.9) for both in zip(rows, differences)]
+    return (differences / np.array(scales)[:, None]).round().astype(np.int8).tobytes(), scales
 
 
 def _bytes_and_ends(array: np.ndarray) -> tuple[bytes, int]:
@@ -88,8 +100,8 @@ def _short(number: float) -> float:
     return float(f"{number:.5g}")
 
 
-def png(pixels: np.ndarray) -> str:
-    """uint8 H×W×3 or H×W as the address of a picture that stands in the page itself; lossless."""
+def picture_address(pixels: np.ndarray) -> str:
+    """uint8 H×W×3 or H×W as the address of a picture that stands in the page itself; WebP without loss."""
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    Image.fromarray(pixels).save(buffer, "WEBP", lossless=True)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()

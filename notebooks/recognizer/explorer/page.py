@@ -8,6 +8,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+import torch
 from torch import nn
 
 from .. import settings
@@ -15,13 +16,13 @@ from ..maps.layers import layers_by_name
 from ..network.models import load_model
 from ..settings import Problem, room_on_disk
 from .album import choose, maps_of
-from .packing import Packed, png
+from .packing import Packed, picture_address
 from .pictures import Picture, Pictures, Transform, answers, pictures_of
 from .program import Program, program_of
 
 WEB = Path(__file__).parent / "web"
 ENGINE = ("steps.js", "engine.js")  # run in a worker
-SCRIPTS = ("state.js", "colours.js", "pictures.js", "answer.js", "chosen.js")
+SCRIPTS = ("state.js", "colours.js", "pictures.js", "answer.js", "chosen.js", "own.js")
 SCRIPTS += ("layers.js", "grid.js", "enlarged.js", "page.js")
 PALETTES = ("viridis", "RdBu_r", "gray")
 MEGABYTES = 4.0
@@ -70,7 +71,7 @@ def explore(
         "input": list(pictures.pixels.shape[1:]),
         "resize": pictures.resize,
         "pictures": [
-            {"name": name, "label": label, "address": png(_for_png(pixels)), "probabilities": answer}
+            {"name": name, "label": label, "address": picture_address(_channels_last(pixels)), "probabilities": answer}
             for name, label, pixels, answer in zip(pictures.names, pictures.labels, pictures.pixels, probabilities)
         ],
         "palettes": {name: _palette(name) for name in PALETTES},
@@ -125,8 +126,9 @@ def _with_network(about: dict, program: Program, saved: Mapping[str, nn.Module],
     for form, with_linear in EPOCH_FORMATS if saved else ():
         with_epochs, entries = packed.copy(), []
         for label, of_epoch in programs.items():
-            own = _numbers(with_epochs, of_epoch, form, with_linear)
-            entry = {"label": label, "tensors": own, "answers": earlier[label], "rounded": form == "int8"}
+            own = _numbers(with_epochs, of_epoch, program, numbers, form, with_linear)
+            rounded = form == "int8" and own != _flat(numbers)
+            entry = {"label": label, "tensors": own, "answers": earlier[label], "rounded": rounded}
             trial = _joined(about | {"epochs": [*entries, entry]}, with_epochs)
             if len(trial.encode()) > room:
                 break
@@ -141,13 +143,26 @@ def _with_network(about: dict, program: Program, saved: Mapping[str, nn.Module],
     return page
 
 
-def _numbers(packed: Packed, program: Program, form: str, with_linear: bool) -> list[int | None]:
+def _numbers(
+    packed: Packed, saved: Program, trained: Program, trained_numbers: list[dict], form: str, with_linear: bool
+) -> list[int | None]:
     """Pack the tensors of a saved epoch; their numbers in the order of the network's own, None for those left out."""
-    return [
-        packed.add(tensor, form if tensor.ndim > 1 else "float32") if with_linear or step.kind != "linear" else None
-        for step in program.steps
-        for tensor in step.tensors.values()
-    ]
+    found: list[int | None] = []
+    for step, trained_step, numbers in zip(saved.steps, trained.steps, trained_numbers):
+        for name, tensor in step.tensors.items():
+            if torch.equal(tensor, trained_step.tensors[name]):  # often the last saved epoch is the trained network
+                found.append(numbers[name])
+            elif not with_linear and step.kind == "linear":
+                found.append(None)
+            elif tensor.ndim == 1:
+                found.append(packed.add(tensor, "float32"))
+            else:
+                found.append(packed.add(tensor, form, numbers[name] if form == "int8" else None))
+    return found
+
+
+def _flat(numbers: list[dict]) -> list[int]:
+    return [number for own in numbers for number in own.values()]
 
 
 def _saved(model: nn.Module, epochs: Path | str | Sequence[Path] | None) -> dict[str, nn.Module]:
@@ -179,7 +194,15 @@ def _layers(program: Program) -> list[dict]:
         seen |= {layer.value} if listed else set()
         window = {part: [getattr(each, part) for each in layer.windows] for part in ("size", "stride", "start")}
         entry = {"name": layer.name, "kind": layer.kind, "value": layer.value, "shape": list(layer.shape)}
-        layers.append(entry | {"window": window, "listed": listed, "kernels": _kernels(program, layer.value)})
+        layers.append(
+            entry
+            | {
+                "window": window,
+                "listed": listed,
+                "is_block": layer.is_block,
+                "kernels": _kernels(program, layer.value),
+            }
+        )
     return layers
 
 
@@ -203,7 +226,7 @@ def _with_album(about: dict, model: nn.Module, pictures: Pictures, logits: list[
     choice = choose(model, maps, pictures.labels, room - len(_joined(about, packed)))
     entries = [
         {"name": name, "kind": type(layers[name.partition("#")[0]]).__name__, "shape": list(maps[0][name].shape)}
-        | {"value": 0, "window": None, "listed": True, "kernels": None}
+        | {"value": 0, "window": None, "listed": True, "is_block": False, "kernels": None}
         for name in choice.names
     ]
     album = [
@@ -219,7 +242,7 @@ def _with_album(about: dict, model: nn.Module, pictures: Pictures, logits: list[
 # The file
 
 
-def _for_png(pixels: np.ndarray) -> np.ndarray:
+def _channels_last(pixels: np.ndarray) -> np.ndarray:
     return pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torchvision.transforms import InterpolationMode
 
 from ..maps.activations import capture
 from ..maps.given import Given as Picture
@@ -16,20 +17,23 @@ from ..maps.layers import by
 from ..network.training import probabilities_of
 from ..settings import Problem
 
+Resize = tuple[int, int, str]
+
 
 @dataclass(frozen=True)
 class Pictures:
     """What the pictures of a page are: uint8 N×C×H×W as stored, and how [0, 1] becomes what the network takes.
 
     `normalise` is a mean and a standard deviation for each channel, or None. `resize` is how the page brings a picture
-    of its reader to that size: 'squeeze', (resize side, crop side), or None where only Python can.
+    of its reader to that size: 'squeeze', (side after resizing, side after cropping, 'bilinear' or 'bicubic'), or None
+    where only Python can.
     """
 
     pixels: np.ndarray
     names: list[str]
     labels: list[str]
     normalise: tuple[Tensor, Tensor] | None = None
-    resize: str | tuple[int, int] | None = "squeeze"
+    resize: str | Resize | None = "squeeze"
 
     def for_network(self) -> Tensor:
         """float32 N×C×H×W, as the network takes it."""
@@ -76,18 +80,20 @@ def pictures_of(
     return Pictures((stack.clamp(0, 1) * 255).round().to(torch.uint8).numpy(), names, labels, normalise, resize)
 
 
-def _of_transform(transform: Transform, stack: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[int, int] | None]:
-    """How the page does what a transform does: mean and standard deviation, and the sides of resizing and cropping.
+def _of_transform(transform: Transform, stack: Tensor) -> tuple[tuple[Tensor, Tensor], Resize | None]:
+    """How the page does what a transform does: mean and standard deviation, and what resizing and cropping do.
 
     Of a transform that is not torchvision's the page knows nothing; then [0, 1] is what the given images span.
     """
-    parts = [getattr(transform, name, None) for name in ("mean", "std", "resize_size", "crop_size")]
+    parts = [getattr(transform, name, None) for name in ("mean", "std", "resize_size", "crop_size", "interpolation")]
     if any(part is None for part in parts):
         low, high = float(stack.min()), float(stack.max())
         channels = stack.shape[1]
         return (torch.full((channels,), low), torch.full((channels,), (high - low) or 1.0)), None
-    mean, deviation, resize, crop = parts
-    return (torch.tensor(mean), torch.tensor(deviation)), (int(resize[0]), int(crop[0]))
+    mean, deviation, resize, crop, interpolation = parts
+    is_known = interpolation in (InterpolationMode.BILINEAR, InterpolationMode.BICUBIC) and crop[0] <= resize[0]
+    sides = (int(resize[0]), int(crop[0]), interpolation.value)
+    return (torch.tensor(mean), torch.tensor(deviation)), sides if is_known else None
 
 
 def _file(image: Picture) -> str:

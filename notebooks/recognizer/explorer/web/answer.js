@@ -1,40 +1,46 @@
 "use strict";
 // The network is asked, and its answer shown.
 
+// A request to engine.js, and a promise of its answer.
 const ask = (() => {
   const waiting = new Map();
   let number = 0;
-  let worker = null;
   let respond = null;
   const text = $("engine").textContent;
-  const beside = () => {
-    // Where no worker is allowed, the network runs in the page.
+  // Where no worker is allowed, the network runs in the page.
+  const beside = (request) => {
     if (!respond) {
       const script = document.createElement("script");
       script.textContent = `window.respondent = (() => {${text}\nreturn respondent; })();`;
       document.head.append(script);
       respond = window.respondent();
     }
-    return respond;
+    return respond(request);
   };
+  let worker = null;
   try {
     worker = new Worker(URL.createObjectURL(new Blob([text], { type: "text/javascript" })));
-    worker.onmessage = ({ data: { id, answer, problem } }) => {
-      const { resolve, reject } = waiting.get(id);
-      waiting.delete(id);
-      if (problem) reject(new Error(problem));
-      else resolve(answer);
-    };
   } catch {
-    worker = null;
+    return beside;
   }
-  return (request) =>
-    worker
-      ? new Promise((resolve, reject) => {
-          waiting.set(++number, { resolve, reject });
-          worker.postMessage({ id: number, ...request });
-        })
-      : beside()(request);
+  worker.onmessage = ({ data: { id, answer, problem } }) => {
+    const { resolve, reject } = waiting.get(id);
+    waiting.delete(id);
+    if (problem) reject(new Error(problem));
+    else resolve(answer);
+  };
+  worker.onerror = () => {
+    worker = null;
+    for (const { request, resolve, reject } of waiting.values()) beside(request).then(resolve, reject);
+    waiting.clear();
+  };
+  return (request) => {
+    if (!worker) return beside(request);
+    return new Promise((resolve, reject) => {
+      waiting.set(++number, { request, resolve, reject });
+      worker.postMessage({ id: number, ...request });
+    });
+  };
 })();
 
 function forward(pixels, off = [], epoch = null) {
@@ -44,7 +50,8 @@ function forward(pixels, off = [], epoch = null) {
 }
 
 function offList() {
-  return [...state.off].map(([name, filters]) => [name, [...filters]]).filter(([, filters]) => filters.length);
+  const sorted = [...state.off].map(([name, filters]) => [name, [...filters].sort((a, b) => a - b)]);
+  return sorted.filter(([, filters]) => filters.length);
 }
 
 async function runOf(number, pixels) {
@@ -56,22 +63,15 @@ async function runOf(number, pixels) {
 let running = false;
 let again = false;
 async function recompute() {
-  if (running) {
-    again = true;
-    return;
-  }
+  again = true;
+  if (running) return;
   running = true;
   const busy = setTimeout(() => ($("busy").hidden = false), 400);
   try {
-    do {
+    while (again) {
       again = false;
-      const first = await runOf(state.first, covered || pictures[state.first].pixels);
-      const second = state.second === null ? null : await runOf(state.second, pictures[state.second].pixels);
-      runs = { first, second };
-      await rememberPlain();
-      showAnswer();
-      showMaps();
-    } while (again);
+      await runOnce();
+    }
   } catch (error) {
     complain(error.message);
   } finally {
@@ -79,13 +79,21 @@ async function recompute() {
     clearTimeout(busy);
     $("busy").hidden = true;
   }
+  lookAhead();
 }
 
-async function rememberPlain() {
-  const picture = pictures[state.first];
-  if (isUntouched()) picture.probabilities = runs.first.probabilities;
+async function runOnce() {
+  const [number, second, epoch, untouched] = [state.first, state.second, state.epoch, isUntouched()];
+  const first = await runOf(number, covered || (await pixelsOf(number)));
+  const other = second === null ? null : await runOf(second, await pixelsOf(second));
+  const picture = pictures[number];
+  if (untouched) picture.probabilities = first.probabilities;
   else if (!picture.probabilities) picture.probabilities = (await forward(picture.pixels)).probabilities;
+  if (number !== state.first || second !== state.second || epoch !== state.epoch) return; // something else was chosen
+  runs = { first, second: other };
   plain = picture.probabilities;
+  showAnswer();
+  showMaps();
 }
 
 function isUntouched() {
@@ -107,8 +115,10 @@ function answerNow() {
 function showAnswer() {
   const now = answerNow();
   const box = $("answer");
+  showOff();
   if (!now) {
-    const sentence = "This file keeps the earlier epochs without their last layers: the maps are shown, the answer is not known.";
+    const sentence =
+      "This file keeps the earlier epochs without their last layers: the maps are shown, the answer is not known.";
     box.replaceChildren(Object.assign(document.createElement("p"), { textContent: sentence }));
     return;
   }
@@ -119,7 +129,8 @@ function showAnswer() {
     const row = document.createElement("div");
     row.className = "bar";
     const before = untouched || !plain ? "" : `<span class="before" style="left:${100 * plain[number]}%"></span>`;
-    row.innerHTML = `<span></span><span class="track"><span class="fill" style="width:${100 * now[number]}%"></span>${before}</span><span class="number"></span>`;
+    const fill = `<span class="fill" style="width:${100 * now[number]}%"></span>`;
+    row.innerHTML = `<span></span><span class="track">${fill}${before}</span><span class="number"></span>`;
     row.firstChild.textContent = DATA.classes[number];
     row.lastChild.textContent = percent(now[number]);
     return row;
@@ -127,21 +138,19 @@ function showAnswer() {
   const text = document.createElement("p");
   text.textContent = answerText(now, untouched);
   box.replaceChildren(...rows, text);
-  showOff();
 }
 
 function answerText(now, untouched) {
   const best = (answer) => answer.indexOf(Math.max(...answer));
+  const named = (answer) => `${DATA.classes[best(answer)]}, ${percent(answer[best(answer)])}`;
   const { label } = pictures[state.first];
   const known = DATA.classes.includes(label);
   const verdict = known ? (DATA.classes[best(now)] === label ? ": right" : `: wrong, it is ${label}`) : "";
-  const says = `It says ${DATA.classes[best(now)]}, ${percent(now[best(now)])}${verdict}.`;
+  const says = `It says ${named(now)}${verdict}.`;
   const other = runs.second && runs.second.probabilities;
-  const compared = other
-    ? ` To ${pictureTitle(state.second)}, the second picture: ${DATA.classes[best(other)]}, ${percent(other[best(other)])}.`
-    : "";
+  const compared = other ? ` To ${pictureTitle(state.second)}, the second picture: ${named(other)}.` : "";
   if (untouched || !plain) return says + compared;
-  return `${says} Untouched and after training: ${DATA.classes[best(plain)]}, ${percent(plain[best(plain)])} (black line).${compared}`;
+  return `${says} Untouched and after training: ${named(plain)} (line).${compared}`;
 }
 
 function showOff() {

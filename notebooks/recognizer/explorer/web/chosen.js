@@ -1,20 +1,31 @@
 "use strict";
-// The picture that is chosen: given or the reader's own, covered, pointed at.
+// The picture that is chosen: in the strip, covered, pointed at.
+
+// The numbers of a picture; of a given one they are read when they are first wanted.
+async function pixelsOf(number) {
+  const picture = pictures[number];
+  picture.pixels = picture.pixels || (await loaded(picture.address, DATA.input));
+  return picture.pixels;
+}
 
 async function choosePicture(number, isSecond = false) {
-  const picture = pictures[number];
-  if (!picture.pixels) picture.pixels = await loaded(picture.address, DATA.input);
   if (isSecond) state.second = number;
   else [state.first, covered] = [number, null];
-  showPicture();
-  showStrip();
+  await showPictures();
   return recompute();
 }
 
+async function showPictures() {
+  showStrip();
+  await pixelsOf(state.first);
+  showPicture();
+}
+
 function showPicture() {
-  show($("picture"), covered || pictures[state.first].pixels, DATA.input);
-  const { label, name } = pictures[state.first];
-  $("picture").setAttribute("aria-label", `The picture: ${label} ${name}`);
+  const picture = pictures[state.first];
+  if (!picture.pixels) return; // another one was chosen while this one was read; it is shown when it is there
+  show($("picture"), covered || picture.pixels, DATA.input);
+  $("picture").setAttribute("aria-label", `The picture: ${picture.label} ${picture.name}`);
   $("uncover").disabled = !covered;
   const marks = $("marks");
   [marks.width, marks.height] = [WIDTH * 4, HEIGHT * 4].map((side) => Math.min(side, 1024));
@@ -55,73 +66,6 @@ function showStrip() {
   $("second").value = state.second ?? "";
 }
 
-async function addOwn(source, name) {
-  try {
-    const pixels = fitted(await colours(source), DATA.input, DATA.resize);
-    const canvas = document.createElement("canvas");
-    show(canvas, pixels, DATA.input);
-    pictures.push({ label: "Yours", name, pixels, address: canvas.toDataURL(), probabilities: null, given: false });
-    complain("");
-    return choosePicture(pictures.length - 1);
-  } catch {
-    return complain(`${name} cannot be read as a picture; choose a JPEG or PNG.`);
-  }
-}
-
-function takeFiles(files) {
-  const images = [...files].filter((file) => file.type.startsWith("image/"));
-  if (images.length) addOwn(images[0], images[0].name);
-  else if (files.length) complain(`${files[0].name} is no picture; choose a JPEG or PNG.`);
-}
-
-function allowOwn() {
-  const allowed = KNOWS_NETWORK && DATA.resize !== null;
-  $("own-row").hidden = !allowed;
-  if (!allowed) return;
-  $("file").onchange = () => {
-    takeFiles($("file").files);
-    $("file").value = "";
-  };
-  document.addEventListener("paste", (event) => takeFiles(event.clipboardData.files));
-  document.addEventListener("dragover", (event) => {
-    event.preventDefault();
-    document.body.classList.add("dropping");
-  });
-  document.addEventListener("dragleave", (event) => {
-    if (!event.relatedTarget) document.body.classList.remove("dropping");
-  });
-  document.addEventListener("drop", (event) => {
-    event.preventDefault();
-    document.body.classList.remove("dropping");
-    takeFiles(event.dataTransfer.files);
-  });
-  allowCamera();
-}
-
-function allowCamera() {
-  const video = $("video");
-  const close = () => {
-    if (video.srcObject) video.srcObject.getTracks().forEach((track) => track.stop());
-    video.srcObject = null;
-    $("camera-box").hidden = true;
-  };
-  $("camera").hidden = !(navigator.mediaDevices && navigator.mediaDevices.getUserMedia);
-  $("camera").onclick = async () => {
-    try {
-      video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
-      $("camera-box").hidden = false;
-      await video.play();
-    } catch {
-      complain("The camera cannot be used here; choose a file instead.");
-    }
-  };
-  $("shoot").onclick = async () => {
-    await addOwn(video, "from the camera");
-    close();
-  };
-  $("camera-off").onclick = close;
-}
-
 // ---- covered, and pointed at
 
 function placeUnder(event) {
@@ -129,7 +73,16 @@ function placeUnder(event) {
   return [((event.clientX - box.left) / box.width) * WIDTH, ((event.clientY - box.top) / box.height) * HEIGHT];
 }
 
-function cover([x, y]) {
+// Cover what the brush passes on its way between two places of the picture.
+function cover(from, to) {
+  const steps = Math.max(1, Math.ceil(Math.hypot(to[0] - from[0], to[1] - from[1]) / 2));
+  for (let step = 1; step <= steps; step++) dab(from.map((start, axis) => start + ((to[axis] - start) * step) / steps));
+  show($("picture"), covered, DATA.input);
+  $("uncover").disabled = false;
+  recompute();
+}
+
+function dab([x, y]) {
   const radius = (Number($("brush-size").value) / 200) * WIDTH;
   covered = covered || pictures[state.first].pixels.slice();
   const each = HEIGHT * WIDTH;
@@ -137,9 +90,6 @@ function cover([x, y]) {
     for (let column = Math.max(0, Math.floor(x - radius)); column < Math.min(WIDTH, x + radius); column++)
       if ((column + 0.5 - x) ** 2 + (row + 0.5 - y) ** 2 <= radius ** 2)
         for (let c = 0; c < CHANNELS; c++) covered[c * each + row * WIDTH + column] = 0.5;
-  show($("picture"), covered, DATA.input);
-  $("uncover").disabled = false;
-  recompute();
 }
 
 function allowBrush() {
@@ -154,18 +104,21 @@ function allowBrush() {
     showPicture();
     recompute();
   };
-  let down = false;
+  let last = null; // where the brush was, while it is down
   const marks = $("marks");
   marks.onpointerdown = (event) => {
     if (!isOn()) return;
-    down = true;
     marks.setPointerCapture(event.pointerId);
-    cover(placeUnder(event));
+    last = placeUnder(event);
+    cover(last, last);
   };
-  marks.onpointerup = marks.onpointercancel = () => (down = false);
+  marks.onpointerup = marks.onpointercancel = () => (last = null);
   marks.onpointermove = (event) => {
-    if (down) cover(placeUnder(event));
-    else if (!isOn() && state.filter !== null) pointAtPicture(placeUnder(event));
+    const place = placeUnder(event);
+    if (last) {
+      cover(last, place);
+      last = place;
+    } else if (!isOn() && view && state.filter !== null) pointAtPicture(place);
   };
   marks.onpointerleave = () => point(null);
 }
@@ -180,7 +133,8 @@ function pointAtPicture([x, y]) {
     const found = stride[axis] ? (place - start[axis] - size[axis] / 2) / stride[axis] : (place / side) * count - 0.5;
     return Math.max(0, Math.min(count - 1, Math.round(found)));
   };
-  point({ filter: state.filter, row: nearest(y, 0, height, HEIGHT), column: nearest(x, 1, width, WIDTH), second: false });
+  const [row, column] = [nearest(y, 0, height, HEIGHT), nearest(x, 1, width, WIDTH)];
+  point({ filter: state.filter, row, column, second: false });
 }
 
 // Draw the window of a position on the picture, and say the value there. With null, take both away.
@@ -191,6 +145,7 @@ function point(place) {
   showUnderMarks(place !== null && place.second);
   if (place === null) {
     $("reading").textContent = view && view.layer.window ? "Point at a map: its window is drawn on the picture." : "";
+    if (view && state.filter !== null) showStrongestPlace();
     return;
   }
   const { layer } = view;
@@ -208,7 +163,8 @@ function point(place) {
       const [x, y] = [box.left * scale - grow, box.top * scale - grow];
       context.strokeRect(x, y, (box.right - box.left) * scale + 2 * grow, (box.bottom - box.top) * scale + 2 * grow);
     }
-    seen = box.isWhole ? "; it sees the whole picture" : `; it sees ${box.right - box.left}×${box.bottom - box.top} pixels`;
+    const size = `${box.right - box.left}×${box.bottom - box.top} pixels`;
+    seen = `; it sees ${box.isWhole ? "the whole picture" : size}`;
     if (state.filter === filter && !second) showSeen(box);
   }
   $("reading").textContent = `Filter ${filter}${where}: ${short(value)}${seen}.`;

@@ -105,18 +105,15 @@ function paint(canvas, data, height, width, { low, high }, palette) {
   context.putImageData(image, 0, 0);
 }
 
-// The same on a canvas that keeps its size, so that the browser need not lay the page out again: `side` pixels, or as
-// many as the map has, if that is more.
+// The same in a square of `side` pixels, on a canvas that shows several maps.
 const scratch = document.createElement("canvas");
-function paintTile(canvas, data, height, width, ends, palette, side = 64) {
+scratch.getContext("2d", { willReadFrequently: true }); // written by numbers each time: it has no place on a GPU
+function paintSquare(context, x, y, side, { data, height, width }, ends, palette) {
   paint(scratch, data, height, width, ends, palette);
-  const scale = Math.max(1, side / Math.max(height, width));
-  const [rows, columns] = [Math.round(height * scale), Math.round(width * scale)];
-  if (canvas.height !== rows) canvas.height = rows;
-  if (canvas.width !== columns) canvas.width = columns;
-  const context = canvas.getContext("2d", { alpha: false });
-  context.imageSmoothingEnabled = false;
-  context.drawImage(scratch, 0, 0, columns, rows);
+  const scale = side / Math.max(height, width);
+  const [rows, columns] = [scale * height, scale * width];
+  context.imageSmoothingEnabled = scale < 1;
+  context.drawImage(scratch, x + (side - columns) / 2, y + (side - rows) / 2, columns, rows);
 }
 
 // A number as short as it can be read.

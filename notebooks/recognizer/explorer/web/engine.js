@@ -5,12 +5,20 @@
 // value 0 is the picture. A value is {shape, data}, data a Float32Array; no step writes over what another made.
 
 class Network {
-  // `bytes`: all tensors behind each other, as packing.py wrote them.
-  constructor(description, bytes) {
+  // `text`: the tensors as packing.py wrote them, a chapter on each line.
+  constructor(description, text) {
     Object.assign(this, description);
-    this.bytes = bytes;
+    this.lines = text.split("\n");
+    this.chapters = [];
     this.decoded = new Map();
     this.panels = new Map();
+  }
+
+  // Unpack what an epoch needs (null: the trained network, or maps that were computed beforehand).
+  async open(epoch) {
+    const ofEpoch = epoch === null ? [] : this.epochs[epoch].tensors.filter((number) => number !== null);
+    for (const chapter of new Set([0, ...ofEpoch.map((number) => this.tensors[number].chapter)]))
+      this.chapters[chapter] = this.chapters[chapter] || (await inflated(this.lines[chapter]));
   }
 
   // The number of a step's tensor in an epoch of training; undefined where that epoch does not have it.
@@ -21,7 +29,12 @@ class Network {
   }
 
   tensor(number) {
-    if (!this.decoded.has(number)) this.decoded.set(number, decode(this.tensors[number], this.bytes));
+    if (!this.decoded.has(number)) {
+      const entry = this.tensors[number];
+      const found = decode(entry, this.chapters[entry.chapter]);
+      if (entry.like !== undefined) this.tensor(entry.like).forEach((value, i) => (found[i] += value));
+      this.decoded.set(number, found);
+    }
     return this.decoded.get(number);
   }
 
@@ -64,7 +77,7 @@ class Network {
     return silent;
   }
 
-  // {probabilities, logits, maps: {layer: {shape, data}}}; probabilities and logits are null where the values end early.
+  // {probabilities, logits, maps: {layer: {shape, data}}}; the first two are null where the values end early.
   forward(pixels, off = [], epoch = null) {
     const values = this.values(pixels, off, epoch);
     const maps = {};
@@ -84,12 +97,11 @@ class Network {
     return done ? logits : Array.from(softmax({ shape: [logits.length] }, [{ data: logits }]));
   }
 
-  // Of each filter of each layer the largest value for a picture, and where it is: {layer: {values, places}}.
-  strongest(pixels, epoch = null) {
-    const values = this.values(pixels, [], epoch);
-    const found = {};
-    for (const { name, value } of this.layers) if (values[value]) found[name] = maxima(values[value]);
-    return found;
+  // For a picture, the largest value of each filter and where it is: {layer with maps: {values, places}}.
+  strongest(pixels, epoch) {
+    const maps = Object.entries(this.forward(pixels, [], epoch).maps);
+    const places = maps.filter(([, { shape }]) => shape.length === 3);
+    return Object.fromEntries(places.map(([name, found]) => [name, largestOf(found)]));
   }
 
   // A picture whose maps were computed when the page was written: the same as `forward`.
@@ -108,19 +120,6 @@ class Network {
     const tensor = this.tensorNumber(step, "weight", epoch);
     return { shape: this.tensors[tensor].shape, data: this.tensor(tensor) };
   }
-}
-
-function maxima({ shape, data }) {
-  const each = data.length / shape[0];
-  const values = new Float32Array(shape[0]);
-  const places = new Int32Array(shape[0]);
-  for (let c = 0; c < shape[0]; c++) {
-    let most = c * each;
-    for (let i = most; i < (c + 1) * each; i++) if (data[i] > data[most]) most = i;
-    values[c] = data[most];
-    places[c] = most - c * each;
-  }
-  return { values, places };
 }
 
 function decode({ format, start, count, scale, shape }, bytes) {
@@ -160,10 +159,16 @@ function halves() {
   return table;
 }
 
-// From chapters of base64 and zlib to bytes.
-async function unpacked(text) {
-  const chapters = text.split("\n").filter(Boolean).map(inflated);
-  return new Uint8Array(await new Blob(await Promise.all(chapters)).arrayBuffer());
+function largestOf({ shape, data }) {
+  const each = data.length / shape[0];
+  const values = new Float32Array(shape[0]);
+  const places = new Int32Array(shape[0]);
+  for (let c = 0; c < shape[0]; c++) {
+    let most = c * each;
+    for (let i = most; i < (c + 1) * each; i++) if (data[i] > data[most]) most = i;
+    [values[c], places[c]] = [data[most], most - c * each];
+  }
+  return { values, places };
 }
 
 function decoded(base64) {
@@ -173,16 +178,19 @@ function decoded(base64) {
   return bytes;
 }
 
-function inflated(chapter) {
+// A chapter, which is base64 of zlib, as bytes.
+async function inflated(chapter) {
   const bytes = Uint8Array.fromBase64 ? Uint8Array.fromBase64(chapter) : decoded(chapter);
-  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).arrayBuffer();
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
 // What the page asks, and the answer; in a worker both travel as messages.
 function respondent() {
   let network = null;
-  return async function respond({ what, description, text, pixels, picture, off, epoch, value }) {
-    if (what === "load") network = new Network(description, await unpacked(text));
+  return async function respond({ what, description, text, pixels, picture, off, epoch = null, value }) {
+    if (what === "load") network = new Network(description, text);
+    await network.open(epoch);
     if (what === "forward") return network.forward(pixels, off, epoch);
     if (what === "given") return network.given(picture);
     if (what === "strongest") return network.strongest(pixels, epoch);
@@ -191,11 +199,17 @@ function respondent() {
   };
 }
 
+// Maps are handed over instead of copied; layers that change nothing share theirs.
+function buffersOf({ maps }) {
+  return [...new Set(Object.values(maps).map(({ data }) => data.buffer))];
+}
+
 if (typeof document === "undefined" && typeof self !== "undefined") {
   const respond = respondent();
   self.onmessage = async ({ data }) => {
     try {
-      self.postMessage({ id: data.id, answer: await respond(data) });
+      const answer = await respond(data);
+      self.postMessage({ id: data.id, answer }, data.what === "forward" ? buffersOf(answer) : []);
     } catch (error) {
       self.postMessage({ id: data.id, problem: error.message });
     }

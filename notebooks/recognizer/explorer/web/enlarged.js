@@ -2,10 +2,13 @@
 // A filter, enlarged.
 
 function chooseFilter(filter) {
+  const hadFocus = $("filter").contains(document.activeElement);
+  const before = state.filter;
   state.filter = filter;
   markChosen();
   showFilter();
   remember();
+  if (filter === null && hadFocus) tileOf(before).focus(); // it must not get lost with the panel that closes
 }
 
 function showFilterHead() {
@@ -32,14 +35,14 @@ function showFilter() {
   const key = `${layer.name}/${state.filter}`;
   $("filter-facts").textContent = map.data.length > 1 ? `Values ${text}${spread}. ` : `Value ${short(map.data[0])}. `;
   for (const address of DATA.cards[key] || []) {
-    const link = Object.assign(document.createElement("a"), { href: address, target: "_blank", textContent: "Its card from notebook 04" });
+    const ofClass = address.match(/results_(.*?)\//)[1];
+    const link = Object.assign(document.createElement("a"), { href: address, target: "_blank" });
+    link.textContent = `Its card for ${ofClass}, from notebook 04`;
     $("filter-facts").append(link, " ");
   }
   showOverlay(map, ends);
-  $("seen-box").hidden = !layer.window || map.data.length === 1;
-  let most = 0;
-  for (let i = 1; i < map.data.length; i++) if (map.data[i] > map.data[most]) most = i;
-  if (layer.window) showSeen(boxOf(layer, Math.floor(most / map.width), most % map.width), true);
+  $("seen-box").hidden = !layer.window || own.low === own.high; // no place is stronger than the others
+  showStrongestPlace();
   showKernel();
   showPatches();
 }
@@ -64,7 +67,8 @@ function showOverlay(map, ends) {
 // The part of a picture in a box, on a canvas; what lies beyond the picture is grey.
 function crop(canvas, pixels, { top, left, bottom, right }) {
   const [y0, x0] = [Math.max(top, -HEIGHT), Math.max(left, -WIDTH)];
-  const [height, width] = [Math.min(bottom, 2 * HEIGHT) - y0, Math.min(right, 2 * WIDTH) - x0];
+  const height = Math.max(1, Math.min(bottom, 2 * HEIGHT) - y0);
+  const width = Math.max(1, Math.min(right, 2 * WIDTH) - x0);
   const part = new Float32Array(CHANNELS * height * width).fill(0.8);
   for (let c = 0; c < CHANNELS; c++)
     for (let y = 0; y < height; y++)
@@ -76,58 +80,73 @@ function crop(canvas, pixels, { top, left, bottom, right }) {
   show(canvas, part, [CHANNELS, height, width]);
 }
 
+function showStrongestPlace() {
+  const { layer, first } = view;
+  if (!layer.window) return;
+  const { data, width } = mapOf(first, state.filter);
+  let most = 0;
+  for (let i = 1; i < data.length; i++) if (data[i] > data[most]) most = i;
+  showSeen(boxOf(layer, Math.floor(most / width), most % width), true);
+}
+
 function showSeen(box, isStrongest = false) {
   crop($("seen"), covered || pictures[state.first].pixels, box);
   $("seen-caption").textContent = isStrongest ? "where it is strongest" : "what it sees there";
   $("seen").setAttribute("aria-label", $("seen-caption").textContent);
 }
 
+// The kernels of the first layer, by epoch and layer.
+const kernels = new Map();
 async function showKernel() {
   const { layer } = view;
-  const filter = state.filter;
+  const [filter, epoch] = [state.filter, state.epoch];
   $("kernel-box").hidden = layer.kernels === null;
   if (layer.kernels === null) return;
-  const { shape, data } = await ask({ what: "kernels", value: layer.kernels, epoch: state.epoch });
+  const key = `${layer.kernels} ${epoch}`;
+  if (!kernels.has(key)) kernels.set(key, await ask({ what: "kernels", value: layer.kernels, epoch }));
+  if (layer !== view.layer || filter !== state.filter || epoch !== state.epoch) return;
+  const { shape, data } = kernels.get(key);
   const [, channels, height, width] = shape;
   const own = data.subarray(filter * channels * height * width, (filter + 1) * channels * height * width);
   const most = Math.max(...own.map(Math.abs)) || 1;
-  if (channels !== CHANNELS) return;
+  $("kernel-box").hidden = channels !== 1 && channels !== 3; // others are no colours
+  if ($("kernel-box").hidden) return;
   show($("kernel"), own.map((weight) => 0.5 + (0.5 * weight) / most), [channels, height, width]);
   $("kernel").setAttribute("aria-label", `Kernel of ${height}×${width} weights, up to ${short(most)}`);
 }
 
-// Where each filter of each layer is strongest in a given picture: a promise of {layer: {values, places}}. One run of the
-// network answers for all filters, so it is asked once for each picture.
+// Where each filter of each layer is strongest in the given pictures, by epoch; found while the reader looks.
 const strongest = new Map();
-function strongestIn(number, epoch) {
-  const key = `${number} ${epoch}`;
-  if (!strongest.has(key)) strongest.set(key, askForStrongest(pictures[number], epoch));
-  return strongest.get(key);
+function strongestOf(epoch) {
+  if (!strongest.has(epoch)) strongest.set(epoch, []);
+  return strongest.get(epoch);
 }
 
-async function askForStrongest(picture, epoch) {
-  if (!picture.pixels) picture.pixels = await loaded(picture.address, DATA.input);
-  return ask({ what: "strongest", pixels: picture.pixels, epoch });
-}
-
-async function showPatches() {
-  const { layer, first } = view;
-  const [filter, epoch] = [state.filter, state.epoch];
-  const possible = KNOWS_NETWORK && layer.window && first.height * first.width > 1;
-  $("patches-box").hidden = !possible;
-  if (!possible) return;
-  const found = [];
-  for (let number = 0; number < DATA.pictures.length; number++) {
-    found.push((await strongestIn(number, epoch))[layer.name]);
-    if (state.filter !== filter || state.layer !== layer.name || state.epoch !== epoch) return;
-    drawPatches(found, filter);
+let lookingAhead = false;
+async function lookAhead() {
+  if (lookingAhead || !KNOWS_NETWORK) return;
+  lookingAhead = true;
+  try {
+    // What the reader asks for comes first: `recompute` starts this again.
+    while (!running && strongestOf(state.epoch).length < DATA.pictures.length) {
+      const { epoch } = state;
+      const found = strongestOf(epoch);
+      found.push(await ask({ what: "strongest", pixels: await pixelsOf(found.length), epoch }));
+      showPatches();
+    }
+  } catch (error) {
+    complain(error.message);
+  } finally {
+    lookingAhead = false;
   }
 }
 
-// Asked before anybody wants to know, if the network is quick: then an enlarged filter has its patches at once.
-async function lookAhead(milliseconds) {
-  if (!KNOWS_NETWORK || milliseconds > 400) return;
-  for (let number = 0; number < DATA.pictures.length; number++) await strongestIn(number, null);
+function showPatches() {
+  if (!view || state.filter === null) return;
+  const { layer, first } = view;
+  const possible = KNOWS_NETWORK && layer.window && first.height * first.width > 1;
+  $("patches-box").hidden = !possible;
+  if (possible) drawPatches(strongestOf(state.epoch).map((ofPicture) => ofPicture[layer.name]), state.filter);
 }
 
 function drawPatches(found, filter) {
@@ -142,7 +161,8 @@ function drawPatches(found, filter) {
       canvas.setAttribute("role", "img");
       canvas.setAttribute("aria-label", `${pictureTitle(number)}, ${short(found[number].values[filter])}`);
       canvas.title = `${pictureTitle(number)} (${pictures[number].name})`;
-      const value = Object.assign(document.createElement("small"), { textContent: short(found[number].values[filter]) });
+      const value = document.createElement("small");
+      value.textContent = short(found[number].values[filter]);
       box.append(canvas, value);
       return box;
     }),

@@ -26,10 +26,12 @@ function showMaps() {
   const first = asMaps(runs.first.maps[layer.name]);
   if (!first) {
     $("grid").replaceChildren();
+    $("sheets").replaceChildren();
+    sheets.length = 0;
     $("layer-title").textContent = layer.name;
     $("layer-facts").textContent = "This epoch was kept without the weights of this layer, to keep the file small.";
-    $("filter").hidden = true;
-    $("legend").hidden = true;
+    view = null;
+    for (const id of ["filter", "legend", "layer-off"]) $(id).hidden = true;
     return;
   }
   $("legend").hidden = false;
@@ -99,114 +101,186 @@ function chooseOrder() {
 function showHead() {
   const { layer, first, range: { low, high, broken } } = view;
   $("layer-title").textContent = layer.name;
-  $("layer-title").title = explained(layer.kind);
-  const reduced = DATA.side && layer.shape.length === 3 && layer.shape[1] > DATA.side ? `shown at ${first.height}×${first.width}` : "";
+  $("layer-title").title = explained(layer);
+  const isReduced = DATA.side && layer.shape.length === 3 && layer.shape[1] > DATA.side;
+  const reduced = isReduced ? `shown at ${first.height}×${first.width}` : "";
   const sees = layer.window ? `each value ${windowText(layer)}` : "";
   $("layer-facts").textContent = [layer.kind, shapeText(layer), reduced, sees].filter(Boolean).join(" · ");
-  $("layer-facts").title = explained(layer.kind);
-  const { ends } = view;
-  const gradient = $("gradient");
-  paint(gradient, Float32Array.from({ length: 256 }, (_, i) => i), 1, 256, { low: 0, high: 256 }, view.palette);
-  const middle = view.signed ? "0 in the middle" : "";
-  const single = first.height * first.width === 1;
-  $("low").textContent = ends ? short(ends.low) : view.signed ? "below 0" : "lowest";
-  $("high").textContent = ends ? short(ends.high) : view.signed ? "above 0" : "highest";
-  const notes = [middle, ends ? "" : single ? "one value each: choose another scale" : "each map has ends of its own"];
-  if (ends && view.beyond > 0) notes.push(`${percent(view.beyond)} of the values lie beyond (lowest ${short(low)}, highest ${short(high)})`);
-  if (broken) notes.push(`${broken} are no numbers, but infinite or undefined: red`);
-  $("beyond").textContent = notes.filter(Boolean).join(" · ");
-  gradient.setAttribute("aria-label", `Colours from ${$("low").textContent} to ${$("high").textContent}`);
+  $("layer-facts").title = explained(layer);
+  showLegend();
   $("order").querySelector("[value=difference]").disabled = !view.second;
   $("layer-off").hidden = !KNOWS_NETWORK || first.isFolded;
 }
 
-// Tiles are made once and used again for other layers; those near the screen are drawn at once.
-const spare = [];
-const near = new Set();
-const watcher = new IntersectionObserver(
-  (entries) => {
-    for (const { target, isIntersecting } of entries) {
-      if (isIntersecting) {
-        near.add(target);
-        draw(target);
-      } else near.delete(target);
-    }
-  },
-  { rootMargin: "300px" },
-);
+function showLegend() {
+  const { ends, first, range: { low, high, broken } } = view;
+  const gradient = $("gradient");
+  paint(gradient, Float32Array.from({ length: 256 }, (_, i) => i), 1, 256, { low: 0, high: 256 }, view.palette);
+  const single = first.height * first.width === 1;
+  $("low").textContent = ends ? short(ends.low) : view.signed ? "below 0" : "lowest";
+  $("high").textContent = ends ? short(ends.high) : view.signed ? "above 0" : "highest";
+  const [from, to] = ends && !view.signed ? [ends.low, ends.high] : view.signed ? [-1, 1] : [0, 0];
+  $("zero").hidden = !(from < 0 && to > 0);
+  $("zero").style.left = `${(100 * -from) / (to - from)}%`;
+  const notes = [ends ? "" : single ? "one value each: choose another scale" : "each map has ends of its own"];
+  if (ends && view.beyond > 0)
+    notes.push(`${percent(view.beyond)} of the values lie beyond (lowest ${short(low)}, highest ${short(high)})`);
+  if (broken) notes.push(`${broken} are no numbers, but infinite or undefined: red`);
+  $("beyond").textContent = notes.filter(Boolean).join(" · ");
+  gradient.setAttribute("aria-label", `Colours from ${$("low").textContent} to ${$("high").textContent}`);
+}
 
-const pattern = document.createElement("li"); // copying it is faster than parsing HTML for each tile
-pattern.innerHTML = '<button type="button" class="tile" tabindex="-1"><span class="pair"><canvas></canvas></span><span class="name"></span></button><button type="button" class="toggle" tabindex="-1">◉</button>';
+// ---- tiles, and the sheets that their maps are drawn on
 
+// Maps are drawn on sheets, canvases of a few rows each that lie under the tiles. A canvas for each map would be
+// simpler, but a browser makes a layer of its own for each canvas, and with hundreds of them scrolling stutters.
+const sheets = [];
+const SHEET_HEIGHT = 500; // about; pixels of the page
+const AHEAD = 600; // how far beyond the screen sheets are shown: each costs a little on every frame
+let layout = null; // {columns, across, down, rows}: steps from tile to tile in pixels, and rows on each sheet
+
+const spare = []; // tiles are made once and used again for other layers
 function tile() {
-  const item = pattern.cloneNode(true);
+  const item = document.createElement("li");
+  item.innerHTML =
+    '<button type="button" class="tile" tabindex="-1" aria-expanded="false" aria-controls="filter">' +
+    '<span class="pair"><span class="map"></span></span><span class="name"></span></button>' +
+    '<button type="button" class="toggle" tabindex="-1">◉</button>';
   const [button, toggle] = item.children;
   item.parts = { button, toggle, pair: button.firstChild, name: button.lastChild }; // found once, used often
-  watcher.observe(item);
   return item;
+}
+
+// How wide a map is by default, in pixels of the page.
+function usualSize() {
+  const { count, height, width, isFolded } = view.first;
+  if (isFolded) return 480;
+  if (height * width === 1) return count <= 20 ? 84 : 52;
+  return count <= 16 ? 150 : count <= 64 ? 104 : 84;
+}
+
+function tileOf(filter) {
+  fill(view.order.length);
+  return $("grid").querySelector(`li[data-filter="${filter}"] .tile`);
 }
 
 function showGrid() {
   const grid = $("grid");
-  const { first, second, order } = view;
-  while (grid.children.length < order.length) grid.append(spare.pop() || tile());
-  while (grid.children.length > order.length) {
-    near.delete(grid.lastChild);
+  // Of another layer a screenful of tiles is kept: the browser lays them all out again, and the rest can wait.
+  const kept = grid.dataset.layer === view.layer.name ? view.order.length : Math.min(view.order.length, 100);
+  grid.dataset.layer = view.layer.name;
+  while (grid.children.length > kept) {
     spare.push(grid.lastChild);
     grid.lastChild.remove();
   }
-  const single = first.height * first.width === 1;
-  const usual = first.isFolded ? 480 : single ? (first.count <= 20 ? 84 : 52) : first.count <= 16 ? 150 : first.count <= 64 ? 104 : 84;
-  const size = state.size ?? usual;
-  $("size").value = size;
-  grid.style.setProperty("--tile", `${size}px`);
-  grid.classList.toggle("pairs", second !== null);
-  order.forEach((filter, place) => {
-    const item = grid.children[place];
-    item.dataset.filter = filter;
-    item.isStale = true;
-    const { button, toggle, pair } = item.parts;
-    button.setAttribute("aria-label", `filter ${filter}`); // more when it is drawn
-    if (second && pair.children.length < 2) pair.append(document.createElement("canvas"));
-    if (!second && pair.children.length > 1) pair.lastChild.remove();
-    toggle.hidden = !KNOWS_NETWORK || Boolean(first.isFolded);
-  });
+  grid.classList.toggle("pairs", view.second !== null);
+  filled = 0;
+  fill(1); // from it `layOut` sees where the others will lie
+  layOut();
   markChosen();
   markOff();
-  near.forEach(draw);
+}
+
+// Make or renew the tiles up to a place. Those on the screen come first, the others with their sheets, a little later.
+let filled = 0;
+function fill(until) {
+  const grid = $("grid");
+  const { first, second, order } = view;
+  const off = offOf(view.layer);
+  for (; filled < Math.min(until, order.length); filled++) {
+    if (filled === grid.children.length) grid.append(spare.pop() || tile());
+    const item = grid.children[filled];
+    const { toggle, pair } = item.parts;
+    const filter = order[filled];
+    item.dataset.filter = filter;
+    item.classList.toggle("off", off.has(filter));
+    markAsChosen(item, filter === state.filter);
+    if (second && pair.children.length < 2) pair.append(pair.firstChild.cloneNode());
+    if (!second && pair.children.length > 1) pair.lastChild.remove();
+    toggle.hidden = !KNOWS_NETWORK || Boolean(first.isFolded);
+    caption(item, filter);
+  }
+}
+
+// Find out where the tiles lie, put the sheets under them, and draw those that are on the screen.
+function layOut() {
+  if (!view) return;
+  const grid = $("grid");
+  const size = state.size ?? usualSize();
+  $("size").value = size;
+  grid.style.setProperty("--tile", `${size}px`);
+  const style = getComputedStyle(grid);
+  const [cell, row, gapAcross, gapDown] = ["gridTemplateColumns", "gridAutoRows", "columnGap", "rowGap"].map((name) =>
+    parseFloat(style[name]),
+  );
+  const down = row + gapDown;
+  const rows = Math.max(1, Math.round(SHEET_HEIGHT / down));
+  layout = { columns: columnsOfGrid(), across: cell + gapAcross, down, rows, size };
+  grid.style.minHeight = `${Math.ceil(view.order.length / layout.columns) * down}px`;
+  const needed = Math.ceil(view.order.length / (layout.columns * rows));
+  while (sheets.length < needed) {
+    sheets.push(document.createElement("canvas"));
+    $("sheets").append(sheets[sheets.length - 1]);
+  }
+  while (sheets.length > needed) sheets.pop().remove();
+  sheets.forEach((sheet, number) => {
+    sheet.isStale = true;
+    sheet.number = number;
+    sheet.style.top = `${number * rows * down}px`;
+  });
+  showSheets(100);
   clearTimeout(drawingAhead);
   drawingAhead = setTimeout(drawAhead, 150);
 }
 
-// While the reader looks, the tiles further down are drawn as well, a few at a time, so that scrolling finds them done.
-let drawingAhead = null;
-function drawAhead() {
-  const until = performance.now() + 8;
-  const grid = $("grid");
-  if (!grid) return; // the page is being left
-  for (const item of grid.children) {
-    if (performance.now() > until) {
-      drawingAhead = setTimeout(drawAhead, 24);
-      return;
-    }
-    draw(item);
+// Show the sheets that are on the screen or near to it, and draw those that lie at most `margin` pixels beyond it.
+function showSheets(margin) {
+  if (!view) return;
+  const height = layout.rows * layout.down;
+  const top = $("sheets").getBoundingClientRect().top;
+  for (const sheet of sheets) {
+    const start = top + sheet.number * height;
+    const isWithin = (distance) => start < innerHeight + distance && start + height > -distance;
+    sheet.hidden = !isWithin(AHEAD);
+    if (isWithin(margin)) drawSheet(sheet);
   }
 }
 
-function draw(item) {
-  if (!item.isStale || !view) return;
-  item.isStale = false;
-  const filter = Number(item.dataset.filter);
-  const ends = endsFor(filter);
-  const canvases = item.parts.pair.children;
-  [view.first, view.second].filter(Boolean).forEach((maps, place) => {
-    const { data, height, width } = mapOf(maps, filter);
-    paintTile(canvases[place], data, height, width, ends, view.palette);
+// While the reader looks, the sheets further down are drawn as well, one at a time, so that scrolling finds them done.
+let drawingAhead = null;
+function drawAhead() {
+  const next = sheets.find((sheet) => sheet.isStale && !sheet.hidden) || sheets.find((sheet) => sheet.isStale);
+  if (!next) return;
+  drawSheet(next);
+  drawingAhead = setTimeout(drawAhead, 24);
+}
+
+function drawSheet(sheet) {
+  if (!sheet.isStale || !view) return;
+  sheet.isStale = false;
+  const { columns, across, down, rows, size } = layout;
+  const [start, end] = [sheet.number * rows * columns, (sheet.number + 1) * rows * columns];
+  fill(end);
+  const density = Math.min(devicePixelRatio, 2);
+  [sheet.width, sheet.height] = [across * columns, down * rows].map((length) => Math.ceil(length * density));
+  sheet.style.width = `${sheet.width / density}px`;
+  const context = sheet.getContext("2d");
+  context.scale(density, density);
+  view.order.slice(start, end).forEach((filter, place) => {
+    const ends = endsFor(filter);
+    const [x, y] = [(place % columns) * across, Math.floor(place / columns) * down];
+    [view.first, view.second].filter(Boolean).forEach((maps, which) => {
+      paintSquare(context, x + which * (size + 2), y, size, mapOf(maps, filter), ends, view.palette);
+    });
   });
+}
+
+function caption(item, filter) {
   const { data } = mapOf(view.first, filter);
   const own = range([data]);
   const constant = own.low === own.high && !own.broken;
-  const facts = data.length === 1 ? short(data[0]) : constant ? `always ${short(own.low)}` : `${short(own.low)} to ${short(own.high)}`;
+  const ofMap = constant ? `always ${short(own.low)}` : `${short(own.low)} to ${short(own.high)}`;
+  const facts = data.length === 1 ? short(data[0]) : ofMap;
   item.caption = constant && data.length > 1 ? `${filter}: ${facts}` : filter;
   if (data.length === 1 && view.order.length <= 20) item.caption = `${filter}: ${facts}`;
   if (view.first.isFolded) item.caption = "all values, folded into lines";
@@ -236,9 +310,15 @@ function markOff() {
   $("layer-off").textContent = all ? "Switch layer on" : "Switch layer off";
 }
 
+function markAsChosen(item, isIt) {
+  if (item.classList.contains("chosen") === isIt) return;
+  item.classList.toggle("chosen", isIt);
+  item.parts.button.setAttribute("aria-expanded", isIt);
+}
+
 function markChosen() {
   const grid = $("grid");
-  for (const item of grid.children) item.classList.toggle("chosen", Number(item.dataset.filter) === state.filter);
+  for (const item of grid.children) markAsChosen(item, Number(item.dataset.filter) === state.filter);
   const entry = grid.querySelector(".chosen") || grid.firstChild;
   grid.querySelectorAll(".tile[tabindex='0']").forEach((each) => (each.tabIndex = -1));
   if (entry) entry.querySelector(".tile").tabIndex = 0;
@@ -254,15 +334,22 @@ function allowGrid() {
     else if (!view.first.isFolded) chooseFilter(state.filter === filter ? null : filter);
   };
   grid.onpointermove = (event) => {
-    if (!event.target.matches("canvas")) return point(null);
+    if (!view || !event.target.matches(".map")) return point(null);
     const place = placeOnMap(event, view.first);
     const second = event.target.previousElementSibling !== null;
     return point({ ...place, filter: Number(event.target.closest("li").dataset.filter), second });
   };
   grid.onpointerleave = () => point(null);
+  document.addEventListener("scroll", () => showSheets(300), { passive: true });
+  let width = 0; // laid out again only when it changes: its height follows from what is laid out
+  new ResizeObserver(([{ contentRect }]) => {
+    if (contentRect.width === width) return;
+    width = contentRect.width;
+    layOut();
+  }).observe(grid);
 }
 
-// Where the pointer is on a canvas that shows a map, which may be higher than wide.
+// Where the pointer is on what shows a map, which may be higher than wide.
 function placeOnMap(event, { height, width }) {
   const box = event.target.getBoundingClientRect();
   const scale = Math.min(box.width / width, box.height / height);

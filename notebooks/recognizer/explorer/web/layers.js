@@ -9,14 +9,16 @@ const KINDS = [
   [/BatchNorm/, "Moves and stretches each map, so that its values have a usual size."],
   [/ReLU|SiLU|Hardswish|GELU|ELU/, "Keeps what speaks for a pattern and takes away what speaks against it."],
   [/Sigmoid|Hardsigmoid|Softmax/, "Brings values between 0 and 1."],
+  [/Tanh/, "Brings values between −1 and 1."],
+  [/Norm/, "Moves and stretches values, so that they have a usual size."],
   [/Dropout/, "Only works in training; here it hands on what it gets."],
   [/Linear/, "Each of its values is a weighted sum of all values before it."],
   [/Flatten/, "Puts all maps in one row of numbers."],
 ];
 
-function explained(kind) {
+function explained({ kind, is_block: isBlock }) {
   const found = KINDS.find(([pattern]) => pattern.test(kind));
-  return found ? found[1] : "A block of several layers.";
+  return isBlock ? "A block of several layers." : found ? found[1] : "";
 }
 
 function shapeText({ shape }) {
@@ -37,13 +39,15 @@ function listLayers() {
       const button = document.createElement("button");
       button.type = "button";
       button.dataset.name = layer.name;
-      button.title = explained(layer.kind);
+      button.title = explained(layer);
       button.classList.toggle("pointwise", SIMPLE.test(layer.kind));
       button.innerHTML = '<em></em><strong></strong><span class="some-off"></span><small></small>';
       button.querySelector("strong").textContent = layer.name;
       const [kind, isLong] = [layer.kind.replace(/2d$/, ""), layer.name.length > 13];
       button.firstChild.textContent = isLong ? "" : kind;
-      button.lastChild.textContent = [isLong ? kind : "", shapeText(layer).replace(" maps of ", "×"), windowText(layer).replace(/ pixels$/, "").replace("the whole picture", "all")].filter(Boolean).join(" · ");
+      const seen = windowText(layer).replace(/ pixels$/, "").replace("the whole picture", "all");
+      const facts = [isLong ? kind : "", shapeText(layer).replace(" maps of ", "×"), seen];
+      button.lastChild.textContent = facts.filter(Boolean).join(" · ");
       button.onclick = () => chooseLayer(layer.name);
       item.append(button);
       return item;
@@ -56,10 +60,15 @@ function listLayers() {
     document.querySelectorAll("#layers li").forEach((item) => {
       item.hidden = !item.textContent.toLowerCase().includes(wanted);
     });
+    $("none-found").hidden = document.querySelector("#layers li:not([hidden])") !== null;
   };
   $("find").onkeydown = (event) => {
     const first = document.querySelector("#layers li:not([hidden]) button");
-    if (event.key === "Enter" && first) chooseLayer(first.dataset.name);
+    if (event.key === "Enter" && first) {
+      event.preventDefault(); // else the same key would press the tile that gets the focus
+      chooseLayer(first.dataset.name);
+      moveFocus(0); // so that the arrow keys go on in its maps
+    }
     if (event.key === "Escape") {
       $("find").value = "";
       $("find").oninput();
@@ -68,13 +77,20 @@ function listLayers() {
   };
 }
 
+// Scroll the list, and not the page, so that a layer is in sight.
+function scrollList(button) {
+  const nav = button.closest("nav");
+  const top = button.getBoundingClientRect().top - nav.getBoundingClientRect().top;
+  if (top < 0 || top + button.offsetHeight > nav.clientHeight) nav.scrollTop += top - nav.clientHeight / 2;
+}
+
 function chooseLayer(name, filter = null) {
   state.layer = name;
   state.filter = filter;
   document.querySelectorAll("#layers button").forEach((button) => {
     const isIt = button.dataset.name === name;
     button.setAttribute("aria-current", isIt);
-    if (isIt) button.scrollIntoView({ block: "nearest" });
+    if (isIt) scrollList(button);
   });
   $("layer-choice").value = name;
   showMaps();

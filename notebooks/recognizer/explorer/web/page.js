@@ -9,7 +9,7 @@ function allowTools() {
     };
   $("size").oninput = () => {
     state.size = Number($("size").value);
-    $("grid").style.setProperty("--tile", `${state.size}px`);
+    layOut();
   };
   $("second").onchange = () => {
     if ($("second").value !== "") {
@@ -37,36 +37,39 @@ function allowTools() {
 }
 
 function allowTheme() {
-  const root = document.documentElement;
-  const use = (dark) => {
-    root.classList.toggle("dark", dark);
-    $("theme").textContent = dark ? "Light" : "Dark";
-  };
+  const { style } = document.documentElement;
   const wish = matchMedia("(prefers-color-scheme: dark)");
-  use(wish.matches);
-  wish.onchange = () => use(wish.matches);
-  $("theme").onclick = () => use(!root.classList.contains("dark"));
+  const isDark = () => (style.colorScheme ? style.colorScheme === "dark" : wish.matches);
+  const name = () => ($("theme").textContent = isDark() ? "Light page" : "Dark page");
+  name();
+  wish.onchange = name;
+  $("theme").onclick = () => {
+    style.colorScheme = isDark() ? "light" : "dark";
+    name();
+  };
 }
 
 function allowEpochs() {
   const epochs = KNOWS_NETWORK ? DATA.epochs : [];
   $("training").hidden = !epochs.length;
-  const slider = $("epoch");
-  slider.max = epochs.length;
-  const showName = () => {
-    const at = Number(slider.value);
-    $("epoch-name").textContent = at < epochs.length ? epochs[at].label : "training";
-    slider.setAttribute("aria-valuetext", $("epoch-name").textContent);
-    const rounded = at < epochs.length && epochs[at].rounded;
-    $("epoch-note").textContent = rounded ? "Earlier networks are kept in 8 bits, to keep the file small." : "";
-  };
-  slider.value = state.epoch ?? epochs.length;
-  showName();
-  slider.oninput = () => {
-    state.epoch = Number(slider.value) < epochs.length ? Number(slider.value) : null;
-    showName();
+  $("epoch").max = epochs.length;
+  showEpoch();
+  $("epoch").oninput = () => {
+    const at = Number($("epoch").value);
+    state.epoch = at < epochs.length ? at : null;
+    showEpoch();
+    remember();
     recompute();
   };
+}
+
+function showEpoch() {
+  const epoch = state.epoch === null ? null : DATA.epochs[state.epoch];
+  $("epoch").value = state.epoch ?? DATA.epochs.length;
+  $("epoch-name").textContent = epoch ? epoch.label : "training";
+  $("epoch").setAttribute("aria-valuetext", $("epoch-name").textContent);
+  const isRounded = epoch !== null && epoch.rounded;
+  $("epoch-note").textContent = isRounded ? "Earlier networks are kept in 8 bits, to keep the file small." : "";
 }
 
 function columnsOfGrid() {
@@ -75,7 +78,7 @@ function columnsOfGrid() {
 
 function allowKeys() {
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, select, textarea") || !view) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, select, textarea")) return;
     const place = LAYERS.findIndex(({ name }) => name === state.layer);
     const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columnsOfGrid(), ArrowDown: columnsOfGrid() };
     if (event.key === "/") {
@@ -83,6 +86,7 @@ function allowKeys() {
       list.focus();
     } else if (event.key === "[" && place > 0) chooseLayer(LAYERS[place - 1].name);
     else if (event.key === "]" && place < LAYERS.length - 1) chooseLayer(LAYERS[place + 1].name);
+    else if (!view) return;
     else if (event.key === "Escape") chooseFilter(null);
     else if (event.key === "x" && KNOWS_NETWORK) switchFocused();
     else if (event.key in steps && !event.target.closest("#strip")) moveFocus(steps[event.key]);
@@ -105,6 +109,7 @@ function moveFocus(by) {
   const grid = $("grid");
   const now = focused() || grid.querySelector(".chosen");
   const place = now ? [...grid.children].indexOf(now) + by : 0;
+  fill(place + 1);
   const next = grid.children[place];
   if (!next) return;
   grid.querySelectorAll(".tile[tabindex='0']").forEach((each) => (each.tabIndex = -1));
@@ -120,10 +125,13 @@ function remember() {
   if (state.filter !== null) parts.filter = state.filter;
   if (state.first && pictures[state.first].given) parts.picture = state.first;
   if (state.second !== null && pictures[state.second].given) parts.second = state.second;
-  for (const name of ["scale", "ends", "colours", "order"]) if (state[name] !== $(name).options[0].value) parts[name] = state[name];
+  if (state.epoch !== null) parts.epoch = state.epoch;
+  for (const name of ["scale", "ends", "colours", "order"])
+    if (state[name] !== $(name).options[0].value) parts[name] = state[name];
   const off = offList();
   if (off.length) parts.off = off.map(([name, filters]) => `${name}:${filters.join(".")}`).join(",");
-  const text = "#" + Object.entries(parts).map(([name, value]) => `${name}=${encodeURIComponent(value).replace(/%3A/g, ":").replace(/%2C/g, ",")}`).join("&");
+  const readable = (value) => encodeURIComponent(value).replace(/%3A/g, ":").replace(/%2C/g, ",");
+  const text = "#" + Object.entries(parts).map(([name, value]) => `${name}=${readable(value)}`).join("&");
   if (text === written) return;
   written = text;
   try {
@@ -135,9 +143,10 @@ function remember() {
 
 function recall() {
   const parts = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
-  const inRange = (text) => (pictures[Number(text)] ? Number(text) : null);
-  state.first = inRange(parts.picture ?? "0") ?? 0;
-  state.second = parts.second === undefined ? null : inRange(parts.second);
+  const numberOf = (text, count) => (/^\d+$/.test(text ?? "") && Number(text) < count ? Number(text) : null);
+  [state.first, covered] = [numberOf(parts.picture, pictures.length) ?? 0, null];
+  state.second = numberOf(parts.second, pictures.length);
+  state.epoch = numberOf(parts.epoch, KNOWS_NETWORK ? DATA.epochs.length : 0);
   for (const name of ["scale", "ends", "colours", "order"]) {
     const known = [...$(name).options].map(({ value }) => value);
     state[name] = known.includes(parts[name]) ? parts[name] : known[0];
@@ -148,12 +157,12 @@ function recall() {
     const [name, numbers] = part.split(":");
     const layer = LAYERS.find((each) => each.name === name);
     if (!layer || !numbers) continue;
-    state.off.set(name, new Set(numbers.split(".").map(Number).filter((number) => number >= 0 && number < layer.shape[0])));
+    const known = numbers.split(".").map((number) => numberOf(number, layer.shape[0]));
+    state.off.set(name, new Set(known.filter((number) => number !== null)));
   }
   const layer = LAYERS.find(({ name }) => name === parts.layer) || LAYERS[0];
-  const filter = /^\d+$/.test(parts.filter ?? "") ? Number(parts.filter) : null;
   state.layer = layer.name;
-  state.filter = filter;
+  state.filter = numberOf(parts.filter, layer.shape[0]);
 }
 
 async function start() {
@@ -162,7 +171,8 @@ async function start() {
   $("about").textContent = `Pictures of ${WIDTH}×${HEIGHT} pixels · answers ${answers} · ${LAYERS.length} layers`;
   if (!KNOWS_NETWORK) {
     const part = DATA.left_out ? ` (${DATA.left_out})` : "";
-    complain(`${DATA.problem} So these are maps of the given pictures that were computed beforehand${part}; filters cannot be switched off.`);
+    const instead = `So these are maps of the given pictures that were computed beforehand${part}`;
+    complain(`${DATA.problem} ${instead}; filters cannot be switched off.`);
   }
   listLayers();
   recall();
@@ -173,22 +183,20 @@ async function start() {
   allowTools();
   allowEpochs();
   allowKeys();
-  const description = { input: DATA.input, steps: DATA.steps, layers: DATA.layers, tensors: DATA.tensors, epochs: DATA.epochs, album: DATA.album };
+  const { input, steps, layers, tensors, epochs, album } = DATA;
+  const description = { input, steps, layers, tensors, epochs, album };
   const loading = ask({ what: "load", description, text: $("weights").textContent });
   $("weights").textContent = "";
-  const needed = [state.first, ...(state.second === null ? [] : [state.second])];
-  await Promise.all(needed.map(async (number) => (pictures[number].pixels = await loaded(pictures[number].address, DATA.input))));
-  showPicture();
-  showStrip();
+  await showPictures();
   await loading;
-  const started = performance.now();
   await recompute();
-  setTimeout(lookAhead, 300, performance.now() - started);
   chooseLayer(state.layer, state.filter);
   window.addEventListener("hashchange", async () => {
     if (location.hash === written) return;
     recall();
-    await choosePicture(state.first);
+    showEpoch();
+    await showPictures();
+    await recompute();
     chooseLayer(state.layer, state.filter);
   });
 }
@@ -205,3 +213,4 @@ window.explorer = {
   layers: LAYERS.map(({ name, kind, shape }) => ({ name, kind, shape })),
 };
 window.explorer.ready = start();
+window.explorer.ready.catch((error) => complain(`The page could not start (${error.message}); try a current browser.`));

@@ -1,31 +1,51 @@
 "use strict";
-// Pictures of the reader, as the network takes them.
+// Pictures as the network takes them.
 
-// A picture {data: RGBA, width, height} squeezed to height × width, as Pillow does it (bilinear, with as many pixels as
-// the smaller one stands for; first across, then downwards, rounded to whole numbers in between). RGB, Uint8.
-function squeezed({ data, width, height }, newHeight, newWidth) {
-  const rgb = new Uint8ClampedArray(3 * width * height);
+// The colours of RGBA without the transparency.
+function withoutAlpha(data) {
+  const rgb = new Uint8ClampedArray((data.length / 4) * 3);
   for (let i = 0, p = 0; p < rgb.length; i += 4, p += 3) {
     rgb[p] = data[i];
     rgb[p + 1] = data[i + 1];
     rgb[p + 2] = data[i + 2];
   }
-  const across = resampled(rgb, height, width, newWidth, 3 * width, 3, 3 * newWidth, 3);
-  return resampled(across, newWidth, height, newHeight, 3, 3 * newWidth, 3, 3 * newWidth);
+  return rgb;
+}
+
+// How much a pixel counts at a distance, in pixels of what is made, and beyond which distance it counts nothing.
+const FILTERS = {
+  bilinear: { support: 1, weigh: (x) => Math.max(1 - Math.abs(x), 0) },
+  bicubic: {
+    support: 2,
+    weigh: (signed) => {
+      const x = Math.abs(signed);
+      if (x < 1) return 1.5 * x ** 3 - 2.5 * x ** 2 + 1;
+      return x < 2 ? -0.5 * (x ** 3 - 5 * x ** 2 + 8 * x - 4) : 0;
+    },
+  },
+};
+
+// A picture {data: RGBA, width, height} squeezed to height × width, as Pillow does it: with as many pixels as one of the
+// smaller picture stands for; first across, then downwards, rounded to whole numbers in between. RGB, Uint8.
+function squeezed({ data, width, height }, newHeight, newWidth, filter = FILTERS.bilinear) {
+  const rgb = withoutAlpha(data);
+  const across = resampled(rgb, filter, height, width, newWidth, 3 * width, 3, 3 * newWidth, 3);
+  return resampled(across, filter, newWidth, height, newHeight, 3, 3 * newWidth, 3, 3 * newWidth);
 }
 
 // Along one axis: `lines` lines of `length` pixels become as many of `newLength`. The rest are distances in memory.
-function resampled(source, lines, length, newLength, lineStep, step, newLineStep, newStep) {
+function resampled(source, { support, weigh }, lines, length, newLength, lineStep, step, newLineStep, newStep) {
   if (length === newLength) return source;
   const target = new Uint8ClampedArray((source.length / length) * newLength);
   const scale = length / newLength;
-  const reach = Math.max(scale, 1);
+  const stretch = Math.max(scale, 1);
+  const reach = support * stretch;
   for (let i = 0; i < newLength; i++) {
     const middle = (i + 0.5) * scale;
     const from = Math.max(Math.trunc(middle - reach + 0.5), 0);
     const to = Math.min(Math.trunc(middle + reach + 0.5), length);
     const weights = [];
-    for (let x = from; x < to; x++) weights.push(Math.max(1 - Math.abs((x - middle + 0.5) / reach), 0));
+    for (let x = from; x < to; x++) weights.push(weigh((x - middle + 0.5) / stretch));
     const sum = weights.reduce((a, b) => a + b, 0);
     const whole = weights.map((weight) => Math.round((weight / sum) * 4194304)); // as Pillow does, in 22 bits
     for (let line = 0; line < lines; line++)
@@ -51,13 +71,14 @@ function asInput(rgb, [channels, height, width]) {
   return pixels;
 }
 
-// A picture of the reader as input. `resize` is 'squeeze', or the sides of torchvision's resizing and cropping.
+// A picture of the reader as input. `resize` is 'squeeze', or what torchvision does: [side after
+// resizing, side after cropping, 'bilinear' or 'bicubic'].
 function fitted(picture, [channels, height, width], resize) {
   if (resize === "squeeze") return asInput(squeezed(picture, height, width), [channels, height, width]);
-  const [side, crop] = resize;
+  const [side, crop, filter] = resize;
   const short = Math.min(picture.width, picture.height);
   const [rows, columns] = [picture.height, picture.width].map((length) => Math.trunc((side * length) / short));
-  const rgb = squeezed(picture, rows, columns);
+  const rgb = squeezed(picture, rows, columns, FILTERS[filter]);
   const [top, left] = [Math.round((rows - crop) / 2), Math.round((columns - crop) / 2)];
   const cut = new Uint8ClampedArray(3 * crop * crop);
   for (let y = 0; y < crop; y++)
@@ -67,20 +88,18 @@ function fitted(picture, [channels, height, width], resize) {
 
 // Colours of a file, a video or an image as the eye sees them: upright, transparent parts white.
 const MOST_PIXELS = 16_000_000; // what the canvas of a phone takes
-async function colours(source) {
-  let image = source;
-  if (source instanceof Blob) {
-    const options = { imageOrientation: "from-image", colorSpaceConversion: "none" };
-    image = await createImageBitmap(source, options).catch(() => createImageBitmap(source));
-  }
+async function coloursOf(source) {
+  const image = source instanceof Blob ? await createImageBitmap(source, { colorSpaceConversion: "none" }) : source;
   const [width, height] = [image.videoWidth || image.width, image.videoHeight || image.height];
   const factor = Math.min(1, Math.sqrt(MOST_PIXELS / (width * height)));
   const canvas = document.createElement("canvas");
-  [canvas.width, canvas.height] = [Math.max(1, Math.round(factor * width)), Math.max(1, Math.round(factor * height))];
+  [canvas.width, canvas.height] = [width, height].map((side) => Math.max(1, Math.round(factor * side)));
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.fillStyle = "#fff";
   context.fillRect(0, 0, canvas.width, canvas.height);
+  context.imageSmoothingQuality = "high";
   context.drawImage(image, 0, 0, canvas.width, canvas.height);
+  if (image instanceof ImageBitmap) image.close();
   return context.getImageData(0, 0, canvas.width, canvas.height);
 }
 
@@ -89,10 +108,9 @@ async function loaded(address, input) {
   const image = new Image();
   image.src = address;
   await image.decode();
-  const { data } = await colours(image);
-  const rgb = new Uint8ClampedArray(3 * image.width * image.height);
-  for (let i = 0, p = 0; p < rgb.length; i += 4, p += 3) [rgb[p], rgb[p + 1], rgb[p + 2]] = [data[i], data[i + 1], data[i + 2]];
-  return input[0] === 1 ? asInput(rgb, input) : asInput(rgb, input);
+  const { data } = await coloursOf(image);
+  if (input[0] === 1) return Float32Array.from({ length: data.length / 4 }, (_, i) => data[4 * i] / 255);
+  return asInput(withoutAlpha(data), input);
 }
 
 // The input as a picture on a canvas.

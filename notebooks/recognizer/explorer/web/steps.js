@@ -96,7 +96,7 @@ function oneFilter(step, from, frame, places, weight, into) {
 }
 
 // Most of the time goes here. Four windows at a time are copied behind each other (`windows`), and meet four filters at
-// a time (`panels`), so that each number that is fetched is used four times. In 64 bits, because JavaScript computes so.
+// a time (`panels`), so that each number that is fetched is used four times. In 64 bits, as JavaScript computes.
 function manyFilters(step, from, frame, places, panels, made, into) {
   const [, height, width] = step.shape;
   const positions = height * width;
