@@ -80,8 +80,8 @@ function listLayers() {
 // Scroll the list, and not the page, so that a layer is in sight.
 function scrollList(button) {
   const nav = button.closest("nav");
-  const top = button.getBoundingClientRect().top - nav.getBoundingClientRect().top;
-  if (top < 0 || top + button.offsetHeight > nav.clientHeight) nav.scrollTop += top - nav.clientHeight / 2;
+  const [{ top, bottom }, list] = [button.getBoundingClientRect(), nav.getBoundingClientRect()];
+  if (top < list.top || bottom > Math.min(list.bottom, innerHeight)) nav.scrollTop += top - list.top - list.height / 2;
 }
 
 function chooseLayer(name, filter = null) {
