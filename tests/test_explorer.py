@@ -465,6 +465,11 @@ def test_phone_frame_and_screen_reader(bike_car, opened):
     assert "It says" in frame.locator("#answer").inner_text()
 
 
+def test_a_network_in_channels_last_has_a_page(tmp_path):
+    model = BikeCarCNN(image_size=32).eval().to(memory_format=torch.channels_last)
+    assert explore(model, [torch.rand(3, 32, 32)], path=tmp_path / "page.html").stat().st_size > 100_000
+
+
 def test_default_page_is_small_and_tells_no_path(tmp_path):
     model = BikeCarCNN().eval()
     images = {name: [draw(name, number, seed=0, size=128).image for number in range(4)] for name in model.classes}

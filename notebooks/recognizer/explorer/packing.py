@@ -28,7 +28,8 @@ class Packed:
         the largest of each filter; uint8 (maps) between the lowest and the highest value of each map. With `like`, the
         number of a float16 array, int8 holds the difference to that one, in steps as wide as without it: less to store.
         """
-        array = np.asarray(array.detach().cpu() if isinstance(array, Tensor) else array, np.float32)
+        array = array.detach().cpu() if isinstance(array, Tensor) else array
+        array = np.ascontiguousarray(array, np.float32)  # weights may be channels_last
         kind = kind or ("float16" if array.ndim > 1 else "float32")
         if like is None:
             content, scale = PACK[kind](array)
