@@ -1,4 +1,4 @@
-"""One archive from the web to disk: whole and checked, or not at all; broken off, it goes on where it stopped."""
+"""One file from the web to disk: whole and checked, or not at all; broken off, it goes on where it stopped."""
 
 import contextlib
 import hashlib
@@ -27,11 +27,17 @@ BUSY = (408, 429, 500, 502, 503, 504)
 
 @dataclass(frozen=True)
 class Download:
-    """One archive on the web. `checksum` is 'md5:…' or 'sha256:…', or None where its publisher gives none."""
+    """One file on the web: an archive, or with `is_archive=False` anything else.
+
+    `checksum` is 'md5:…' or 'sha256:…', or the first digits of one, or None where its publisher gives none. `instead`
+    says what to do without the file.
+    """
 
     url: str
     checksum: str | None
     file_name: str
+    is_archive: bool = True
+    instead: str = "work offline with DATASET=sample"
 
 
 class _TryAgain(Exception):
@@ -56,8 +62,8 @@ def reachable(url: str) -> bool:
 def download(wanted: Download, path: Path) -> Path:
     """Fetch `wanted` to `path`, with a progress bar; what is there already is checked, not fetched again.
 
-    Until all has come, its checksum (where one is published) is right and it can be read as an archive to its last
-    byte, the file is called `<name>.part`. Its SHA-256 is kept beside it as `<name>.sha256`, in the form of the
+    Until all has come, its checksum (where one is published) is right and an archive can be read to its last byte, the
+    file is called `<name>.part`. Its SHA-256 is kept beside it as `<name>.sha256`, in the form of the
     program sha256sum, and a later download that differs from the first one is reported.
     Raises `Problem` when it cannot be had, is not what was published, or changed on disk.
     """
@@ -127,7 +133,7 @@ def _receive(wanted: Download, part: Path) -> None:
                 asked = f" and asks us to come back in {pause:.0f} s" if pause > LONGEST_PAUSE else ""
                 raise Problem(
                     f"{wanted.file_name} could not be downloaded: {_host(wanted)} {failure}{asked}. What has come is "
-                    "kept: run again to go on from there, or work offline with DATASET=sample."
+                    f"kept: run again to go on from there, or {wanted.instead}."
                 ) from failure
         print(f"{_host(wanted)} {reason}; asking again in {pause:.0f} s.")
         time.sleep(pause)
@@ -173,7 +179,7 @@ def _check_answer(wanted: Download, response: requests.Response) -> None:
         raise _TryAgain(f"answered «{status}»", pause)
     if not response.ok and response.status_code != 416:  # 416: there is nothing after what has come
         raise Problem(
-            f"{_host(wanted)} answered «{status}» for {wanted.file_name}; try again later or another DATASET."
+            f"{_host(wanted)} answered «{status}» for {wanted.file_name}; try again later, or {wanted.instead}."
         )
 
 
@@ -209,15 +215,17 @@ def _append(response: requests.Response, part: Path, size: int | None) -> None:
 
 
 def _verified(wanted: Download, path: Path, remedy: str) -> str:
-    """The SHA-256 of `path`. Raises `Problem` unless it is a whole archive, and what was published (with `remedy`)."""
+    """The SHA-256 of `path`. Raises `Problem` unless it is what was published (with `remedy`) and a whole archive."""
     if wanted.checksum:
         kind, digest = wanted.checksum.split(":")
         found = file_digest(path, kind)
-        if found != digest:
+        if not found.startswith(digest):
             raise Problem(
                 f"{wanted.file_name} has the {kind} {found}, not the {digest} that {_host(wanted)} publishes, and is "
                 f"not used. {remedy}"
             )
+    if not wanted.is_archive:
+        return file_digest(path)
     if not is_archive(path):
         what = what_instead(path)
         rest = f" but {what}" if what else "; check the address"

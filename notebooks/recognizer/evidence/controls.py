@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms.v2.functional import to_dtype
 
+from ..network.models import new_like
 from .responses import BATCH_SIZE
 
 
@@ -15,7 +16,7 @@ def untrained(model: nn.Module, pixels: Tensor, seed: int = 0) -> nn.Module:
     Its batch norms know the statistics of `pixels`, uint8 N×3×S×S.
     """
     torch.manual_seed(seed)
-    fresh = type(model)(model.classes, model.image_size)
+    fresh = new_like(model)
     _calibrate(fresh, [layer for layer in fresh.modules() if isinstance(layer, nn.BatchNorm2d)], pixels)
     return fresh
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..settings import Problem, shown
+from .torchvision_networks import TorchvisionNetwork, names
 
 
 class BikeCarCNN(nn.Module):
@@ -150,6 +151,30 @@ class LayerByLayerCNN(nn.Module):
 
 
 ARCHITECTURES = {"BikeCarCNN": BikeCarCNN, "LayerByLayerCNN": LayerByLayerCNN}
+
+
+def new_model(architecture: str, classes: Sequence[str], image_size: int) -> nn.Module:
+    """An untrained network: one of `ARCHITECTURES`, or one of torchvision's by its name, such as 'resnet18'.
+
+    Raises `Problem` for an unknown name, naming the closest, and for an `image_size` that the network cannot take.
+    """
+    if architecture in ARCHITECTURES:
+        return ARCHITECTURES[architecture](classes, image_size)
+    return TorchvisionNetwork(architecture, classes, image_size)
+
+
+def new_like(model: nn.Module) -> nn.Module:
+    """An untrained network of the same architecture, classes and image size as `model`."""
+    if isinstance(model, TorchvisionNetwork):
+        return TorchvisionNetwork(model.name, model.classes, model.image_size)
+    return type(model)(model.classes, model.image_size)
+
+
+def architecture_of(model: nn.Module) -> str:
+    """The name by which `new_model` makes a network like `model`."""
+    return model.name if isinstance(model, TorchvisionNetwork) else type(model).__name__
+
+
 SAVED = {"architecture", "classes", "image_size", "weights"}
 
 
@@ -158,7 +183,7 @@ def save_model(model: nn.Module, path: Path) -> None:
     unfinished = path.with_suffix(f".{os.getpid()}.part")  # two notebooks may train at the same time
     torch.save(
         {
-            "architecture": type(model).__name__,
+            "architecture": architecture_of(model),
             "classes": model.classes,
             "image_size": model.image_size,
             "weights": model.state_dict(),
@@ -184,7 +209,7 @@ def load_model(path: Path | str) -> nn.Module:
         return _unpacked(content)
     except _NotAModel as reason:
         raise Problem(
-            f"{shown(path)} does not hold a model of this version: {reason}. Run notebook 02 (or 05) to train one."
+            f"{shown(path)} does not hold a model of this version: {reason}. Run notebook 02 (or 06) to train one."
         ) from reason
 
 
@@ -208,14 +233,18 @@ def _unpacked(content: bytes) -> nn.Module:
         raise _NotAModel("it holds more than numbers and names, or PyTorch cannot read it") from error
     if damaged:
         raise _NotAModel("it is damaged")
-    if not isinstance(saved, dict) or saved.keys() != SAVED or saved["architecture"] not in list(ARCHITECTURES):
+    if not isinstance(saved, dict) or saved.keys() != SAVED or not _is_known(saved["architecture"]):
         raise _NotAModel("another program or version saved it")
     classes, image_size = saved["classes"], saved["image_size"]
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         raise _NotAModel("its classes are not a list of names")
     try:
-        model = ARCHITECTURES[saved["architecture"]](classes, image_size)
+        model = new_model(saved["architecture"], classes, image_size)
         model.load_state_dict(saved["weights"])
     except (Problem, RuntimeError, TypeError, AttributeError) as error:
         raise _NotAModel("its weights are those of other layers") from error
     return model.eval()
+
+
+def _is_known(architecture: object) -> bool:
+    return isinstance(architecture, str) and (architecture in ARCHITECTURES or architecture in names())

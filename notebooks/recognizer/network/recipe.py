@@ -30,6 +30,14 @@ def adamw(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Optimize
     return torch.optim.AdamW(groups, lr=lr, weight_decay=0.05, fused=fused)
 
 
+def even_adamw(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+    """Adam with the same decoupled weight decay, 0.05, for all parameters: what others trained is not to fade."""
+    weights = list(parameters)
+    return torch.optim.AdamW(
+        weights, lr=lr, weight_decay=0.05, fused=all(has_fused_optimizers(weight.device) for weight in weights)
+    )
+
+
 def rmsprop(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Optimizer:
     """RMSprop (Hinton 2012) with the numbers of Keras 2: it remembers ten steps, and PyTorch's a hundred."""
     return torch.optim.RMSprop(parameters, lr=lr, alpha=0.9, eps=1e-7)

@@ -3,6 +3,7 @@
 import glob
 import itertools
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -14,9 +15,11 @@ from ..data.dataset import Pictures
 from ..data.neither import scenes_to_learn_from
 from ..settings import Problem, parameter, shown
 from .hardware import choose_device
-from .models import BikeCarCNN, load_model
-from .recipe import Recipe
+from .models import ARCHITECTURES, architecture_of, load_model, new_model
+from .recipe import Recipe, even_adamw
+from .torchvision_networks import TorchvisionNetwork, pretrained
 from .training import fit, save_epochs
+from .transfer import fit_last_layer
 
 # Images of Train are kept this many times larger than the network sees them, so that zooming in finds detail.
 DETAIL = 1.25
@@ -29,6 +32,11 @@ def run_folder(record: Record, image_size: int, recipe: Recipe, name: str = "") 
     """
     numbers = f"{recipe.num_epochs}epochs-batch{recipe.batch_size}-lr{recipe.lr:g}-seed{recipe.seed}"
     return settings.LOGS / "-".join([record.name, f"{image_size}px", numbers, *([name] if name else [])])
+
+
+def name_of_run(architecture: str) -> str:
+    """What `run_folder` is told for a network of `architecture`: nothing for that of this project."""
+    return "" if architecture == "BikeCarCNN" else architecture
 
 
 def new_network(
@@ -55,6 +63,32 @@ def recipe_of(path: Path) -> Recipe:
     return Recipe(int(num_epochs), int(batch_size), float(lr), int(seed))
 
 
+def start_of(architecture: str, classes: Sequence[str], image_size: int, seed: int) -> tuple[nn.Module, str]:
+    """The network that notebook 02 starts from, on the device to train on, and a sentence that says where it comes from.
+
+    `architecture` is 'BikeCarCNN' or one of torchvision's classification networks, which starts from its published
+    weights where those can be had, unless PRETRAINED=no (see `pretrained`). `seed` gives the random weights.
+    """
+    torch.manual_seed(seed)
+    if architecture in ARCHITECTURES or not parameter("PRETRAINED", True):
+        model, sentence = new_model(architecture, classes, image_size), f"{architecture} starts from random weights."
+    else:
+        model, sentence = pretrained(architecture, classes, image_size)
+    return model.to(choose_device()), sentence
+
+
+def usual_recipe(architecture: str, record: Record, num_images: int, **chosen: int | float) -> Recipe:
+    """The recipe of notebook 02 for `num_images` training images. `chosen` are fields of `Recipe`; 0 means the usual.
+
+    Networks of torchvision get a tenth of the learning rate, because training starts from weights that are good
+    already or, without batch norm, from ones that a higher rate would spoil.
+    """
+    usual = {"num_epochs": usual_epochs(record, num_images), "lr": 2e-3}
+    if architecture not in ARCHITECTURES:
+        usual |= {"lr": 2e-4, "new_optimizer": even_adamw}
+    return Recipe(**usual | {name: value for name, value in chosen.items() if value or name == "seed"})
+
+
 def usual_epochs(record: Record, num_images: int) -> int:
     """The default number of epochs for so many training images.
 
@@ -65,10 +99,10 @@ def usual_epochs(record: Record, num_images: int) -> int:
     return max(fewest, min(40, images // num_images))
 
 
-def trained(record: Record) -> Path:
-    """The newest `model.pt` of a BikeCarCNN that learned from what is in Train now (`record`).
+def trained(record: Record, architecture: str = "BikeCarCNN") -> Path:
+    """The newest `model.pt` of a network of `architecture` that learned from what is in Train now (`record`).
 
-    Where there is none, what notebook 02 would make; a network of notebook 06 has other layers and does not count.
+    Where there is none, what notebook 02 would make. `architecture` is a name as `start_of` takes it.
     A `model.pt` that cannot be read is left as it is: the new model goes to a folder of its own.
     """
     for path in sorted(
@@ -81,19 +115,26 @@ def trained(record: Record) -> Path:
         except Problem as problem:
             print(problem)
             continue
-        if isinstance(model, BikeCarCNN) and set(model.classes) == set(record.classes):
+        if architecture_of(model) == architecture and set(model.classes) == set(record.classes):
             return path
     print("There is no model for these images yet: training one as notebook 02 does, without TensorBoard.")
     image_size = parameter("IMAGE_SIZE", 128, at_least=32, at_most=1024)
     train = Pictures(settings.DATASETS / "Train", image_size, DETAIL)
     val = Pictures(settings.DATASETS / "Val", image_size)
-    recipe = Recipe(
-        num_epochs=parameter("EPOCHS", 0, at_least=0) or usual_epochs(record, len(train)),
+    recipe = usual_recipe(
+        architecture,
+        record,
+        len(train),
+        num_epochs=parameter("EPOCHS", 0, at_least=0),
         batch_size=parameter("BATCH_SIZE", 16, at_least=2),
-        lr=parameter("LR", 2e-3, at_least=1e-8, at_most=1),
+        lr=parameter("LR", 0.0, at_least=0, at_most=1),
         seed=parameter("SEED", 0, at_least=0, at_most=2**32 - 1),
     )
-    model, usual = new_network(BikeCarCNN, record, train, recipe)
+    model, sentence = start_of(architecture, train.classes, image_size, recipe.seed)
+    print(sentence)
+    usual = run_folder(record, image_size, recipe, name_of_run(architecture))
+    if isinstance(model, TorchvisionNetwork):
+        fit_last_layer(model, Pictures(settings.DATASETS / "Train", image_size), val)
     others = (usual.with_name(f"{usual.name}-{number}") for number in itertools.count(2))
     run = next(folder for folder in itertools.chain([usual], others) if not (folder / "model.pt").exists())
     neither = scenes_to_learn_from(record, train)

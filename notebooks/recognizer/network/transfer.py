@@ -1,0 +1,70 @@
+"""Transfer: features that a network learned on other images, and a new last layer for these classes."""
+
+import numpy as np
+import torch
+from scipy.stats import binomtest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor, nn
+
+from ..data.dataset import PixelSet
+from .torchvision_networks import TorchvisionNetwork
+from .training import logits_of
+
+# Inverse strengths of the penalty that are tried; scikit-learn's C.
+STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)
+
+
+def features_of(model: TorchvisionNetwork, pictures: PixelSet) -> np.ndarray:
+    """What the last layer of `model` is given for each image, float32 N×D; of maps, their means."""
+    inputs: list[Tensor] = []
+
+    def keep(layer: nn.Module, arguments: tuple[Tensor]) -> None:
+        features = arguments[0].detach().float().cpu()
+        inputs.append(features.mean(dim=(2, 3)) if features.ndim == 4 else features)
+
+    hook = model.last_layer.register_forward_pre_hook(keep)
+    try:
+        logits_of(model, pictures)
+    finally:
+        hook.remove()
+    return torch.cat(inputs).numpy()
+
+
+def fit_last_layer(model: TorchvisionNetwork, train: PixelSet, val: PixelSet) -> None:
+    """Fit the last layer of `model` to `train` by logistic regression; all other layers stay as they are.
+
+    Every image goes through the network once, as it is. The strength of the penalty on the weights is the one of
+    `STRENGTHS` with the lowest loss on `val`. Features are scaled to a standard deviation of 1 for the fit; the weights
+    that are written take that back.
+    """
+    scaler = StandardScaler()
+    features, features_of_val = scaler.fit_transform(features_of(model, train)), features_of(model, val)
+    labels, labels_of_val = train.labels.numpy(), val.labels.numpy()
+    fits = [LogisticRegression(C=strength, max_iter=1000).fit(features, labels) for strength in STRENGTHS]
+    classes = range(len(model.classes))
+    best = min(
+        fits, key=lambda fit: log_loss(labels_of_val, fit.predict_proba(scaler.transform(features_of_val)), labels=classes)
+    )
+    weight, bias = best.coef_ / scaler.scale_, best.intercept_ - best.coef_ @ (scaler.mean_ / scaler.scale_)
+    if len(weight) == 1:  # two classes: scikit-learn gives the logit of the second, which both are given a half of
+        weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+    with torch.no_grad():
+        last = model.last_layer
+        last.weight.copy_(torch.as_tensor(weight).reshape(last.weight.shape))
+        last.bias.copy_(torch.as_tensor(bias))
+
+
+def which_is_better(correct: dict[str, np.ndarray]) -> str:
+    """A sentence on which of two models is better, from whether each was correct on the same images (bool N).
+
+    Only images on which they differ count: if neither is better, each wins such an image as often as the other
+    (McNemar 1947, the exact test).
+    """
+    (first, of_first), (second, of_second) = correct.items()
+    wins, losses = int((of_first & ~of_second).sum()), int((~of_first & of_second).sum())
+    counts = f"{wins} images only with «{first}» and {losses} only with «{second}»"
+    if not wins + losses or (chance := binomtest(wins, wins + losses).pvalue) >= 0.05:
+        return f"These images cannot tell which is better: correct are {counts}."
+    return f"«{first if wins > losses else second}» is better: correct are {counts} (p = {chance:.2g})."
