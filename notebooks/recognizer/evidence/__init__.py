@@ -2,6 +2,7 @@
 
 from .ablation import ablate, accuracy_without
 from .cards import painted_maps, save_cards
+from .choice_of_layers import layers_to_measure
 from .claims import Claim, claim_rows, image_error
 from .controls import untrained
 from .dissection import enlarged
@@ -17,6 +18,7 @@ from .receptive_field import receptive_fields
 from .responses import all_maps, spatial_means
 from .selectivity import auroc
 from .total_effects import effects_by_layer
+from .two_classes import one_against_rest, scenes_of_two
 from .two_sets import to_choose_and_report
 from .usual_claims import numbers_of_all, recognised_by, usual_claims
 from .verdict import bootstrap, mean, observe, rank_correlation, share, verdict_rows
@@ -43,12 +45,14 @@ __all__ = [
     "falls_without",
     "gratings",
     "image_error",
+    "layers_to_measure",
     "log_odds",
     "mean",
     "measure",
     "numbers_of_all",
     "observe",
     "observe_filters",
+    "one_against_rest",
     "orientation_tuning",
     "painted_maps",
     "precision_within_classes",
@@ -59,6 +63,7 @@ __all__ = [
     "redraw",
     "responses",
     "save_cards",
+    "scenes_of_two",
     "share",
     "spatial_means",
     "to_choose_and_report",

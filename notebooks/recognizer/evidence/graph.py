@@ -53,13 +53,19 @@ def traced(model: nn.Module) -> GraphModule:
 
 
 def node_of(graph: GraphModule, layer_name: str) -> Node:
-    """The step at which the layer `layer_name` runs. Raises `Problem` where it is none, or several."""
-    names = [node.target for node in graph.graph.nodes if node.op == "call_module"]
-    if layer_name not in names:
-        raise Problem(unknown_layer(layer_name, names))
-    if names.count(layer_name) > 1:
-        raise Problem(f"Layer {layer_name!r} runs {names.count(layer_name)} times; choose one that runs once.")
-    return next(node for node in graph.graph.nodes if node.target == layer_name)
+    """The step at which the layer `layer_name` runs; of a block of layers, its last step.
+
+    Raises `Problem` where it does not run, or several times.
+    """
+    last_steps = {}  # torch.fx writes the second call of a layer as 'name@1'
+    for node in graph.graph.nodes:
+        last_steps |= dict.fromkeys(node.meta.get("nn_module_stack", ()), node)
+    calls = [call for call in last_steps if call.partition("@")[0] == layer_name]
+    if not calls:
+        raise Problem(unknown_layer(layer_name, [call for call in last_steps if call and "@" not in call]))
+    if len(calls) > 1:
+        raise Problem(f"Layer {layer_name!r} runs {len(calls)} times; choose one that runs once.")
+    return last_steps[calls[0]]
 
 
 def start_of(model: nn.Module, layer_names: Sequence[str], image_size: int) -> tuple[nn.Module, int]:

@@ -14,6 +14,7 @@ from torchvision.transforms.functional import center_crop
 
 from ..data.dataset import Pictures
 from ..settings import Problem
+from .models import architecture_of
 from .recipe import Recipe
 from .training import History, logits_of, probabilities_of
 
@@ -124,7 +125,7 @@ def metrics_of(
         "classes": evaluation.classes,
         "best_epoch": history.best.number,
         "interrupted": history.interrupted,
-        "chosen": {"image_size": model.image_size} | recipe.described(),
+        "chosen": {"network": architecture_of(model), "image_size": model.image_size} | recipe.described(),
     }
 
 

@@ -13,13 +13,11 @@ from torch import Tensor, nn
 from ..data.downloads import Download, download, reachable
 from ..settings import Problem
 
-# Of ImageNet's photographs; all networks of torchvision learned with these numbers.
+# Of the colours of ImageNet's photographs: what torchvision's weights were trained with.
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-# These two answer twice while they train, unless told otherwise, and their weights were made for another normalisation,
-# which `transform_input` brings the images to.
-INCEPTIONS = dict.fromkeys(
-    ("googlenet", "inception_v3"), {"aux_logits": False, "init_weights": True, "transform_input": True}
-)
+# The weights of these two were trained with 0.5 for each (torchvision's `transform_input` converts to that), and the
+# networks give a second answer while they train, unless told otherwise.
+INCEPTIONS = dict.fromkeys(("googlenet", "inception_v3"), {"aux_logits": False, "init_weights": True})
 
 
 class TorchvisionNetwork(nn.Module):
@@ -36,8 +34,9 @@ class TorchvisionNetwork(nn.Module):
             closest = difflib.get_close_matches(name, ["BikeCarCNN", *names()], n=3, cutoff=0.3)
             raise Problem(f"There is no network {name!r}; the closest names are {', '.join(closest or names()[:3])}.")
         self.name, self.classes, self.image_size = name, list(classes), image_size
-        self.register_buffer("mean", torch.tensor(MEAN).reshape(1, 3, 1, 1), persistent=False)
-        self.register_buffer("deviation", torch.tensor(DEVIATION).reshape(1, 3, 1, 1), persistent=False)
+        mean, deviation = ((0.5,) * 3,) * 2 if name in INCEPTIONS else (MEAN, DEVIATION)
+        self.register_buffer("mean", torch.tensor(mean).reshape(1, 3, 1, 1), persistent=False)
+        self.register_buffer("deviation", torch.tensor(deviation).reshape(1, 3, 1, 1), persistent=False)
         self.network = _built(name, len(self.classes))
         self._check_size()
 
