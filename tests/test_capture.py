@@ -166,8 +166,9 @@ def test_every_image_gets_all_that_belongs_to_it(count):
     model, images = Layouts().eval(), torch.rand(count, 3, 16, 16)
     with torch.no_grad():
         truth = model.truth(images)
-    for name, found in capture(model, list(truth), images).items():
-        np.testing.assert_allclose(found, truth[name].numpy(), atol=1e-5, err_msg=name)
+    captured = capture(model, list(truth), images)
+    for name, expected in truth.items():
+        np.testing.assert_allclose(captured[name], expected.numpy(), atol=1e-5, err_msg=name)
 
 
 def test_what_cannot_be_divided_among_images_is_whole_for_one_and_a_sentence_for_several():
@@ -219,8 +220,7 @@ class Answer:
 @pytest.mark.parametrize(
     "wrap",
     [
-        lambda x: (x, 2 * x),
-        lambda x: Answer(x, 2 * x),
+        lambda x: (x, None),
         lambda x: {"out": x},
         lambda x: [[x]],
         lambda x: ([x], {}),
@@ -234,10 +234,38 @@ def test_the_tensor_in_what_a_layer_outputs(wrap):
 
 
 @pytest.mark.parametrize(
+    ("wrap", "keys"),
+    [
+        (lambda x: (x, 2 * x), ["1", "1[1]"]),
+        (lambda x: (x, (3 * x, 2 * x)), ["1", "1[1][0]", "1[1][1]"]),
+        (lambda x: Answer(x, 2 * x), ["1", "1[pooled]"]),
+        (lambda x: {"out": x, "aux": 2 * x}, ["1[out]", "1[aux]"]),
+        (lambda x: [x, 2 * x[:, :2]], ["1[0]", "1[1]"]),
+        (lambda x: (x, 2 * x, x.mean()), ["1", "1[1]"]),  # a loss has no value for each image
+    ],
+)
+@pytest.mark.parametrize("count", [1, 3])
+def test_every_tensor_in_what_a_layer_outputs_has_a_name(wrap, keys, count):
+    images = torch.rand(count, 3, 4, 4)
+    captured = capture(ending_in(wrap), ["0", "1"], images)
+    assert list(captured) == ["0", *keys]
+    np.testing.assert_array_equal(captured[keys[0]], captured["0"])
+    last = captured[keys[-1]]
+    np.testing.assert_array_equal(last, 2 * captured["0"][:, : last.shape[1]])
+
+
+def test_the_states_of_a_recurrent_layer_belong_to_their_images():
+    model = nn.Sequential(nn.Flatten(2), nn.LSTM(16, 5, num_layers=2, batch_first=True)).eval()
+    images = torch.rand(3, 4, 4, 4)
+    captured = capture(model, "1", images)
+    output, (hidden, _) = model(images)
+    np.testing.assert_allclose(captured["1"], output.detach().numpy(), atol=1e-6)
+    np.testing.assert_allclose(captured["1[1][0]"], hidden.transpose(0, 1).detach().numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize(
     ("function", "sentence"),
     [
-        (lambda x: {"out": x, "aux": x}, "outputs a dict of 2 tensors"),
-        (lambda x: [x, x[:, :2]], "outputs a list of 2 tensors"),
         (lambda x: None, "outputs nothing"),
         (lambda x: "cat", "outputs a str, not a tensor"),
         (lambda x: x.mean(), "outputs a single number"),

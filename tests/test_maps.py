@@ -305,7 +305,7 @@ def test_all_that_a_layer_outputs_for_the_image_is_drawn(workspace):
     for number, map_ in enumerate(expected):
         with Image.open(grid.parent / "windows" / f"filter_{number:03d}.png") as written:
             np.testing.assert_array_equal(np.asarray(written), map_)
-    (grid,) = display_image_filtered("Bike", model, "tokens_first", image)
+    grid, _ = display_image_filtered("Bike", model, "tokens_first", image)  # and the attention of each token
     with Image.open(grid.parent / "tokens_first" / "filter_000.png") as written:
         assert written.size == (5, 16)
 

@@ -73,8 +73,9 @@ def maps_of(model: nn.Module, pictures: Pictures) -> list[Maps]:
     for image in pictures.for_network():
         times: Counter[str] = Counter()
         found.append({})
-        for name, output in run(model, leaves, image[None]):
-            if isinstance(output, Tensor) and output.ndim > 1 and len(output) == 1:
+        for name, tensors in run(model, leaves, image[None]):
+            output = tensors.get("") if isinstance(tensors, dict) else None
+            if output is not None and output.ndim > 1 and len(output) == 1:
                 times[name] += 1
                 key = name if times[name] == 1 else f"{name}#{times[name]}"
                 of_image = as_array(output)[0]

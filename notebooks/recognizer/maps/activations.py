@@ -17,15 +17,20 @@ from ..settings import Problem
 from .layers import by, input_shape, layer_names, layers_by_name, stated_size, unknown_layer
 
 
+# The name of a layer that ran, and what it output: see `hooked`.
+Call = tuple[str, dict[str, Tensor] | str]
+
+
 @contextmanager
-def hooked(model: nn.Module, names: Iterable[str]) -> Iterator[list[tuple[str, Tensor | str]]]:
+def hooked(model: nn.Module, names: Iterable[str]) -> Iterator[list[Call]]:
     """While open, a forward pass appends (name, output) to the list it yields whenever a layer of `names` has run.
 
-    Outputs are copies (see `_tensor_of` for layers that output several tensors). The hooks are gone afterwards, also
-    when something raises. Raises `Problem`, a ValueError, for an unknown name, with the closest ones.
+    Outputs are copies: each tensor by what follows the layer's name (see `_tensors_of`), '' for an only one; or words
+    that say why there is none. The hooks are gone afterwards, also when something raises.
+    Raises `Problem`, a ValueError, for an unknown name, with the closest ones.
     """
     layers = layers_by_name(model)
-    calls: list[tuple[str, Tensor | str]] = []
+    calls: list[Call] = []
     hooks = []
     try:
         for name in dict.fromkeys(names):
@@ -36,10 +41,10 @@ def hooked(model: nn.Module, names: Iterable[str]) -> Iterator[list[tuple[str, T
                 raise Problem(unknown_layer(name, layer_names(model)))
 
             def keep(layer: nn.Module, inputs: tuple, output: object, name: str = name) -> None:
-                found = _tensor_of(output)
-                # A copy, because an in-place ReLU that follows would write over it. Returning nothing,
+                # Copies, because an in-place ReLU that follows would write over them. Returning nothing,
                 # because what a hook returns takes the place of the layer's output.
-                calls.append((name, found.detach().clone() if isinstance(found, Tensor) else found))
+                tensors = {part: tensor.detach().clone() for part, tensor in _tensors_of(output).items()}
+                calls.append((name, tensors or f"{_kind_of(output)}, not a tensor"))
 
             hooks.append(_hookable(name, layers[name]).register_forward_hook(keep))
         yield calls
@@ -48,8 +53,8 @@ def hooked(model: nn.Module, names: Iterable[str]) -> Iterator[list[tuple[str, T
             hook.remove()
 
 
-def run(model: nn.Module, names: Iterable[str], images: Tensor) -> list[tuple[str, Tensor | str]]:
-    """One forward pass in eval mode: (name, output) for each time that one of the layers `names` ran, in that order.
+def run(model: nn.Module, names: Iterable[str], images: Tensor) -> list[Call]:
+    """One forward pass in eval mode: what `hooked` collects of the layers `names`, in the order in which they ran.
 
     The images go in as a copy, in the model's own type and on its device. The model is left as it was. Raises `Problem`
     as `hooked` does, and for a model that has no weights yet or stops with an error.
@@ -82,6 +87,8 @@ def capture(model: nn.Module, layer_names: Iterable[str] | str, images: Tensor) 
     does not output the image first, as with tokens T×N×D, windows or proposals, the array begins with the image all the
     same: N×T×D, N×windows×…; finding out may take a second forward pass. A layer that runs more than once in a forward
     pass has its further calls under 'name#2', 'name#3', …; a layer that does not run is a `Problem`.
+    Of several tensors in an output, each has a name: of a tuple or a result object the first is 'name' and others are
+    'name[1]', 'name[hidden]', …, if they have values for each image; of a list or a dictionary all are named so.
     The model is left in the mode it was in, without hooks. Raises `Problem` as `run` does, and for a layer whose output
     is not a tensor or cannot be divided among the images.
     """
@@ -109,7 +116,12 @@ def capture(model: nn.Module, layer_names: Iterable[str] | str, images: Tensor) 
         except (Problem, torch.OutOfMemoryError):  # a model for exactly this number of images, or no room for more
             probe = {}
         for key, output in unclear.items():
-            captured[key] = _image_first(key, output, count, probe.get(key), len(fewer_or_more))
+            try:
+                captured[key] = _image_first(key, output, count, probe.get(key), len(fewer_or_more))
+            except Problem:
+                if not _is_further_part(key, captured):
+                    raise
+                del captured[key]
     return captured
 
 
@@ -131,10 +143,11 @@ def layer_table(model: nn.Module) -> list[tuple[str, str, tuple[int, ...], int]]
     layers = layers_by_name(model)
     leaves = {name: layers[name] for name in layer_names(model) if not any(layers[name].children())}
     rows = []
-    for name, output in run(model, leaves, torch.zeros(1, *input_shape(model))):
+    for name, tensors in run(model, leaves, torch.zeros(1, *input_shape(model))):
         counted = any(name == row[0] for row in rows)
         parameters = 0 if counted else sum(p.numel() for p in leaves[name].parameters())
-        rows.append((name, type(leaves[name]).__name__, tuple(getattr(output, "shape", ()))[1:], parameters))
+        first = next(iter(tensors.values())) if isinstance(tensors, dict) else None
+        rows.append((name, type(leaves[name]).__name__, () if first is None else tuple(first.shape)[1:], parameters))
     return rows
 
 
@@ -144,26 +157,34 @@ def _hookable(name: object, layer: nn.Module) -> nn.Module:
     return layer
 
 
-def _tensor_of(output: object) -> Tensor | str:
-    """The tensor that stands for what a layer outputs, or in words why there is none.
+def _tensors_of(output: object) -> dict[str, Tensor]:
+    """The tensors in what a layer outputs, each by what follows the layer's name: '[1]', '[hidden]', '[0][boxes]'.
 
-    Of a tuple (attention, recurrent layers) or a result object (transformers) that is the first, the layer's answer;
-    of a list or a dictionary the only one.
+    An only tensor has the name '', and so has the first one of a tuple (attention, recurrent layers) or of a result
+    object (transformers): it is the layer's answer. A list and a dictionary have no first.
     """
+    tensors = _parts_of(output)
+    has_first = len(tensors) == 1 or isinstance(output, tuple) or is_dataclass(output)
+    if tensors and has_first:
+        first, *others = tensors.items()
+        return {"": first[1], **dict(others)}
+    return tensors
+
+
+def _parts_of(output: object) -> dict[str, Tensor]:
     if isinstance(output, Tensor):
-        return output
-    if output is None:
-        return "nothing (None)"
+        return {"": output}
     if isinstance(output, Mapping):
-        parts = output.values()
+        parts = output.items()
     elif is_dataclass(output):
-        parts = vars(output).values()
+        parts = vars(output).items()
     else:
-        parts = output if isinstance(output, tuple | list) else ()
-    found = [part for part in map(_tensor_of, parts) if isinstance(part, Tensor)]
-    if found and (len(found) == 1 or isinstance(output, tuple) or is_dataclass(output)):
-        return found[0]
-    return f"a {type(output).__name__} of {len(found)} tensors" if found else f"a {type(output).__name__}, not a tensor"
+        parts = enumerate(output) if isinstance(output, tuple | list) else ()
+    return {f"[{key}]{inner}": tensor for key, part in parts for inner, tensor in _parts_of(part).items()}
+
+
+def _kind_of(output: object) -> str:
+    return "nothing (None)" if output is None else f"a {type(output).__name__}"
 
 
 @contextmanager
@@ -197,22 +218,39 @@ def _stopped(model: nn.Module, images: Tensor, error: Exception) -> str:
 def _arrays(model: nn.Module, names: list[str], images: Tensor) -> dict[str, np.ndarray]:
     """`capture` without a look at where the image is."""
     calls, times, layers = run(model, names, images), Counter(), layers_by_name(model)
-    of_layer: dict[str, dict[str, Tensor | str]] = {name: {} for name in names}
-    for name, output in calls:
+    of_layer: dict[str, dict[str, np.ndarray]] = {name: {} for name in names}
+    for name, tensors in calls:
         times[name] += 1
         key = name if times[name] == 1 else f"{name}#{times[name]}"
         if key in layers and key != name:
             raise Problem(f"Layer {name!r} runs several times, and another layer is called {key!r}; rename that one.")
-        of_layer[name][key] = output
+        if isinstance(tensors, str):
+            raise Problem(f"Layer {key!r} outputs {tensors}; choose another layer_name.")
+        for part, tensor in tensors.items():
+            why_not = _without_numbers(tensor)
+            if not why_not:
+                of_layer[name][key + part] = as_array(tensor)
+            elif part == "" or "" not in tensors:
+                raise Problem(f"Layer {key + part!r} outputs {why_not}.")
     for name, outputs in of_layer.items():
         if not outputs:
             raise Problem(_idle(model, name, layers[name]))
-    return {key: as_array(_numbers(key, output)) for outputs in of_layer.values() for key, output in outputs.items()}
+    return {key: output for outputs in of_layer.values() for key, output in outputs.items()}
 
 
 def _calls_of(name: str, keys: Iterable[str]) -> list[str]:
-    """Those of `keys` that are calls of the layer `name`: 'name', 'name#2', …"""
-    return [key for key in keys if key == name or re.fullmatch(re.escape(name) + r"#\d+", key)]
+    """Those of `keys` that are outputs of the layer `name`: 'name', 'name#2', 'name[1]', …"""
+    return [key for key in keys if re.fullmatch(re.escape(name) + r"(#\d+)?(\[.*\])?", key, re.DOTALL)]
+
+
+def layer_of(key: str, names: Iterable[str]) -> str:
+    """Of the layers `names`, the one whose output `capture` calls `key`: that of 'lstm#2[1]' is 'lstm'."""
+    return max((name for name in names if _calls_of(name, [key])), key=len)
+
+
+def _is_further_part(key: str, keys: Iterable[str]) -> bool:
+    """Whether `key` is a further tensor of an output whose first one is in `keys`: 'lstm[1][0]' beside 'lstm'."""
+    return any(key.startswith(f"{first}[") for first in keys if first != key)
 
 
 def _idle(model: nn.Module, name: str, layer: nn.Module) -> str:
@@ -227,17 +265,15 @@ def _idle(model: nn.Module, name: str, layer: nn.Module) -> str:
     return f"Layer {name!r} does not run when the model does, or not as a layer; choose {instead}."
 
 
-def _numbers(key: str, output: Tensor | str) -> Tensor:
-    """`output` if it is a tensor that has a value for an image; else the sentence that says what it is."""
-    if isinstance(output, str):
-        raise Problem(f"Layer {key!r} outputs {output}; choose another layer_name.")
+def _without_numbers(output: Tensor) -> str:
+    """Why `output` has no values for each image, and what to do; '' where it has some."""
     if output.is_meta:
-        raise Problem(f"Layer {key!r} outputs no numbers, because the model is on the device meta; load its weights.")
+        return "no numbers, because the model is on the device meta; load its weights"
     if output.is_nested:
-        raise Problem(f"Layer {key!r} outputs a nested tensor; choose another layer_name.")
+        return "a nested tensor; choose another layer_name"
     if output.ndim == 0:
-        raise Problem(f"Layer {key!r} outputs a single number for all images together; choose another layer_name.")
-    return output
+        return "a single number for all images together; choose another layer_name"
+    return ""
 
 
 def _image_first(key: str, output: np.ndarray, count: int, probe: np.ndarray | None, probe_count: int) -> np.ndarray:

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ..settings import Problem, results_folder, shown
-from .activations import as_array, capture, run
+from .activations import as_array, capture, layer_of, run
 from .colours import CLIP, Scale, as_maps, colormap_for, colour, ends_of, most_varying
 from .given import Given, Transform, as_given, as_seen, cropped, transform_of
 from .grids import draw_grid, draw_strip, picture_of
@@ -62,8 +62,9 @@ def display_image_filtered(
     the grid `results_<name_image>/<image>/<layer_name>.png`. `<image>` is the file's name with the start of its digest,
     so that two images never overwrite each other; a layer's name that cannot be a file's is replaced by one that can.
     A layer without maps (a linear one) becomes a strip and has no files of single filters. A layer that runs several
-    times in a forward pass has a second grid `<layer_name>#2.png`, and so on: then several paths are returned. Files
-    of an earlier rendering are replaced.
+    times in a forward pass has a second grid `<layer_name>#2.png`, and so on; of a layer that outputs several tensors,
+    each has its grid, such as `<layer_name>[1].png` (see `capture`): then several paths are returned. Files of an
+    earlier rendering are replaced.
     Raises `Problem`, a ValueError, for an unknown layer (naming the closest), scale, colour map or order, for what is
     no image or no network, for a layer that outputs nothing to draw, and where the files cannot be written.
     """
@@ -74,18 +75,18 @@ def display_image_filtered(
     captured, layers = capture(model, layer_name, pixels), layers_by_name(model)
     if not captured:
         raise Problem("No layer is named; give layer_name one that layer_names(model) lists, or several.")
-    layer_of = {key: key if key in layers else key.rpartition("#")[0] for key in captured}
-    files = {key: folder / f"{file_name(of, layers)}{key.removeprefix(of)}.png" for key, of in layer_of.items()}
-    drawn = {key: maps_of(key, model, layers[layer_of[key]], output[0], pixels) for key, output in captured.items()}
-    kinds = {type(layers[of]) for of in layer_of.values()} if isinstance(scale, str) and scale == "global" else ()
+    of_layer = {key: layer_of(key, layers) for key in captured}
+    files = {key: folder / f"{file_name(of, layers)}{_ending(key, of)}.png" for key, of in of_layer.items()}
+    drawn = {key: maps_of(key, model, layers[of_layer[key]], output[0], pixels) for key, output in captured.items()}
+    kinds = {type(layers[of]) for of in of_layer.values()} if isinstance(scale, str) and scale == "global" else ()
     options = {"scale": scale, "colormap": colormap, "clip": clip}
     of_type = {kind: _on_scale_of_type(model, kind, pixels, clip, colormap) for kind in kinds}
     grids, picture = {}, picture_of(as_seen(pixels, transform or transform_of(model)))
     with ThreadPoolExecutor() as pool, written_below(folder):  # saves pictures while those of the next layer are made
         saving = []
-        _remove_further_calls(files.values())
+        _remove_further_outputs(files.values())
         for key, (maps, note) in drawn.items():
-            coloured = colour(maps, **options | of_type.get(type(layers[layer_of[key]]), {}))
+            coloured = colour(maps, **options | of_type.get(type(layers[of_layer[key]]), {}))
             is_strip = maps.shape[:2] == (1, 1)
             if is_strip:
                 grids[key] = draw_strip(maps[0, 0], coloured, picture, key, subtitle + note)
@@ -204,11 +205,19 @@ def file_name(layer_name: str, among: Iterable[str]) -> str:
     return cropped(re.sub(r"[^\w-]+", "_", layer_name)) + f"-{digest}"
 
 
-def _remove_further_calls(files: Collection[Path]) -> None:
-    """Remove the grids of further calls that an earlier rendering left."""
+def _ending(key: str, layer_name: str) -> str:
+    """What a file's name adds to that of its layer: '#2' for a second call, '[1]' for a further tensor of its output."""
+    ending = key.removeprefix(layer_name)
+    safe = re.sub(r"[^\w#\[\]-]+", "_", ending)
+    return safe if safe == ending else f"{cropped(safe)}-{hashlib.sha256(ending.encode()).hexdigest()[:8]}"
+
+
+def _remove_further_outputs(files: Collection[Path]) -> None:
+    """Remove the grids of further calls, and of further tensors, that an earlier rendering left."""
     for file in files:
-        for old in file.parent.glob(f"{glob.escape(file.stem)}#*.png"):
-            if old.stem.rpartition("#")[2].isdecimal() and old not in files:
+        for old in file.parent.glob(f"{glob.escape(file.stem)}[#[]*.png"):
+            is_output = re.fullmatch(r"(#\d+)?(\[.*\](-[0-9a-f]{8})?)?", old.stem.removeprefix(file.stem))
+            if is_output and old not in files:
                 old.unlink()
                 shutil.rmtree(old.with_suffix(""), ignore_errors=True)
 
@@ -244,8 +253,9 @@ def _on_scale_of_type(
     model: nn.Module, kind: type[nn.Module], pixels: Tensor, clip: float, colormap: str | None
 ) -> dict[str, object]:
     """What `colour` is to be told so that all layers of type `kind` that run have the same scale and colours."""
-    outputs = [output for _, output in run(model, layer_names(model, kind), pixels[None]) if isinstance(output, Tensor)]
-    values = [np.abs(array) if np.iscomplexobj(array) else array for array in map(as_array, outputs)]
+    calls = run(model, layer_names(model, kind), pixels[None])
+    outputs = [as_array(tensor) for _, tensors in calls if isinstance(tensors, dict) for tensor in tensors.values()]
+    values = [np.abs(array) if np.iscomplexobj(array) else array for array in outputs]
     values = np.concatenate([array.ravel() for array in values] or [np.zeros(1)])
     colormap = colormap or colormap_for(values)
     low, high = ends_of(values, clip, colormap)
