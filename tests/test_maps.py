@@ -166,7 +166,7 @@ def test_every_kind_of_image_is_taken(workspace, image_file):
             with Image.open(grid.parent / "0" / "filter_001.png") as written:
                 assert written.size == (18, 18)
     with pytest.raises(Problem, match="not 3×S×S"):
-        display_image_filtered("Bike", model, "0", torch.zeros(2, 3, 20, 20))
+        display_image_filtered("Bike", model, "0", torch.zeros(20, 20))
     with pytest.raises(Problem, match="torch.uint8"):
         display_image_filtered("Bike", model, "0", torch.zeros(3, 20, 20, dtype=torch.uint8))
     with pytest.raises(Problem, match="float64"):
@@ -305,9 +305,9 @@ def test_all_that_a_layer_outputs_for_the_image_is_drawn(workspace):
     for number, map_ in enumerate(expected):
         with Image.open(grid.parent / "windows" / f"filter_{number:03d}.png") as written:
             np.testing.assert_array_equal(np.asarray(written), map_)
-    grid, _ = display_image_filtered("Bike", model, "tokens_first", image)  # and the attention of each token
+    grid, *_ = display_image_filtered("Bike", model, "tokens_first", image)  # and its states
     with Image.open(grid.parent / "tokens_first" / "filter_000.png") as written:
-        assert written.size == (5, 16)
+        assert written.size == (4, 4)  # the 16 tokens are those of 4×4 patches
 
 
 @pytest.mark.parametrize(("height", "width"), [(24, 24), (16, 32)])
@@ -441,3 +441,70 @@ def test_maps_that_are_wider_than_high_are_not_taken_for_features_last(workspace
 def test_a_colour_map_or_scale_of_another_type_is_a_sentence(workspace, wrong):
     with pytest.raises(Problem, match="colour map|scale"):
         display_image_filtered("Car", nn.Sequential(nn.ReLU()), "0", torch.rand(3, 8, 8), **wrong)
+
+
+class Patches(nn.Module):
+    """Tokens as a vision transformer has them: a class token, registers, then one token per patch, row by row."""
+
+    def __init__(self, others: int) -> None:
+        super().__init__()
+        self.cut, self.tokens, self.others = nn.Conv2d(3, 3, 4, 4), nn.Identity(), others
+
+    def forward(self, x):
+        x = self.cut(x).flatten(2).transpose(1, 2)
+        return self.tokens(torch.cat([torch.full((len(x), self.others, 3), 9.0), x], dim=1))
+
+
+@pytest.mark.parametrize("others", [0, 1, 5])
+def test_tokens_are_maps_of_their_patches(workspace, others):
+    model, image = Patches(others), torch.rand(3, 12, 20)
+    (grid,) = display_image_filtered("Bike", model, "tokens", image, scale=(-2, 2), colormap="gray")
+    expected = colour(capture(model, "cut", image)["cut"][0], (-2, 2), "gray").rgb
+    assert expected.shape == (3, 3, 5, 3)
+    for number, map_ in enumerate(expected):
+        with Image.open(grid.parent / "tokens" / f"filter_{number:03d}.png") as written:
+            np.testing.assert_array_equal(np.asarray(written), map_)
+
+
+def test_several_images_at_once_have_the_folders_that_each_has_alone(workspace, resnet):
+    images = torch.rand(3, 3, 40, 56)
+    together = display_image_filtered("Bike", resnet, "layer1.0", images)
+    alone = [display_image_filtered("Bike", resnet, "layer1.0", image)[0] for image in images]
+    assert together == alone and len({path.parent for path in together}) == 3
+    arrays = np.random.default_rng(0).integers(0, 255, (2, 30, 40, 3), np.uint8)
+    assert len(display_image_filtered("Car", resnet, "conv1", arrays)) == 2
+
+
+def test_three_dimensional_convolutions_are_drawn_as_slices(workspace):
+    torch.manual_seed(0)
+    model, volume = nn.Sequential(nn.Conv3d(1, 2, 3, padding=1)), torch.rand(1, 5, 8, 10)
+    (grid,) = display_image_filtered("scan", model, "0", volume, scale=(-1, 1), colormap="gray")
+    with torch.no_grad():
+        expected = colour(model(volume[None])[0].flatten(0, 1).numpy(), (-1, 1), "gray").rgb
+    assert expected.shape == (10, 8, 10, 3)
+    for number, map_ in enumerate(expected):
+        with Image.open(grid.parent / "0" / f"filter_{number:03d}.png") as written:
+            np.testing.assert_array_equal(np.asarray(written), map_)
+
+
+def test_every_tensor_of_an_output_has_a_grid_and_none_is_left_over(workspace):
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.both = Pair()
+
+        def forward(self, x):
+            return self.both(x)
+
+    class Pair(nn.Module):
+        number = 2
+
+        def forward(self, x):
+            return {f"half/{i}": x / (i + 1) for i in range(self.number)}
+
+    model, image = Two(), torch.rand(3, 8, 8)
+    grids = display_image_filtered("Bike", model, "both", image)
+    assert len({path.name for path in grids}) == 2 and all(path.exists() for path in grids)
+    Pair.number = 1
+    (alone,) = display_image_filtered("Bike", model, "both", image)
+    assert sorted(alone.parent.glob("*.png")) == [alone]

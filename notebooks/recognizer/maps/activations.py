@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from ..settings import Problem
-from .layers import by, input_shape, layer_names, layers_by_name, stated_size, unknown_layer
+from .layers import by, input_shape, layer_names, layers_by_name, stated_size, takes_volumes, unknown_layer
 
 
 # The name of a layer that ran, and what it output: see `hooked`.
@@ -97,7 +97,8 @@ def capture(model: nn.Module, layer_names: Iterable[str] | str, images: Tensor) 
     if not isinstance(images, Tensor) or not (images.is_floating_point() or images.is_complex()):
         kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
         raise Problem(f"The images are {kind}; pass a float32 tensor N×C×H×W in [0, 1], or see to_input.")
-    images = images.unsqueeze(0) if images.ndim == 3 else images
+    layers_by_name(model)  # raises what is wrong with the model
+    images = images.unsqueeze(0) if images.ndim == 3 + takes_volumes(model) else images
     count = len(images) if images.ndim else 0
     if not count or not images.numel():
         raise Problem(f"The images have the shape {by(images.shape)}; pass at least one.")

@@ -14,7 +14,7 @@ from torchvision.transforms.v2.functional import rgb_to_grayscale
 
 from ..inputs import open_rgb, to_input, to_rgb, without_warnings
 from ..settings import Problem, shown
-from .layers import by, input_shape
+from .layers import by, input_shape, takes_volumes
 
 Given = Path | str | Image.Image | np.ndarray | Tensor
 Transform = Callable[[Image.Image], Tensor]  # such as what weights.transforms() of torchvision returns
@@ -22,7 +22,7 @@ LONGEST = 80  # bytes of a name; file systems take 255, and some programs only 2
 
 
 def as_given(image: Given, model: nn.Module, transform: Transform | None = None) -> tuple[Tensor, str]:
-    """The image as the model takes it, float32 C×H×W, and a folder's name that no other image has.
+    """The image as the model takes it, float32 C×H×W (or C×D×H×W), and a folder's name that no other image has.
 
     Files, PIL images and uint8 arrays go through `transform`, or the one that the model carries (`model.transform`).
     Without either they are brought to the size and the channels that the model says it takes. Tensors stay as they are.
@@ -46,7 +46,7 @@ def as_given(image: Given, model: nn.Module, transform: Transform | None = None)
         what = "is a folder, not an image" if os.path.isdir(image) else "does not exist"
         name = cropped(shown(Path(image)))
         raise Problem(f"There is no image here: {name!r} {what}; give the path of an image file.")
-    if pixels.ndim != 3 or not pixels.numel():
+    if pixels.ndim != 3 + takes_volumes(model) or not pixels.numel():
         raise Problem(f"The image has the shape {by(pixels.shape)}, not 3×S×S; pass one image, channels first.")
     if isinstance(image, str | os.PathLike):
         content = Path(image).read_bytes()

@@ -23,7 +23,11 @@ ORANGE, BLUE = np.array([240, 90, 0]), np.array([0, 110, 230])  # no grey looks 
 
 
 def picture_of(image: Tensor) -> Image.Image:
-    """An image, float C×H×W in [0, 1], as an RGB picture; grey unless C is 3 (or 4, with RGB first)."""
+    """An image, float C×H×W in [0, 1], as an RGB picture; grey unless C is 3 (or 4, with RGB first).
+
+    Of a volume C×D×H×W it is the slice in the middle.
+    """
+    image = image[:, image.shape[1] // 2] if image.ndim == 4 else image
     image = image[:3] if len(image) in (3, 4) else image.mean(dim=0, keepdim=True)
     return to_pil_image(image.nan_to_num(0).clamp(0, 1)).convert("RGB")
 

@@ -10,6 +10,7 @@ from torch import nn
 from ..settings import Problem
 
 DEFAULT_IMAGE_SIZE = 224  # of models that do not say what they take; torchvision's take this
+MOST_OTHER_TOKENS = 16  # class and register tokens; known networks have up to 8
 
 
 def layer_names(model: nn.Module, kind: type[nn.Module] | tuple[type[nn.Module], ...] = nn.Module) -> list[str]:
@@ -68,6 +69,30 @@ def is_features_last(model: nn.Module, layer: nn.Module, shape: Sequence[int], i
 
     is_last = shape[2] in widths and shape[0] not in widths
     return is_last and like_image(*shape[:2]) and not like_image(*shape[1:])
+
+
+def token_grid(model: nn.Module, shape: Sequence[int], image_size: Sequence[int]) -> tuple[int, int, int] | None:
+    """(rows, columns, others) of a layer whose output for one image are tokens, `shape` T×D; None for anything else.
+
+    A convolution whose kernel is as wide as its step cuts the image (`image_size`: height, width) into patches, and
+    each of the last rows × columns tokens belongs to one of them. The others come first: class and register tokens.
+    """
+    if len(shape) != 2:
+        return None
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d) and layer.kernel_size == layer.stride and max(layer.stride) > 1:
+            rows, columns = (length // step for length, step in zip(image_size, layer.stride))
+            others = shape[0] - rows * columns
+            if rows * columns > 1 and 0 <= others <= MOST_OTHER_TOKENS:
+                return rows, columns, others
+    return None
+
+
+def takes_volumes(model: nn.Module) -> bool:
+    """Whether the first convolution of a model is one in three dimensions, so that one input is C×D×H×W."""
+    kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    first = next((layer for layer in model.modules() if isinstance(layer, kinds)), None)
+    return isinstance(first, nn.Conv3d)
 
 
 def input_shape(model: nn.Module) -> tuple[int, int, int]:

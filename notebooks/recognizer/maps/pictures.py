@@ -3,6 +3,7 @@
 import contextlib
 import glob
 import hashlib
+import itertools
 import re
 import shutil
 import unicodedata
@@ -22,7 +23,7 @@ from .activations import as_array, capture, layer_of, run
 from .colours import CLIP, Scale, as_maps, colormap_for, colour, ends_of, most_varying
 from .given import Given, Transform, as_given, as_seen, cropped, transform_of
 from .grids import draw_grid, draw_strip, picture_of
-from .layers import by, is_features_last, layer_names, layers_by_name
+from .layers import by, is_features_last, layer_names, layers_by_name, takes_volumes, token_grid
 
 ALL_LAYERS = "all_layers"  # the file of `stack_grids`
 ORDERS = ("number", "variation")
@@ -47,7 +48,8 @@ def display_image_filtered(
     `model` is any module, `layer_name` what `model.named_modules()` calls the layer (see `layer_names`), or several
     such names: all of them are captured in one forward pass, and each has its grid. `image` is a file, a PIL image or a
     uint8 H×W×3 array, which get the size and the channels that the model takes (see `input_shape`), or a float32 C×H×W
-    tensor, which stays as it is. Pretrained weights want images prepared in their own way: `transform` does it, such as
+    tensor, which stays as it is (C×D×H×W for a network of 3-D convolutions, whose maps are drawn slice by slice). An
+    array N×H×W×3 or a tensor N×C×H×W are N images, which get a folder each. Pretrained weights want images prepared in their own way: `transform` does it, such as
     torchvision's `weights.transforms()` or any callable from a PIL image to C×H×W; a `model.transform` is used anyway.
 
     `scale` says what the two ends of the colour map stand for: 'map', the values of each map; 'layer', of the layer;
@@ -61,13 +63,18 @@ def display_image_filtered(
     The function writes `results_<name_image>/<image>/<layer_name>/filter_<NNN>.png`, lossless, one pixel per value, and
     the grid `results_<name_image>/<image>/<layer_name>.png`. `<image>` is the file's name with the start of its digest,
     so that two images never overwrite each other; a layer's name that cannot be a file's is replaced by one that can.
-    A layer without maps (a linear one) becomes a strip and has no files of single filters. A layer that runs several
+    Tokens of a transformer become maps of the patches that they belong to. A layer without maps (a linear one) becomes a strip and has no files of single filters. A layer that runs several
     times in a forward pass has a second grid `<layer_name>#2.png`, and so on; of a layer that outputs several tensors,
     each has its grid, such as `<layer_name>[1].png` (see `capture`): then several paths are returned. Files of an
     earlier rendering are replaced.
     Raises `Problem`, a ValueError, for an unknown layer (naming the closest), scale, colour map or order, for what is
     no image or no network, for a layer that outputs nothing to draw, and where the files cannot be written.
     """
+    if count := _count_of(image, model):
+        options = {"transform": transform, "scale": scale, "colormap": colormap, "clip": clip}
+        options |= {"order": order, "overlay": overlay, "show": show}
+        of_each = (display_image_filtered(name_image, model, layer_name, image[i], **options) for i in range(count))
+        return list(itertools.chain.from_iterable(of_each))
     if order not in ORDERS:
         raise Problem(f"order={order!r} is none of {', '.join(map(repr, ORDERS))}.")
     pixels, image_name = as_given(image, model, transform)
@@ -205,6 +212,13 @@ def file_name(layer_name: str, among: Iterable[str]) -> str:
     return cropped(re.sub(r"[^\w-]+", "_", layer_name)) + f"-{digest}"
 
 
+def _count_of(image: Given, model: nn.Module) -> int:
+    """How many images an array or tensor of several holds; 0 for whatever is one image."""
+    if isinstance(image, np.ndarray):
+        return len(image) if image.ndim == 4 else 0
+    return len(image) if isinstance(image, Tensor) and image.ndim == 4 + takes_volumes(model) else 0
+
+
 def _ending(key: str, layer_name: str) -> str:
     """What a file's name adds to that of its layer: '#2' for a second call, '[1]' for a further tensor of its output."""
     ending = key.removeprefix(layer_name)
@@ -243,7 +257,12 @@ def maps_of(key: str, model: nn.Module, layer: nn.Module, output: np.ndarray, pi
     output = np.atleast_1d(output)  # one number per image, as some classifiers end
     if not output.size:
         raise Problem(f"Layer {key!r} outputs no values ({by(output.shape)}) for this image; choose another one.")
-    features_last = is_features_last(model, layer, output.shape, pixels.shape[1:])
+    if grid := token_grid(model, output.shape, pixels.shape[-2:]):
+        rows, columns, others = grid
+        note = f" · tokens of {rows}×{columns} patches"
+        note += f", without the first {others}, which stand for no patch" if others else ""
+        return np.moveaxis(output[others:].reshape(rows, columns, -1), -1, 0), note
+    features_last = is_features_last(model, layer, output.shape, pixels.shape[-2:])
     note = " · features last" if features_last else ""
     note += " · magnitudes of complex numbers" if np.iscomplexobj(output) else ""
     return as_maps(output, features_last), note
