@@ -35,7 +35,11 @@ def layers_to_measure(model: nn.Module, fields: Mapping[str, ReceptiveField], pi
     for name in sorted(names, key=list(fields).index):
         maps = outputs[name]
         is_activation = isinstance(layers[name], ACTIVATIONS) or (maps.min() >= 0 and maps.max() > 0)
-        if maps.ndim == 4 and is_activation and not is_features_last(model, layers[name], maps.shape[1:], maps.shape[2:]):
+        if (
+            maps.ndim == 4
+            and is_activation
+            and not is_features_last(model, layers[name], maps.shape[1:], maps.shape[2:])
+        ):
             chosen.append(name)
     if not chosen:
         raise Problem(

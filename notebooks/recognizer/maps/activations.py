@@ -16,7 +16,6 @@ from torch.nn.parameter import is_lazy
 from ..settings import Problem
 from .layers import by, input_shape, layer_names, layers_by_name, stated_size, takes_volumes, unknown_layer
 
-
 # The name of a layer that ran, and what it output: see `hooked`.
 Call = tuple[str, dict[str, Tensor] | str]
 

@@ -46,11 +46,13 @@ def display_image_filtered(
     """Save what each filter of a layer sees in an image, show them in one grid, return the grid's path.
 
     `model` is any module, `layer_name` what `model.named_modules()` calls the layer (see `layer_names`), or several
-    such names: all of them are captured in one forward pass, and each has its grid. `image` is a file, a PIL image or a
-    uint8 H×W×3 array, which get the size and the channels that the model takes (see `input_shape`), or a float32 C×H×W
-    tensor, which stays as it is (C×D×H×W for a network of 3-D convolutions, whose maps are drawn slice by slice). An
-    array N×H×W×3 or a tensor N×C×H×W are N images, which get a folder each. Pretrained weights want images prepared in their own way: `transform` does it, such as
-    torchvision's `weights.transforms()` or any callable from a PIL image to C×H×W; a `model.transform` is used anyway.
+    such names: all of them are captured in one forward pass, and each has its grid.
+
+    `image` is a file, a PIL image or a uint8 H×W×3 array, which get the size and the channels that the model takes (see
+    `input_shape`), or a float32 C×H×W tensor, which stays as it is. A network of 3-D convolutions takes C×D×H×W, and
+    its maps are drawn slice by slice. An array N×H×W×3 or a tensor N×C×H×W are N images, which get a folder each.
+    Pretrained weights want images prepared in their own way: `transform` does it, such as torchvision's
+    `weights.transforms()` or any callable from a PIL image to C×H×W; a `model.transform` is used anyway.
 
     `scale` says what the two ends of the colour map stand for: 'map', the values of each map; 'layer', of the layer;
     'global', of all layers of its type in the model; or a pair (low, high). They are written on the grid. At each end,
@@ -63,10 +65,10 @@ def display_image_filtered(
     The function writes `results_<name_image>/<image>/<layer_name>/filter_<NNN>.png`, lossless, one pixel per value, and
     the grid `results_<name_image>/<image>/<layer_name>.png`. `<image>` is the file's name with the start of its digest,
     so that two images never overwrite each other; a layer's name that cannot be a file's is replaced by one that can.
-    Tokens of a transformer become maps of the patches that they belong to. A layer without maps (a linear one) becomes a strip and has no files of single filters. A layer that runs several
-    times in a forward pass has a second grid `<layer_name>#2.png`, and so on; of a layer that outputs several tensors,
-    each has its grid, such as `<layer_name>[1].png` (see `capture`): then several paths are returned. Files of an
-    earlier rendering are replaced.
+    Tokens of a transformer become maps of the patches that they belong to. A layer without maps (a linear one) becomes
+    a strip and has no files of single filters. A layer that runs several times in a forward pass has a second grid
+    `<layer_name>#2.png`, and so on; of a layer that outputs several tensors, each has its grid, such as
+    `<layer_name>[1].png` (see `capture`): then several paths are returned. Files of an earlier rendering are replaced.
     Raises `Problem`, a ValueError, for an unknown layer (naming the closest), scale, colour map or order, for what is
     no image or no network, for a layer that outputs nothing to draw, and where the files cannot be written.
     """
@@ -220,7 +222,7 @@ def _count_of(image: Given, model: nn.Module) -> int:
 
 
 def _ending(key: str, layer_name: str) -> str:
-    """What a file's name adds to that of its layer: '#2' for a second call, '[1]' for a further tensor of its output."""
+    """What a file's name adds to that of its layer: '#2' for a second call, '[1]' for a further tensor."""
     ending = key.removeprefix(layer_name)
     safe = re.sub(r"[^\w#\[\]-]+", "_", ending)
     return safe if safe == ending else f"{cropped(safe)}-{hashlib.sha256(ending.encode()).hexdigest()[:8]}"

@@ -64,7 +64,7 @@ def recipe_of(path: Path) -> Recipe:
 
 
 def start_of(architecture: str, classes: Sequence[str], image_size: int, seed: int) -> tuple[nn.Module, str]:
-    """The network that notebook 02 starts from, on the device to train on, and a sentence that says where it comes from.
+    """The network that notebook 02 starts from, on the device to train on, and a sentence on where it comes from.
 
     `architecture` is 'BikeCarCNN' or one of torchvision's classification networks, which starts from its published
     weights where those can be had, unless PRETRAINED=no (see `pretrained`). `seed` gives the random weights.
@@ -80,12 +80,12 @@ def start_of(architecture: str, classes: Sequence[str], image_size: int, seed: i
 def usual_recipe(architecture: str, record: Record, num_images: int, **chosen: int | float) -> Recipe:
     """The recipe of notebook 02 for `num_images` training images. `chosen` are fields of `Recipe`; 0 means the usual.
 
-    Networks of torchvision get a tenth of the learning rate, because training starts from weights that are good
-    already or, without batch norm, from ones that a higher rate would spoil.
+    Networks of torchvision get a quarter of the epochs and a tenth of the learning rate: most start from weights that
+    are good already, which a higher rate would spoil, and each of their steps takes longer.
     """
     usual = {"num_epochs": usual_epochs(record, num_images), "lr": 2e-3}
     if architecture not in ARCHITECTURES:
-        usual |= {"lr": 2e-4, "new_optimizer": even_adamw}
+        usual = {"num_epochs": max(3, usual["num_epochs"] // 4), "lr": 2e-4, "new_optimizer": even_adamw}
     return Recipe(**usual | {name: value for name, value in chosen.items() if value or name == "seed"})
 
 

@@ -112,4 +112,3 @@ def _last_layer(network: nn.Module) -> tuple[str, nn.Linear | nn.Conv2d]:
     """Name and layer. In all of torchvision's it is the last linear one, in squeezenet the last convolution."""
     layers = [(name, layer) for name, layer in network.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
     return layers[-1]
-

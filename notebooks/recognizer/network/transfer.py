@@ -45,7 +45,8 @@ def fit_last_layer(model: TorchvisionNetwork, train: PixelSet, val: PixelSet) ->
     fits = [LogisticRegression(C=strength, max_iter=1000).fit(features, labels) for strength in STRENGTHS]
     classes = range(len(model.classes))
     best = min(
-        fits, key=lambda fit: log_loss(labels_of_val, fit.predict_proba(scaler.transform(features_of_val)), labels=classes)
+        fits,
+        key=lambda fit: log_loss(labels_of_val, fit.predict_proba(scaler.transform(features_of_val)), labels=classes),
     )
     weight, bias = best.coef_ / scaler.scale_, best.intercept_ - best.coef_ @ (scaler.mean_ / scaler.scale_)
     if len(weight) == 1:  # two classes: scikit-learn gives the logit of the second, which both are given a half of
