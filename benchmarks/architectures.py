@@ -126,7 +126,9 @@ def differs(model: torch.nn.Module, image: torch.Tensor, outputs: dict[str, np.n
 
     def same(name: str, value: object) -> bool:
         ours = outputs[name].ravel()
-        return isinstance(value, torch.Tensor) and np.allclose(ours, value.numpy().ravel(), atol=1e-4, rtol=1e-3)
+        if not isinstance(value, torch.Tensor) or value.numel() != ours.size:
+            return False
+        return np.allclose(ours, value.numpy().ravel(), atol=1e-4, rtol=1e-3)
 
     try:
         offered = get_graph_node_names(model, suppress_diff_warning=True)[1]
