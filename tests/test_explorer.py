@@ -47,7 +47,10 @@ def chromium():
     if CHROMIUM is None:
         pytest.skip("there is no Chromium: install one, or say where it is with CHROMIUM=path")
     with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        try:
+            browser = running.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        except playwright.Error as error:
+            pytest.skip(f"{CHROMIUM} does not start: {str(error).splitlines()[0]}")
         yield browser
         browser.close()
 
