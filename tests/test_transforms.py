@@ -7,8 +7,9 @@ import torchvision
 from PIL import Image
 from torch import nn
 from torchvision.models import ResNet18_Weights
+from torchvision.models.feature_extraction import create_feature_extractor
 
-from recognizer import capture, compare_images, display_image_filtered, explore
+from recognizer import capture, compare_images, display_image_filtered, explore, to_input
 from recognizer.maps.colours import colour
 from recognizer.maps.given import as_given, as_seen, transform_of
 from recognizer.settings import Problem
@@ -105,3 +106,19 @@ def test_files_get_the_channels_that_the_first_convolution_takes(tmp_path, chann
     else:
         assert pixels[-1, 0, 0] == pytest.approx(0.5, abs=0.01)
     assert capture(model, "0", pixels)["0"].shape == (1, 2, 8, 8)
+
+
+def test_to_input_and_capture_take_files_and_a_transform(resnet, image_file):
+    transform = PRESET
+    with Image.open(image_file) as image:
+        expected = transform(image.convert("RGB"))
+    torch.testing.assert_close(to_input(image_file, transform=transform), expected)
+    with torch.no_grad():
+        maps = create_feature_extractor(resnet, ["layer2"])(expected[None].repeat(2, 1, 1, 1))["layer2"]
+    captured = capture(resnet, "layer2", [image_file, str(image_file)], transform=transform)["layer2"]
+    np.testing.assert_allclose(captured, maps.numpy(), atol=1e-4)
+
+
+def test_images_of_several_sizes_are_a_sentence(resnet):
+    with pytest.raises(Problem, match="have to be of one size.*3×40×40, 3×50×40"):
+        capture(resnet, "conv1", [torch.rand(3, 40, 40), torch.rand(3, 50, 40)])

@@ -7,7 +7,7 @@ import struct
 import threading
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,8 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from .settings import Problem
+
+Transform = Callable[[Image.Image], Tensor]  # such as what weights.transforms() of torchvision returns
 
 # Not all that Pillow knows: PostScript, for example, is a program, which it would have Ghostscript run. HEIF is known
 # where a package such as pillow-heif has registered it.
@@ -229,11 +231,30 @@ def as_pixels(image_size: int | tuple[int, int]) -> v2.Transform:
     return v2.Compose([v2.Resize((height, width), antialias=True), v2.ToImage()])
 
 
+def _transformed(picture: Image.Image, transform: Transform) -> Tensor:
+    try:
+        pixels = transform(picture)
+    except Exception as error:  # whatever a stranger's transform raises; it stays chained to the sentence
+        why = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+        raise Problem(f"The transform stopped on the image with {why}; it gets a PIL image in RGB.") from error
+    if not isinstance(pixels, Tensor) or not pixels.is_floating_point():
+        what = pixels.dtype if isinstance(pixels, Tensor) else type(pixels).__name__
+        raise Problem(f"The transform makes {what} of an image; it has to make a float tensor C×H×W.")
+    pixels = pixels.squeeze(0) if pixels.ndim == 4 else pixels  # some make a batch of one
+    return pixels.detach().float().cpu().as_subclass(Tensor)
+
+
 @without_warnings()
-def to_input(image: Path | str | Image.Image, image_size: int | tuple[int, int]) -> Tensor:
+def to_input(
+    image: Path | str | Image.Image, image_size: int | tuple[int, int] = 224, transform: Transform | None = None
+) -> Tensor:
     """A file or PIL image as the network sees it in validation: float32 3×S×S, RGB in [0, 1], S = `image_size`.
 
-    With a pair (height, width) it is 3×H×W. Raises `Problem` as `open_rgb` does.
+    With a pair (height, width) it is 3×H×W. A `transform`, such as what torchvision's `weights.transforms()` returns or
+    any callable from an RGB image to a float tensor C×H×W, decides size and values instead.
+    Raises `Problem` as `open_rgb` does, and for a transform that makes no such tensor.
     """
     image = to_rgb(image) if isinstance(image, Image.Image) else decode(image)
+    if transform is not None:
+        return _transformed(image, transform)
     return v2.functional.to_dtype(as_pixels(image_size)(image), torch.float32, scale=True).as_subclass(Tensor)

@@ -4,7 +4,7 @@ import itertools
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import is_dataclass
 
@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from ..inputs import Transform
 from ..settings import Problem
+from .given import Given, as_batch
 from .layers import by, input_shape, layer_names, layers_by_name, stated_size, takes_volumes, unknown_layer
 
 # The name of a layer that ran, and what it output: see `hooked`.
@@ -79,13 +81,20 @@ def run(model: nn.Module, names: Iterable[str], images: Tensor) -> list[Call]:
     return calls
 
 
-def capture(model: nn.Module, layer_names: Iterable[str] | str, images: Tensor) -> dict[str, np.ndarray]:
+def capture(
+    model: nn.Module,
+    layer_names: Iterable[str] | str,
+    images: Tensor | Given | Sequence[Given],
+    transform: Transform | None = None,
+) -> dict[str, np.ndarray]:
     """What layers output for `images`, in one forward pass in eval mode: name → float32 array N×….
 
-    `images` is float32 N×C×H×W, or C×H×W for one image (N = 1). Complex outputs stay complex (complex64). Where a layer
-    does not output the image first, as with tokens T×N×D, windows or proposals, the array begins with the image all the
-    same: N×T×D, N×windows×…; finding out may take a second forward pass. A layer that runs more than once in a forward
-    pass has its further calls under 'name#2', 'name#3', …; a layer that does not run is a `Problem`.
+    `images` is float32 N×C×H×W, or C×H×W for one image (N = 1); or a file, PIL image or uint8 array, or a list of them,
+    which are prepared as `display_image_filtered` does it, with `transform` where one is given. Complex outputs stay
+    complex (complex64). Where a layer does not output the image first, as with tokens T×N×D, windows or proposals, the
+    array begins with the image all the same: N×T×D, N×windows×…; finding out may take a second forward pass. A layer
+    that runs more than once in a forward pass has its further calls under 'name#2', 'name#3', …; a layer that does not
+    run is a `Problem`.
     Of several tensors in an output, each has a name: of a tuple or a result object the first is 'name' and others are
     'name[1]', 'name[hidden]', …, if they have values for each image; of a list or a dictionary all are named so.
     The model is left in the mode it was in, without hooks. Raises `Problem` as `run` does, and for a layer whose output
@@ -93,10 +102,10 @@ def capture(model: nn.Module, layer_names: Iterable[str] | str, images: Tensor) 
     """
     single = isinstance(layer_names, str) or not isinstance(layer_names, Iterable)
     names = [layer_names] if single else list(layer_names)
-    if not isinstance(images, Tensor) or not (images.is_floating_point() or images.is_complex()):
-        kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
-        raise Problem(f"The images are {kind}; pass a float32 tensor N×C×H×W in [0, 1], or see to_input.")
     layers_by_name(model)  # raises what is wrong with the model
+    images = as_batch(images, model, transform)
+    if not (images.is_floating_point() or images.is_complex()):
+        raise Problem(f"The images are {images.dtype}; pass a float32 tensor N×C×H×W in [0, 1], or see to_input.")
     images = images.unsqueeze(0) if images.ndim == 3 + takes_volumes(model) else images
     count = len(images) if images.ndim else 0
     if not count or not images.numel():

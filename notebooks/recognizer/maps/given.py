@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +12,11 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms.v2.functional import rgb_to_grayscale
 
-from ..inputs import open_rgb, to_input, to_rgb, without_warnings
+from ..inputs import Transform, open_rgb, to_input, to_rgb, without_warnings
 from ..settings import Problem, shown
 from .layers import by, input_shape, takes_volumes
 
 Given = Path | str | Image.Image | np.ndarray | Tensor
-Transform = Callable[[Image.Image], Tensor]  # such as what weights.transforms() of torchvision returns
 LONGEST = 80  # bytes of a name; file systems take 255, and some programs only 260 for the whole path
 
 
@@ -56,6 +55,21 @@ def as_given(image: Given, model: nn.Module, transform: Transform | None = None)
     return pixels, f"{safe_name}-{hashlib.sha256(content).hexdigest()[:8]}"
 
 
+def as_batch(images: Given | Sequence[Given], model: nn.Module, transform: Transform | None = None) -> Tensor:
+    """Images as the model takes them, float N×C×H×W: a tensor as it is, one image or several as `as_given` makes them.
+
+    Raises `Problem` as `as_given` does, and for images that are not of one size.
+    """
+    if isinstance(images, Tensor):
+        return images
+    several = list(images) if isinstance(images, Sequence) and not isinstance(images, str) else [images]
+    given = [as_given(image, model, transform)[0] for image in several]
+    if len({pixels.shape for pixels in given}) != 1:
+        sizes = ", ".join(sorted({by(pixels.shape) for pixels in given})) or "none"
+        raise Problem(f"The images have to be of one size, and at least one; they are {sizes}.")
+    return torch.stack(given)
+
+
 def cropped(name: str, bytes_: int = LONGEST) -> str:
     """The start of a name, of at most so many bytes in UTF-8."""
     return name.encode(errors="replace")[:bytes_].decode(errors="ignore")
@@ -90,19 +104,9 @@ def as_seen(pixels: Tensor, transform: Transform | None) -> Tensor:
 
 @without_warnings()
 def _prepared(image: Path | Image.Image, model: nn.Module, transform: Transform | None) -> Tensor:
-    picture = to_rgb(image) if isinstance(image, Image.Image) else open_rgb(image)
-    if transform is None:
-        return _sized(image, picture, model)
-    try:
-        pixels = transform(picture)
-    except Exception as error:  # whatever a stranger's transform raises; it stays chained to the sentence
-        why = f"{type(error).__name__}: {error}".splitlines()[0][:200]
-        raise Problem(f"The transform stopped on the image with {why}; it gets a PIL image in RGB.") from error
-    if not isinstance(pixels, Tensor) or not pixels.is_floating_point():
-        what = pixels.dtype if isinstance(pixels, Tensor) else type(pixels).__name__
-        raise Problem(f"The transform makes {what} of an image; it has to make a float tensor C×H×W.")
-    pixels = pixels.squeeze(0) if pixels.ndim == 4 else pixels  # some make a batch of one
-    return pixels.detach().float().cpu().as_subclass(Tensor)
+    if transform is not None:
+        return to_input(image, transform=transform)
+    return _sized(image, to_rgb(image) if isinstance(image, Image.Image) else open_rgb(image), model)
 
 
 def _sized(image: Path | Image.Image, picture: Image.Image, model: nn.Module) -> Tensor:
