@@ -50,8 +50,7 @@ def networks(words: list[str]):
     """(library, name, maker) of each network whose name contains one of `words`, or of all."""
     for name in TORCHVISION.split():
         if not words or any(word in name for word in words):
-            options = {"weights_backbone": None} if "fpn" in name or "ssd" in name or "resnet50" in name[3:] else {}
-            yield "torchvision", name, lambda name=name, options=options: _torchvision(name, options)
+            yield "torchvision", name, lambda name=name: _torchvision(name)
     try:
         import timm
     except ModuleNotFoundError:
@@ -62,10 +61,10 @@ def networks(words: list[str]):
             yield "timm", name, lambda name=name: timm.create_model(name, pretrained=False)
 
 
-def _torchvision(name: str, options: dict) -> torch.nn.Module:
+def _torchvision(name: str) -> torch.nn.Module:
     try:
-        return torchvision.models.get_model(name, weights=None, **options)
-    except TypeError:
+        return torchvision.models.get_model(name, weights=None, weights_backbone=None)
+    except TypeError:  # it has no backbone with weights of its own
         return torchvision.models.get_model(name, weights=None)
 
 
