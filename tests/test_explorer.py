@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pytest
@@ -471,6 +472,19 @@ def test_phone_frame_and_screen_reader(bike_car, opened):
 def test_a_network_in_channels_last_has_a_page(tmp_path):
     model = BikeCarCNN(image_size=32).eval().to(memory_format=torch.channels_last)
     assert explore(model, [torch.rand(3, 32, 32)], path=tmp_path / "page.html").stat().st_size > 100_000
+
+
+def test_a_filter_leads_to_its_card_whatever_its_class_is_called(opened, tmp_path):
+    name = "Bike #1 [50%]"
+    card = tmp_path / f"results_{name}" / "filter_cards" / "relu1" / "filter_003.png"
+    card.parent.mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(card)
+    model = BikeCarCNN([name, "Car"], 32).eval()
+    page = opened(explore(model, [torch.rand(3, 32, 32)], path=tmp_path / "page.html")).page
+    page.evaluate("location.hash = 'layer=relu1&filter=3'")
+    link = page.locator("#filter-facts a")
+    assert link.inner_text() == f"Its card for {name}, from notebook 04"
+    assert Path(unquote(urlsplit(link.evaluate("link => link.href")).path)) == card
 
 
 def test_default_page_is_small_and_tells_no_path(tmp_path):

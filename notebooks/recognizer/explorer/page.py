@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 import matplotlib
 import numpy as np
@@ -102,9 +103,9 @@ def _cards(folder: Path, model: nn.Module) -> dict[str, list[str]]:
     """The filter cards that notebook 04 left: 'layer/number' → addresses relative to the page."""
     found: dict[str, list[str]] = {}
     for name in getattr(model, "classes", []):
-        for card in sorted(folder.glob(f"results_{name}/filter_cards/*/filter_*.png")):
+        for card in sorted((folder / f"results_{name}" / "filter_cards").glob("*/filter_*.png")):
             key = f"{card.parent.name}/{int(card.stem.rpartition('_')[2])}"
-            found.setdefault(key, []).append(card.relative_to(folder).as_posix())
+            found.setdefault(key, []).append(quote(card.relative_to(folder).as_posix()))
     return found
 
 

@@ -54,8 +54,8 @@ function offList() {
   return sorted.filter(([, filters]) => filters.length);
 }
 
-async function runOf(number, pixels) {
-  if (KNOWS_NETWORK) return forward(pixels, offList(), state.epoch);
+async function runOf(number, pixels, off, epoch) {
+  if (KNOWS_NETWORK) return forward(pixels, off, epoch);
   return ask({ what: "given", picture: number });
 }
 
@@ -83,9 +83,10 @@ async function recompute() {
 }
 
 async function runOnce() {
-  const [number, second, epoch, untouched] = [state.first, state.second, state.epoch, isUntouched()];
-  const first = await runOf(number, covered || (await pixelsOf(number)));
-  const other = second === null ? null : await runOf(second, await pixelsOf(second));
+  // All that is chosen now: it may change while pictures load.
+  const [number, second, epoch, off, untouched] = [state.first, state.second, state.epoch, offList(), isUntouched()];
+  const first = await runOf(number, covered || (await pixelsOf(number)), off, epoch);
+  const other = second === null ? null : await runOf(second, await pixelsOf(second), off, epoch);
   const picture = pictures[number];
   if (untouched) picture.probabilities = first.probabilities;
   else if (!picture.probabilities) picture.probabilities = (await forward(picture.pixels)).probabilities;

@@ -35,7 +35,7 @@ function showFilter() {
   const key = `${layer.name}/${state.filter}`;
   $("filter-facts").textContent = map.data.length > 1 ? `Values ${text}${spread}. ` : `Value ${short(map.data[0])}. `;
   for (const address of DATA.cards[key] || []) {
-    const ofClass = address.match(/results_(.*?)\//)[1];
+    const ofClass = decodeURIComponent(address.match(/results_(.*?)\//)[1]);
     const link = Object.assign(document.createElement("a"), { href: address, target: "_blank" });
     link.textContent = `Its card for ${ofClass}, from notebook 04`;
     $("filter-facts").append(link, " ");
