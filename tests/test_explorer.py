@@ -474,6 +474,30 @@ def test_a_network_in_channels_last_has_a_page(tmp_path):
     assert explore(model, [torch.rand(3, 32, 32)], path=tmp_path / "page.html").stat().st_size > 100_000
 
 
+def test_the_brush_can_be_used_from_the_keyboard(opened, tmp_path):
+    torch.manual_seed(0)
+    model = BikeCarCNN(image_size=32).eval()
+    page = opened(explore(model, [torch.rand(3, 32, 32)], path=tmp_path / "page.html")).page
+    page.locator("#brush").focus()
+    page.keyboard.press("Enter")
+    page.locator("#marks").focus()
+    for _ in range(40):
+        page.keyboard.press("ArrowLeft")
+        page.keyboard.press("ArrowUp")
+    page.keyboard.press("Space")
+    of_canvas = """(() => {
+      const copy = new OffscreenCanvas(32, 32).getContext("2d", {willReadFrequently: true});
+      copy.drawImage(document.querySelector("#picture"), 0, 0);
+      return Array.from(copy.getImageData(0, 0, 32, 32).data);
+    })()"""
+    covered = np.array(page.evaluate(of_canvas)).reshape(32, 32, 4)[:, :, :3]
+    assert (covered[0, 0] == 128).all() and not (covered[16:, 16:] == 128).all(axis=2).any()
+    page.wait_for_function("document.querySelector('#answer p').textContent.includes('Untouched')")
+    page.keyboard.press("Escape")
+    assert page.locator("#uncover").is_disabled()
+    assert not (np.array(page.evaluate(of_canvas)).reshape(32, 32, 4)[0, 0, :3] == 128).all()
+
+
 def test_a_filter_leads_to_its_card_whatever_its_class_is_called(opened, tmp_path):
     name = "Bike #1 [50%]"
     card = tmp_path / f"results_{name}" / "filter_cards" / "relu1" / "filter_003.png"

@@ -95,17 +95,21 @@ function dab([x, y]) {
 function allowBrush() {
   $("brush-row").hidden = !KNOWS_NETWORK;
   const isOn = () => $("brush").getAttribute("aria-pressed") === "true";
+  const marks = $("marks");
   $("brush").onclick = () => {
     $("brush").setAttribute("aria-pressed", !isOn());
     for (const id of ["stage", "brush-row"]) $(id).classList.toggle("brushing", isOn());
+    marks.tabIndex = isOn() ? 0 : -1;
+    if (isOn()) marks.removeAttribute("aria-hidden");
+    else marks.setAttribute("aria-hidden", "true");
   };
-  $("uncover").onclick = () => {
+  const uncover = ($("uncover").onclick = () => {
     covered = null;
     showPicture();
     recompute();
-  };
+  });
+  allowBrushKeys(isOn, uncover);
   let last = null; // where the brush was, while it is down
-  const marks = $("marks");
   marks.onpointerdown = (event) => {
     if (!isOn()) return;
     marks.setPointerCapture(event.pointerId);
@@ -121,6 +125,41 @@ function allowBrush() {
     } else if (!isOn() && view && state.filter !== null) pointAtPicture(place);
   };
   marks.onpointerleave = () => point(null);
+}
+
+// The brush without a pointer: arrows move a ring over the picture, the space bar covers what is in it.
+function allowBrushKeys(isOn, uncover) {
+  const marks = $("marks");
+  const radius = () => (Number($("brush-size").value) / 200) * WIDTH;
+  let place = [WIDTH / 2, HEIGHT / 2];
+  const ring = () => {
+    const scale = marks.width / WIDTH;
+    const context = marks.getContext("2d");
+    context.clearRect(0, 0, marks.width, marks.height);
+    for (const [colour, width] of [["#000", 6], ["#ffd400", 3]]) {
+      [context.strokeStyle, context.lineWidth] = [colour, width];
+      context.beginPath();
+      context.arc(place[0] * scale, place[1] * scale, radius() * scale, 0, 2 * Math.PI);
+      context.stroke();
+    }
+  };
+  marks.onfocus = () => {
+    if (isOn() && marks.matches(":focus-visible")) ring();
+  };
+  marks.onblur = () => point(null);
+  marks.onkeydown = (event) => {
+    if (!isOn() || event.ctrlKey || event.metaKey || event.altKey) return;
+    const ways = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+    const sides = [WIDTH, HEIGHT];
+    if (event.key in ways)
+      place = place.map((at, axis) => Math.min(sides[axis], Math.max(0, at + (ways[event.key][axis] * radius()) / 2)));
+    else if (event.key === " ") cover(place, place);
+    else if (event.key === "Escape") uncover();
+    else return;
+    event.preventDefault();
+    event.stopPropagation(); // elsewhere these keys go from filter to filter
+    ring();
+  };
 }
 
 // The position of a map whose window has its middle nearest to a place of the picture.
