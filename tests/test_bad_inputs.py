@@ -1,4 +1,4 @@
-"""What the web gives people, and what becomes of it: each bad input next to the sentence or the outcome to expect."""
+"""Bad input from the web: every kind beside the message or the result to expect."""
 
 import errno
 import hashlib
@@ -70,7 +70,7 @@ def upright(orientation: int) -> bytes:
     return encoded(noise(), "JPEG", exif=exif)
 
 
-# --- single files, in Bike.zip among good ones: the reason for which they are left out, or None where they count ---
+# --- single files among good ones in Bike.zip: the reason why they are left out, or None if they are used ---
 
 FILES = {
     "empty.jpg": (b"", "empty file"),
@@ -89,7 +89,7 @@ FILES = {
         "does not decode",
     ),
     "bomb.png": (png_that_declares(60_000, 60_000), "more pixels than decode safely|more than decode safely"),
-    "wide.png": (png_that_declares(10_000, 9_500), "10000×9500 pixels, more than decode safely"),  # Pillow warns of it
+    "wide.png": (png_that_declares(10_000, 9_500), "10000×9500 pixels, more than decode safely"),  # Pillow warns
     "long.png": (png_that_declares(2_000_000, 60), "more than decode safely"),
     "spacer.gif": (encoded(Image.new("P", (1, 1)), "GIF"), "only 1×1 pixels"),
     "text.png": (
@@ -135,7 +135,7 @@ assert not [each for each in warnings.filters if "PIL" in str(each)], "a filter 
 
 @pytest.fixture(scope="module")
 def read(tmp_path_factory):
-    """All of FILES prepared at once, in a process of its own: rows by names in the archive, the folder, the errors."""
+    """All of FILES prepared in one separate process: rows by names in the archive, the folder, standard error."""
     folder = tmp_path_factory.mktemp("files")
     write_zip(folder / "own" / "Bike.zip", good() | {name: content for name, (content, _) in FILES.items()})
     write_zip(folder / "own" / "Car.zip", good(50))
@@ -167,7 +167,7 @@ def test_one_file(read, name):
             assert image.size == (40, 30)
 
 
-def test_no_warnings_reach_the_reader(read):
+def test_no_warnings_reach_the_user(read):
     assert read[2] == ""
 
 
@@ -234,7 +234,7 @@ def test_names_that_differ_in_case_or_not_at_all(workspace, tmp_path):
     }
     same |= {"V\u00e9lo.png": picture(4), "x/Ve\u0301lo.png": picture(5)}
     write_zip(tmp_path / "own" / "Bike.zip", good(20) | same)
-    with warnings.catch_warnings():  # zipfile itself warns of what is made here on purpose
+    with warnings.catch_warnings():  # zipfile warns about what this test does on purpose
         warnings.simplefilter("ignore")
         with zipfile.ZipFile(tmp_path / "own" / "Bike.zip", "a") as archive:
             archive.writestr("twice.png", picture(6))
@@ -244,7 +244,7 @@ def test_names_that_differ_in_case_or_not_at_all(workspace, tmp_path):
     assert len(set(names)) == len(names) == 2 * GOOD + 8
 
 
-def test_names_that_are_no_text(workspace, tmp_path):
+def test_names_that_are_not_text(workspace, tmp_path):
     members = good() | {b"v\xe9lo.png".decode("utf-8", "surrogateescape"): picture(99)}
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "Bike.tar").write_bytes(packed_tar(members, "w"))
@@ -252,7 +252,7 @@ def test_names_that_are_no_text(workspace, tmp_path):
     assert "v_lo.png" in {row.name for row in prepare_from(tmp_path / "own").files}
 
 
-# --- archives that lie: the sentence, or the files that are left out ---
+# --- archives with false contents: the message, or the files that are left out ---
 
 
 def link(name: str, kind: bytes, target: str) -> tarfile.TarInfo:
@@ -299,7 +299,7 @@ def flipped(content: bytes) -> bytes:
 
 
 def without_a_list() -> bytes:
-    """A zip whose list of contents is not where its end says."""
+    """A zip whose list of contents is not where its end record says."""
     content = zip_of(good())
     return content.replace(b"PK\x01\x02", b"XX\x01\x02")
 
@@ -335,7 +335,7 @@ def nested(depth: int, content: bytes) -> bytes:
     return content
 
 
-ARCHIVES = {  # the content of Bike.zip: what the sentence says
+ARCHIVES = {  # the content of Bike.zip, and part of the message
     "a flipped byte": (flipped(zip_of(good())), "Bike.zip is damaged or locked"),
     "half a zip": (zip_of(good())[:1500], "Bike.zip is neither a zip nor a tar"),
     "half a tar.gz": (packed_tar(good())[:1500], "Bike.zip is damaged or locked"),
@@ -348,7 +348,7 @@ ARCHIVES = {  # the content of Bike.zip: what the sentence says
     "a password": (locked(), "Bike.zip is locked with a password; unpack it"),
     "an empty zip": (zip_of({}), "No image of Bike was found in Bike.zip;"),
     "only clutter": (zip_of({"Thumbs.db": b"x", ".DS_Store": b"x"}), "No image of Bike was found"),
-    "only text": (zip_of({"a.txt": b"x"}), r"No image of Bike .* left out: a.txt: not an image"),
+    "only text": (zip_of({"a.txt": b"x"}), r"No image of Bike .* left out, such as a.txt: not an image"),
     "a bomb": (zip_of({"a.png": bytes(3_000_000)}, zipfile.ZIP_DEFLATED), "as archive bombs do"),
     "a bomb in a tar.gz": (packed_tar({"a.png": bytes(3_000_000)}), "as archive bombs do"),
     "a bomb in a zip in a zip": (
@@ -357,7 +357,7 @@ ARCHIVES = {  # the content of Bike.zip: what the sentence says
     ),
     "more declared than held": (overstated(), "as archive bombs do"),
     "less declared than held": (understated(), "Bike.zip is damaged or locked"),
-    "archives without end": (nested(5, zip_of(good())), "archives in archives more than 3 deep"),
+    "archives without end": (nested(5, zip_of(good())), "archives nested more than 3 deep"),
     "a flipped byte in a tar.xz": (
         flipped(packed_tar(good() | {"z.bin": random.Random(0).randbytes(300_000)}, "w:xz")[::-1])[::-1],
         "Bike.zip is damaged or locked",
@@ -374,10 +374,10 @@ ARCHIVES = {  # the content of Bike.zip: what the sentence says
 
 
 @pytest.mark.parametrize("what", ARCHIVES)
-def test_an_archive_that_lies(workspace, own_zips, tmp_path, monkeypatch, what):
+def test_an_archive_with_false_contents(workspace, own_zips, tmp_path, monkeypatch, what):
     prepare_from(own_zips)
     before = state_of(workspace)
-    monkeypatch.setattr(archives, "HARMLESS", 1_000_000)  # the same, in small
+    monkeypatch.setattr(archives, "HARMLESS", 1_000_000)  # smaller limits
     content, sentence = ARCHIVES[what]
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "Bike.zip").write_bytes(content)
@@ -403,24 +403,24 @@ def test_archives_in_archives_and_single_files_that_are_too_large(workspace, tmp
     assert len(record.files) == 2 * GOOD
 
 
-# --- downloads: what servers do, and what comes of it ---
+# --- downloads: what servers do, and the result ---
 
 BIKES = zip_of({f"bike_{i}.png": picture(i, size=(80, 60)) for i in range(GOOD)})
 OTHER = zip_of({f"bike_{i}.png": picture(900 + i, size=(80, 60)) for i in range(GOOD)})
 half, whole = web.breaks_off(0.5), web.whole
 
-ANSWERS = {  # one answer to each request; None where the file comes, else what the sentence says
+ANSWERS = {  # one answer per request; None if the file arrives, otherwise part of the message
     "all is well": ([whole], None),
     "breaks off, then goes on": ([half, whole], None),
     "breaks off again and again": ([web.breaks_off(0.3)] * 4, None),
-    "breaks off more often than it is asked in vain": ([web.breaks_off(0.1)] * 9 + [whole], None),
+    "breaks off often, but every request brings something": ([web.breaks_off(0.1)] * 9 + [whole], None),
     "breaks off before anything comes": ([web.breaks_off(0), whole], None),
     "breaks off and cannot resume": ([web.without_ranges(half), web.without_ranges()], None),
-    "breaks off for ever": ([web.without_ranges(half)], "broke off .* What has come is kept"),
+    "breaks off for ever": ([web.without_ranges(half)], "interrupted the download .* What has arrived is kept"),
     "the file changes in between": ([half, web.sends(OTHER)], None),
     "sends another part": ([half, web.wrong_range, whole], None),
-    "announces too much": ([web.announces(1.5)], "broke off"),
-    "announces too little": ([web.announces(0.5)], "neither|no zip or tar"),
+    "announces too much": ([web.announces(1.5)], "interrupted the download"),
+    "announces too little": ([web.announces(0.5)], "neither|not a zip or tar"),
     "announces too much, once": ([web.announces(1.5), whole], None),
     "no length at all": ([web.in_chunks], None),
     "404": ([web.status(404)], "answered «404 Not Found» for Bike.zip"),
@@ -433,17 +433,17 @@ ANSWERS = {  # one answer to each request; None where the file comes, else what 
     "521, then well": ([web.status(521), whole], None),
     "breaks off without ranges, ever a little later": (
         [web.without_ranges(web.breaks_off(share)) for share in (0.2, 0.9, 0.2, 0.9, 0.2, 0.9)],
-        "broke off",
+        "interrupted the download",
     ),
     "500 for ever": ([web.status(500)], "answered «500"),
-    "a web page": ([web.sends(b"<html>please log in</html>")], "no zip or tar archive"),
-    "nothing": ([web.sends(b"")], "no zip or tar archive"),
-    "half an archive, as whole": ([web.sends(BIKES[:2000])], "no zip or tar archive"),
+    "a web page": ([web.sends(b"<html>please log in</html>")], "not a zip or tar archive"),
+    "nothing": ([web.sends(b"")], "not a zip or tar archive"),
+    "half an archive, as whole": ([web.sends(BIKES[:2000])], "not a zip or tar archive"),
     "half a tar.gz, as whole": ([web.sends(packed_tar(good())[:1500])], "damaged"),
     "a flipped byte": ([web.sends(flipped(BIKES))], "damaged"),
     "slow drip": ([web.drips], "became too slow"),
     "slow drip, then well": ([web.drips, whole], None),
-    "hangs": ([web.hangs], "broke off .ReadTimeoutError"),
+    "hangs": ([web.hangs], "interrupted the download .ReadTimeoutError"),
     "hangs, then well": ([web.hangs, whole], None),
     "sends us in circles": (
         [web.status(302, Location="/Bike.zip")],
@@ -474,7 +474,7 @@ def test_a_server_that(workspace, server, tmp_path, quick, what):
         download(Download(address, None, "Bike.zip"), path)
     assert "\n" not in str(problem.value)
     assert not path.exists()
-    server.serve("Bike.zip", BIKES)  # and when it is well again, a second run ends well
+    server.serve("Bike.zip", BIKES)  # once the server works again, a second run succeeds
     assert download(Download(address, None, "Bike.zip"), path).read_bytes() == BIKES
 
 
@@ -486,7 +486,7 @@ def test_killed_between_the_last_byte_and_the_name(workspace, server, tmp_path, 
     assert [headers.get("Range") for _, headers in server.requests] == [f"bytes={len(BIKES)}-"]
 
 
-def test_what_came_is_not_fetched_again(workspace, server, tmp_path, quick):
+def test_what_has_arrived_is_not_fetched_again(workspace, server, tmp_path, quick):
     address = server.serve("Bike.zip", BIKES, half, whole)
     download(Download(address, None, "Bike.zip"), tmp_path / "Bike.zip")
     (_, first), (_, second) = server.requests
@@ -497,7 +497,7 @@ def test_what_came_is_not_fetched_again(workspace, server, tmp_path, quick):
 def test_checksums(workspace, server, tmp_path, quick, capsys):
     address = server.serve("Bike.zip", BIKES)
     path = tmp_path / "Bike.zip"
-    with pytest.raises(Problem, match="not the 0000.* that 127.0.0.1:.* publishes, and is not used"):
+    with pytest.raises(Problem, match="Bike.zip was not used, .* not the 0000.* that 127.0.0.1:.* publishes"):
         download(Download(address, "sha256:" + "0" * 64, "Bike.zip"), path)
     assert not path.exists()
     download(Download(address, f"sha256:{sha256(BIKES)}", "Bike.zip"), path)
@@ -506,7 +506,7 @@ def test_checksums(workspace, server, tmp_path, quick, capsys):
     server.serve("Bike.zip", OTHER)
     capsys.readouterr()
     download(Download(address, None, "Bike.zip"), path)
-    assert "is not what 127.0.0.1" in capsys.readouterr().out
+    assert "differs from what 127.0.0.1" in capsys.readouterr().out
 
     path.write_bytes(BIKES)
     with pytest.raises(Problem, match="has changed since it was downloaded"):
@@ -551,9 +551,9 @@ def test_the_disk_fills_up_while_extracting(workspace, own_zips, tmp_path, monke
 # --- too little ---
 
 LITTLE = {
-    "one class": ({"Bike.zip": good()}, "holds 1 class"),
-    "no class": ({}, "holds 0 class"),
-    "an unknown kind of archive": ({"Bike.rar": {}, "Car.rar": {}}, "holds 0 class"),
+    "one class": ({"Bike.zip": good()}, "has 1 class"),
+    "no class": ({}, "has 0 class"),
+    "an unknown kind of archive": ({"Bike.rar": {}, "Car.rar": {}}, "holds 0 readable class"),
     "an empty class": ({"Bike.zip": good(), "Car.zip": {}}, "No image of Car"),
     "one image": ({"Bike.zip": good(), "Car.zip": {"a.png": picture(1)}}, r"Car has 1 image\(s\), too few"),
     "two images": (
@@ -566,7 +566,7 @@ LITTLE = {
     ),
     "names that differ in case": (
         {"Bike.zip": good(), "bike.zip": good(50)},
-        "differ in upper and lower case only",
+        "differ only in upper and lower case",
     ),
 }
 
@@ -595,7 +595,7 @@ def test_a_class_or_all_images_deleted_by_hand(workspace, own_zips):
     assert len(prepare_from(own_zips).files) == 40
 
 
-def test_a_record_that_is_none(workspace, own_zips):
+def test_a_file_that_is_not_a_record(workspace, own_zips):
     prepare_from(own_zips)
     path = workspace / "datasets" / "split.json"
     for text in ("", "{}", "[1]", path.read_text()[:-20], json.dumps({"dataset": "x"})):

@@ -1,4 +1,4 @@
-"""What happens to a reader's pictures: downloads, extraction, the split, and how they reach the network."""
+"""What happens to a user's pictures: downloads, extraction, the split, and how they reach the network."""
 
 import hashlib
 import io
@@ -72,7 +72,7 @@ def test_split_is_a_stratified_partition(workspace, own_zips):
     assert {hashlib.sha256(content).digest() for content in files.values()} == expected
 
 
-def test_split_depends_on_the_seed_alone(workspace, own_zips):
+def test_split_depends_only_on_the_seed(workspace, own_zips):
     prepare_from(own_zips, seed=3)
     first = images_in(workspace)
     prepare_from(own_zips, seed=4)
@@ -111,7 +111,7 @@ def test_record_tells_where_every_file_is(workspace, own_zips):
     assert (row["origin"], row["group"]) == ("Bike.zip/Bike/bike_3.png", "Bike/bike_3.png")
 
 
-def test_another_data_set_leaves_a_readers_own_files(workspace, own_zips, tmp_path):
+def test_another_data_set_leaves_a_users_own_files(workspace, own_zips, tmp_path):
     prepare_from(own_zips)
     mine = workspace / "datasets" / "Train" / "Bike" / "mine.png"
     mine.write_bytes(picture(777))
@@ -128,19 +128,19 @@ def test_another_data_set_leaves_a_readers_own_files(workspace, own_zips, tmp_pa
     assert picture(777) in contents and picture(778) in contents
 
 
-def test_an_own_file_that_an_archive_holds_as_well_stays_ones_own(workspace, own_zips, tmp_path):
+def test_an_own_file_that_an_archive_also_holds_stays_own(workspace, own_zips, tmp_path):
     prepare_from(own_zips)
     mine = workspace / "datasets" / "Train" / "Bike" / "new_3.png"
     mine.write_bytes(picture(3))
     for name in ("Bike", "Car"):
         write_zip(tmp_path / "other" / f"{name}.zip", {f"new_{i}.png": picture(i) for i in range(10)})
-    assert len(prepare_from(tmp_path / "other").files) == 20  # it is one of them, and hers
+    assert len(prepare_from(tmp_path / "other").files) == 20  # the own file is one of them
     prepare_from(own_zips)
     assert picture(3) in images_in(workspace).values()
     assert [row.name for row in read_record().files if row.is_own] == ["new_3.png"]
 
 
-def test_pictures_inside_datasets_are_no_data_set(workspace, own_zips):
+def test_pictures_inside_datasets_are_not_a_data_set(workspace, own_zips):
     prepare_from(own_zips)
     before = images_in(workspace)
     with pytest.raises(Problem, match="Train is inside datasets/.*leave DATASET unset"):
@@ -148,7 +148,7 @@ def test_pictures_inside_datasets_are_no_data_set(workspace, own_zips):
     assert images_in(workspace) == before
 
 
-def test_files_that_are_no_images_are_left_alone_and_named(workspace, own_zips, capsys):
+def test_files_that_are_not_images_are_left_alone_and_listed(workspace, own_zips, capsys):
     prepare_from(own_zips)
     folder = workspace / "datasets" / "Train" / "Bike"
     others = {"notes.txt": b"x", "Thumbs.db": b"x", "photo.heic": b"x", "._photo.png": b"x"}
@@ -156,7 +156,7 @@ def test_files_that_are_no_images_are_left_alone_and_named(workspace, own_zips, 
         (folder / name).write_bytes(content)
     (folder / "more").mkdir()
     prepare_from(own_zips)
-    assert "2 file(s) in datasets/ are not called like images" in capsys.readouterr().out
+    assert "2 file(s) in datasets/ do not have an image's file name" in capsys.readouterr().out
     assert {name for name in others if (folder / name).exists()} == others.keys()
     assert len(Pictures(folder.parent, 32)) == 24
     for path in folder.glob("*.png"):
@@ -175,7 +175,7 @@ def test_an_own_image_that_was_deleted_is_forgotten(workspace, own_zips):
     assert len(record.files) == 40
 
 
-def test_an_own_image_replaced_by_one_of_the_same_size_is_looked_at_again(workspace, own_zips):
+def test_an_own_image_replaced_by_one_of_the_same_size_is_checked_again(workspace, own_zips):
     prepare_from(own_zips)
     (workspace / "datasets" / "Train" / "Bike" / "mine.bmp").write_bytes(bitmap(1))
     prepare_from(own_zips)
@@ -192,7 +192,7 @@ def bitmap(number: int) -> bytes:
 
 
 def stopped_after(count, monkeypatch, folder) -> None:
-    """Take in what is in `folder`, until Ctrl-C after `count` moves of files."""
+    """Prepare the data set in `folder`, with Ctrl-C after `count` moves of files."""
     moves = iter(range(count))
     real_move = taking_in.move
 
@@ -206,8 +206,8 @@ def stopped_after(count, monkeypatch, folder) -> None:
         prepare_from(folder)
 
 
-@pytest.mark.parametrize("count", [7, 50])  # while the first 40 images and 3 rejected files leave, and then
-def test_stopped_while_another_data_set_comes_and_gone_on_with_in_a_later_notebook(
+@pytest.mark.parametrize("count", [7, 50])  # during and after the move of the first set
+def test_stopped_while_another_data_set_comes_and_continued_in_a_later_notebook(
     count, workspace, own_zips, tmp_path, monkeypatch
 ):
     prepare_from(own_zips)
@@ -242,7 +242,7 @@ def test_shares_that_leave_a_part_empty(workspace, own_zips, val_share, test_sha
 # --- extraction ---
 
 
-def test_what_is_no_image_is_kept_apart_with_its_reason(workspace, own_zips):
+def test_what_is_not_an_image_is_kept_separately_with_its_reason(workspace, own_zips):
     prepare_from(own_zips)
     reasons = {row.name: row.reason for row in read_record().rejected}
     assert reasons.keys() == {"empty.jpg", "page.jpg", "cut.png"}
@@ -268,11 +268,11 @@ def test_an_archive_in_an_archive_and_plain_folders(workspace, tmp_path):
         (cars / f"car_{i}.png").write_bytes(picture(60 + i))
     prepare_from(tmp_path / "own")
     assert Counter(key.split("/")[1] for key in images_in(workspace)) == {"Bike": 5, "Car": 5}
-    assert len(list(cars.iterdir())) == 5  # the reader's folder is copied, not moved
+    assert len(list(cars.iterdir())) == 5  # the user's folder is copied, not moved
 
 
 def test_every_image_that_decodes_reaches_the_network(workspace, tmp_path):
-    """Odd endings, none at all, and formats that ImageFolder would pass over."""
+    """Odd file endings, no ending, and formats that ImageFolder would skip."""
 
     def encoded(number, file_format):
         buffer = io.BytesIO()
@@ -338,9 +338,9 @@ def test_two_masks_of_one_name(workspace, tmp_path):
 
 @pytest.mark.parametrize(
     "content, sentence",
-    [(b"", "does not decode"), (b"nonsense", "does not decode"), (picture(1), "is no mask of parts")],
+    [(b"", "does not decode"), (b"nonsense", "does not decode"), (picture(1), "is not a mask of parts")],
 )
-def test_a_mask_that_is_none(workspace, own_zips, content, sentence):
+def test_a_file_that_is_not_a_mask(workspace, own_zips, content, sentence):
     prepare_from(own_zips)
     path = workspace / "datasets" / "Masks" / "Bike" / "bike_3.png"
     path.parent.mkdir(parents=True)
@@ -359,7 +359,7 @@ def test_a_tar_as_people_make_it(workspace, tmp_path):
     assert len(images_in(workspace)) == 10
 
 
-def test_a_flipped_byte_in_an_archive_is_a_sentence_and_loses_nothing(workspace, own_zips):
+def test_a_flipped_byte_in_an_archive_gives_a_message_and_loses_nothing(workspace, own_zips):
     prepare_from(own_zips)
     before = images_in(workspace)
     damaged = bytearray((own_zips / "Car.zip").read_bytes())
@@ -379,7 +379,7 @@ def test_another_content_under_the_same_names_is_noticed(workspace, own_zips, tm
     assert picture(500) in images_in(workspace).values() and picture(0) not in images_in(workspace).values()
 
 
-def test_a_file_that_the_reader_changed_is_the_readers(workspace, own_zips, tmp_path):
+def test_a_file_that_the_user_changed_is_the_users_own(workspace, own_zips, tmp_path):
     prepare_from(own_zips)
     changed = next((workspace / "datasets" / "Train" / "Bike").iterdir())
     changed.write_bytes(picture(4711))
@@ -390,7 +390,7 @@ def test_a_file_that_the_reader_changed_is_the_readers(workspace, own_zips, tmp_
     assert len(images_in(workspace)) == 21
 
 
-def test_a_lost_record_doubles_nothing(workspace, own_zips):
+def test_a_lost_record_duplicates_nothing(workspace, own_zips):
     prepare_from(own_zips)
     before = images_in(workspace)
     (workspace / "datasets" / "split.json").unlink()
@@ -398,7 +398,7 @@ def test_a_lost_record_doubles_nothing(workspace, own_zips):
     assert images_in(workspace) == before
 
 
-LAYOUTS = {  # what the downloads of each source hold, in small
+LAYOUTS = {  # small versions of the downloads of each source
     "motorbikes": {
         "car-vs-bike.zip": many("Car-Bike-Dataset/Bike/Bike ({}).png") | many("Car-Bike-Dataset/Car/Car ({}).jpeg", 50)
     },
@@ -486,12 +486,12 @@ def test_archives_over_http_become_a_data_set(workspace, server, own_zips):
     assert [archive["address"] for archive in record.archives.values()] == addresses
 
 
-def test_auto_moves_on_only_where_nothing_answers(workspace, server, monkeypatch):
+def test_auto_tries_the_next_source_only_if_no_server_answers(workspace, server, monkeypatch):
     def source_at(url):
         return sources.Source("motorbikes", "", "", (Download(url, None, "x.zip"),), {"Bike": "*", "Car": "*"})
 
     monkeypatch.setattr(sources, "AUTOMATIC", {VEHICLES: ("motorbikes",), PETS: ("motorbikes",)})
-    monkeypatch.setitem(sources.SOURCES, "motorbikes", source_at("http://127.0.0.1:9/x.zip"))  # nobody listens there
+    monkeypatch.setitem(sources.SOURCES, "motorbikes", source_at("http://127.0.0.1:9/x.zip"))  # no server listens there
     assert choose("auto").name == "sample"
     assert "drawn sample, because no source" in choose("auto").reason
     assert choose("auto", PETS).name == "drawn-pets"
@@ -501,7 +501,7 @@ def test_auto_moves_on_only_where_nothing_answers(workspace, server, monkeypatch
         fetch(choose("auto"), sample_images=0)
 
 
-def test_drawn_pets_take_the_place_of_drawn_vehicles_and_make_room_again(workspace):
+def test_drawn_pets_replace_drawn_vehicles_and_the_other_way_round(workspace):
     def prepare_sample(dataset, classes=VEHICLES):
         return prepare(dataset, sample_images=6, val_share=0.2, test_share=0.2, seed=0, classes=classes).classes
 
@@ -530,7 +530,7 @@ def save(tmp_path: Path, image: Image.Image, name: str, **options) -> Path:
     return tmp_path / name
 
 
-def test_images_load_as_the_eye_sees_them(tmp_path):
+def test_images_load_upright_and_in_true_colours(tmp_path):
     red = Image.new("RGB", (8, 6), (255, 0, 0))
     tall = Image.new("RGB", (4, 8), "white")
     tall.paste((0, 0, 255), (0, 0, 4, 4))  # blue on top
@@ -597,7 +597,7 @@ def test_two_notebooks_decode_at_the_same_time(workspace, own_zips):
     assert sums == [str(Pictures(folder, 128).pixels.sum().item())] * 2
 
 
-def test_what_a_killed_run_left_of_the_cache_is_cleared_away(workspace, own_zips):
+def test_unfinished_cache_files_of_a_killed_run_are_removed(workspace, own_zips):
     prepare_from(own_zips)
     Pictures(workspace / "datasets" / "Val", 32)
     (whole,) = (workspace / "datasets" / "cache").glob("Val-*.npy")
@@ -610,7 +610,7 @@ def test_what_a_killed_run_left_of_the_cache_is_cleared_away(workspace, own_zips
     assert whole.exists() and in_work.exists() and not left_over.exists()
 
 
-def test_folders_that_are_no_classes_are_not_classes(workspace, own_zips):
+def test_hidden_and_empty_folders_are_not_classes(workspace, own_zips):
     prepare_from(own_zips)
     for name in (".ipynb_checkpoints", "Empty"):
         (workspace / "datasets" / "Val" / name).mkdir()
@@ -627,7 +627,7 @@ def test_augmentation_is_seeded_and_stays_in_range():
 
 
 def test_augmentation_moves_pixels_but_does_not_invent_colours():
-    """A picture of one grey stays, up to light and tint, a picture of one colour."""
+    """A picture of one grey stays a picture of one colour, apart from light and tint."""
     augmented = augment(torch.full((4, 3, 16, 16), 0.5), torch.Generator().manual_seed(0))
     assert augmented.flatten(2).std(dim=2).max() < 1e-5
 
@@ -641,7 +641,7 @@ def test_batches_of_odd_sizes(workspace, own_zips):
         next(batches(train, 0))
 
 
-def test_later_notebooks_heed_the_environment(workspace, own_zips, monkeypatch):
+def test_later_notebooks_use_environment_variables(workspace, own_zips, monkeypatch):
     prepare_from(own_zips)
     monkeypatch.delenv("DATASET")
     assert prepared().seed == 0
@@ -662,7 +662,7 @@ def test_parameters_from_the_environment(monkeypatch):
         parameter("EPOCHS", 25)
 
 
-def test_the_tests_keep_away_from_a_readers_data():
+def test_the_tests_do_not_touch_a_users_data():
     assert not DATASETS.is_relative_to(Path(__file__).resolve().parents[1])
 
 
@@ -677,7 +677,7 @@ def test_masks_of_the_drawn_sample_are_what_was_drawn(workspace):
 
 
 def test_masks_of_objects_show_the_class(workspace):
-    """As IG02 has them: several masks for an image, one an object."""
+    """As in IG02: several masks per image, one per object."""
     for class_name, number in (("Bike", 1), ("Car", 2)):
         for part in ("Train", "Masks"):
             (workspace / "datasets" / part / class_name).mkdir(parents=True)
@@ -707,8 +707,8 @@ def test_images_without_masks(workspace, own_zips, capsys):
     assert "7 of 8 images have no mask" in capsys.readouterr().out
 
 
-def test_a_part_cut_by_another_measures_what_it_measured_before():
-    """A wheel of 41 pixels behind a tube of three, and far off a crumb of another wheel."""
+def test_a_part_cut_by_another_part_keeps_its_size():
+    """A wheel of 41 pixels behind a tube of three pixels, and far away a small piece of another wheel."""
     rows, columns = np.ogrid[:64, :64]
     mask = ((rows - 30) ** 2 + (columns - 30) ** 2 <= 20**2).astype(np.uint8)
     mask[29:32] = 2 * (mask[29:32] > 0)
@@ -719,7 +719,7 @@ def test_a_part_cut_by_another_measures_what_it_measured_before():
 # --- pictures of neither ---
 
 
-def test_scenes_without_a_vehicle_are_drawn_for_the_sample_alone(workspace, own_zips):
+def test_scenes_without_a_vehicle_are_drawn_only_for_the_sample(workspace, own_zips):
     record = prepare("sample", sample_images=4, val_share=0.2, test_share=0.2, seed=0)
     train = Pictures(workspace / "datasets" / "Train", 32, detail=1.25)
     to_learn, to_ask = scenes_to_learn_from(record, train), empty_scenes(record, 4, 32)
@@ -730,7 +730,7 @@ def test_scenes_without_a_vehicle_are_drawn_for_the_sample_alone(workspace, own_
     assert empty_scenes(record, 4, 32) is None
 
 
-def test_images_kept_larger_become_as_large_as_asked_for():
+def test_images_stored_larger_are_reduced_to_the_image_size():
     images = torch.full((5, 3, 40, 40), 0.5)
     generator = torch.Generator().manual_seed(0)
     assert augment(images, generator, 32).shape == (5, 3, 32, 32)

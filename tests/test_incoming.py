@@ -1,4 +1,4 @@
-"""Pictures, archives, folders and addresses as people have them: what becomes of them, or the sentence to expect."""
+"""Real-world pictures, archives, folders and addresses: how they are read, or the message to expect."""
 
 import errno
 import gzip
@@ -56,20 +56,20 @@ def encoded(image: Image.Image, kind: str, **options) -> bytes:
 NOISE = Image.open(io.BytesIO(picture(5, size=(40, 30))))
 
 
-# --- errors that say nothing about the picture ---
+# --- errors that are not the picture's fault ---
 
 
 @pytest.mark.parametrize(
     "error",
     [
         MemoryError(),
-        OSError("out of memory error when reading image file"),  # how Pillow puts it
+        OSError("out of memory error when reading image file"),  # Pillow's message
         OSError(errno.EIO, "Input/output error"),
         KeyboardInterrupt(),
         AssertionError("a mistake in the program"),
     ],
 )
-def test_an_error_of_the_machine_rejects_no_image(workspace, own_zips, monkeypatch, error):
+def test_a_system_error_rejects_no_image(workspace, own_zips, monkeypatch, error):
     expected = MemoryError if "out of memory" in str(error) else type(error)
 
     def load(image):
@@ -92,7 +92,7 @@ def test_an_error_of_the_machine_rejects_no_image(workspace, own_zips, monkeypat
     with_no_memory(lambda: part_masks(train, 8))
 
 
-def test_an_error_of_the_machine_is_no_damage_of_an_archive(tmp_path, monkeypatch):
+def test_a_system_error_does_not_count_as_a_damaged_archive(tmp_path, monkeypatch):
     path = write_zip(tmp_path / "Bike.zip", some())
 
     def failing(error):
@@ -111,7 +111,7 @@ def test_an_error_of_the_machine_is_no_damage_of_an_archive(tmp_path, monkeypatc
 
 @pytest.mark.parametrize("limit", [100, 10_000])
 def test_large_images_are_decoded_one_at_a_time(workspace, own_zips, monkeypatch, limit):
-    """All that are above the limit of pixels, in both places that decode many: checking, and filling the cache."""
+    """This holds for all images above the pixel limit, both when checking and when filling the cache."""
     monkeypatch.setattr(inputs, "LARGE", limit)
     load, at_once, most = ImageFile.ImageFile.load, [], []
     lock = threading.Lock()
@@ -151,7 +151,7 @@ def tiff_tags(*tags: tuple[int, int, int, bytes]) -> bytes:
 
 
 def tiff_that_leads(where: int) -> bytes:
-    """A TIFF to be turned, whose Exif part begins at a place where there is none."""
+    """A TIFF to rotate, whose Exif pointer leads outside the file."""
     exif = Image.Exif()
     exif[0x0112], exif[0x8298] = 6, "a text that becomes a pointer"
     content = bytearray(encoded(NOISE, "TIFF", exif=exif))
@@ -160,8 +160,8 @@ def tiff_that_leads(where: int) -> bytes:
     return bytes(content)
 
 
-TURN = (0x0112, 3, 1, b"\6\0\0\0")  # by a quarter
-TEXT = (0x011A, 2, 4, b"300\0")  # where a number belongs
+TURN = (0x0112, 3, 1, b"\6\0\0\0")  # by 90°
+TEXT = (0x011A, 2, 4, b"300\0")  # text instead of a number
 JPEG = encoded(NOISE, "JPEG")
 ODD = {  # is it turned?
     "rubbish.png": (with_chunk(b"eXIf", bytes(20)), False),
@@ -191,7 +191,7 @@ ODD = {  # is it turned?
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_odd_metadata_takes_no_picture_away(tmp_path, name):
+def test_odd_metadata_rejects_no_picture(tmp_path, name):
     content, is_turned = ODD[name]
     (tmp_path / name).write_bytes(content)
     with warnings.catch_warnings():
@@ -220,7 +220,7 @@ DEEP = {  # what the picture shows, black 0 and white 255
 
 
 @pytest.mark.parametrize("what", DEEP)
-def test_grey_of_any_depth_is_scaled_by_what_it_holds(what):
+def test_grey_of_any_depth_is_scaled_by_its_values(what):
     values, expected = DEEP[what]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -283,7 +283,7 @@ def test_a_picture_with_too_many_pixels_or_opened_and_cut_off(tmp_path, monkeypa
 
 
 def patched(content: bytes, local: int, central: int, value: int) -> bytes:
-    """A zip in whose headers of files two bytes are replaced, at these places."""
+    """A zip with two replaced bytes, at these offsets, in its file headers."""
     changed = bytearray(content)
     for signature, offset in ((b"PK\3\4", local), (b"PK\1\2", central)):
         start = -1
@@ -311,7 +311,7 @@ def tar_of(members: dict[str, bytes], mode: str = "w") -> bytes:
 
 
 def tar_with_a_header(kind: bytes, size: int) -> bytes:
-    """A tar.gz of some KB with a note on a file that is `size` bytes long."""
+    """A tar.gz of a few KB with a metadata header of `size` bytes."""
     info = tarfile.TarInfo("note")
     info.type, info.size = kind, size
     first = tar_of({"first.png": picture(1)}).rstrip(b"\0")
@@ -321,14 +321,14 @@ def tar_with_a_header(kind: bytes, size: int) -> bytes:
 
 ZIP = zip_of(some())
 UNREADABLE = {
-    "Deflate64": (patched(ZIP, 8, 10, 9), "Bike.zip is packed with Deflate64.*give the folder"),
-    "PPMd": (patched(ZIP, 8, 10, 98), "Bike.zip is packed with PPMd.*give the folder"),
-    "some method": (patched(ZIP, 8, 10, 77), "Bike.zip is packed with method 77"),
+    "Deflate64": (patched(ZIP, 8, 10, 9), "Bike.zip is compressed with Deflate64.*use the folder"),
+    "PPMd": (patched(ZIP, 8, 10, 98), "Bike.zip is compressed with PPMd.*use the folder"),
+    "some method": (patched(ZIP, 8, 10, 77), "Bike.zip is compressed with method 77"),
     "a password": (patched(ZIP, 6, 8, 1), "Bike.zip is locked with a password; unpack it"),
     "a password and AES": (patched(ZIP, 8, 10, 99), "Bike.zip is locked with a password; unpack it"),
     "the last piece of a split zip": (patched(ZIP, 0, 34, 1), "Bike.zip is the last part of a split zip; unpack it"),
-    "the first piece of a split zip": (b"PK\7\x08" + ZIP[:900], "but the first part of a split one; unpack it"),
-    "the beginning of a zip": (ZIP[:900], "but the beginning of a zip; download the rest"),
+    "the first piece of a split zip": (b"PK\7\x08" + ZIP[:900], "but the first part of a split archive; unpack it"),
+    "the beginning of a zip": (ZIP[:900], "but only the beginning of a zip; download it again"),
     "RAR": (b"Rar!\x1a\x07\x01\0" + bytes(99), "neither a zip nor a tar archive but a RAR archive; unpack it"),
     "7z": (b"7z\xbc\xaf\x27\x1c" + bytes(99), "neither a zip nor a tar archive but a 7z archive; unpack it"),
     "a web page": (b"<!doctype html>", "but a web page, .* the address of the file itself"),
@@ -349,10 +349,10 @@ def test_an_archive_that_is_not_read(workspace, tmp_path, what):
     assert "damaged" not in str(problem.value)
 
 
-def test_zstandard_is_read_or_refused_with_a_sentence(workspace, tmp_path):
+def test_zstandard_is_read_or_refused_with_a_message(workspace, tmp_path):
     put(tmp_path / "own" / "Car")
     (tmp_path / "own" / "Bike.tar.zst").write_bytes(b"\x28\xb5\x2f\xfd" + bytes(99))
-    with pytest.raises(Problem, match="Bike.tar.zst .*(packed with Zstandard.*give the folder|damaged)"):
+    with pytest.raises(Problem, match="Bike.tar.zst .*(compressed with Zstandard.*use the folder|damaged)"):
         prepare_from(tmp_path / "own")
 
 
@@ -371,15 +371,15 @@ def test_odd_but_valid_archives_are_read(workspace, tmp_path):
     assert record.classes == ["Bike", "Boat", "Car", "Tram", "Van"] and len(record.files) == 5 * COUNT
 
 
-def test_archives_that_nobody_reads_are_not_passed_over(workspace, tmp_path):
+def test_unreadable_archives_are_not_skipped(workspace, tmp_path):
     put(tmp_path / "own" / "Bike")
     put(tmp_path / "own" / "Car", 20)
     for name in ("Tram.rar", "Tram.7z", "Tram.zip.001", "Tram.z01", "Tram.tar.lz4"):
         (tmp_path / "own" / name).write_bytes(b"anything")
-        with pytest.raises(Problem, match=f"{name}: unpack it with another program"):
+        with pytest.raises(Problem, match=f"{name}; unpack it with another program"):
             prepare_from(tmp_path / "own")
         (tmp_path / "own" / name).unlink()
-    (tmp_path / "own" / "notes.csv.gz").write_bytes(b"anything")  # what is no picture disturbs nobody
+    (tmp_path / "own" / "notes.csv.gz").write_bytes(b"anything")  # files that are not pictures are ignored
     assert prepare_from(tmp_path / "own").classes == ["Bike", "Car"]
 
 
@@ -449,7 +449,7 @@ def test_folders_of_classes(workspace, tmp_path, capsys, what, kind):
     left_out = sum("pred" in folder for folder in folders.split())
     assert len(found.files) == COUNT * (len(folders.split()) - left_out)
     if what == "parts":
-        assert "put together from all parts" in capsys.readouterr().out
+        assert "merged from all parts" in capsys.readouterr().out
 
 
 def test_parts_as_archives_and_parts_without_classes(workspace, tmp_path):
@@ -463,14 +463,14 @@ def test_parts_as_archives_and_parts_without_classes(workspace, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["Bike?", "Car: new", "Bike.", "Bike ", "CON", "a|b", "x" * 200])
-def test_a_class_that_no_folder_can_be_called_after(workspace, tmp_path, name):
+def test_a_class_name_that_no_folder_can_have(workspace, tmp_path, name):
     put(tmp_path / "own" / name)
     put(tmp_path / "own" / "Tram", 20)
     with pytest.raises(Problem, match="cannot be the name of a folder on every computer"):
         fetch(choose(str(tmp_path / "own")), sample_images=0)
 
 
-def test_a_folder_whose_name_is_no_text(workspace, tmp_path):
+def test_a_folder_whose_name_is_not_text(workspace, tmp_path):
     put(tmp_path / "own" / "Tram", 20)
     bikes = put(tmp_path / "own" / "Bike")
     os.rename(bikes / "0.png", os.fsencode(bikes) + b"/v\xe9lo.png")
@@ -480,7 +480,7 @@ def test_a_folder_whose_name_is_no_text(workspace, tmp_path):
         prepare_from(tmp_path / "own")
 
 
-def test_a_second_download_is_no_class(workspace, tmp_path):
+def test_a_second_download_is_not_a_class(workspace, tmp_path):
     put(tmp_path / "own" / "Car")
     for name in ("Bike (1).zip", "Bike(2).zip", "Bike - Copy.zip", "Bike copy.zip"):
         write_zip(tmp_path / "own" / "Bike.zip", some(20))
@@ -496,7 +496,7 @@ def test_a_second_download_is_no_class(workspace, tmp_path):
 
 
 def called(disposition: str):
-    """A server that says what its file is called."""
+    """A server that gives the name of its file."""
 
     def answer(handler, content):
         start, code, headers = handler.rest(content)
@@ -506,7 +506,7 @@ def called(disposition: str):
     return answer
 
 
-def test_the_server_says_what_its_files_are_called(workspace, server):
+def test_the_server_gives_the_names_of_its_files(workspace, server):
     one = server.serve("uc?id=1", zip_of(some()), called('attachment; filename="Bike.zip"'))
     two = server.serve("uc?id=2", zip_of(some(20)), called("attachment; filename*=UTF-8''V%C3%A9lo%20d%27or.zip"))
     three = server.serve("content", zip_of(some(40)))
@@ -518,13 +518,13 @@ def test_the_server_says_what_its_files_are_called(workspace, server):
     assert not server.requests  # a second run needs no server
 
 
-def test_addresses_whose_files_have_one_name_or_are_pages(workspace, server, tmp_path):
+def test_addresses_of_files_with_the_same_name_or_of_pages(workspace, server, tmp_path):
     one, two = (server.serve(f"uc?id={i}", zip_of(some(20 * i))) for i in range(2))
     with pytest.raises(Problem, match=r"the same name \(uc, uc\).*uc\?id=0#Bike.zip"):
         fetch(choose(f"{one} {two}"), sample_images=0)
     fetch(choose(f"{one}#Bike.zip {two}#Car.zip"), sample_images=0)
     server.serve("uc?id=1", b"<html>Too many people have looked at this file</html>")
-    with pytest.raises(Problem, match="sent as Tram.zip is no zip or tar archive but a web page"):
+    with pytest.raises(Problem, match="sent as Tram.zip is not a zip or tar archive but a web page"):
         fetch(choose(f"{one}#Bike.zip {two}#Tram.zip"), sample_images=0)
     up = server.serve("up", zip_of(some()), called('attachment; filename="../../../up.zip"'))
     fetch(choose(f"{one}#Bike.zip {up}"), sample_images=0)
@@ -541,7 +541,7 @@ def test_an_address_that_leads_to_a_page(workspace, server):
         fetch(choose(f"{one} {two}"), sample_images=0)
     with pytest.raises(Problem, match=r"nothing leads to a web page, not to a file \(404 Not Found\)"):
         fetch(choose(f"{server.address}/nothing"), sample_images=0)
-    one = server.serve("view", zip_of(some()), called("attachment; filename=Bike.zip"))  # nothing was kept of it
+    one = server.serve("view", zip_of(some()), called("attachment; filename=Bike.zip"))  # nothing was saved for it
     two = server.serve("open?id=1", zip_of(some(20)), called("attachment; filename=Car.zip"))
     assert {each.class_name for each in fetch(choose(f"{one} {two}"), sample_images=0)} == {"Bike", "Car"}
 
@@ -618,7 +618,7 @@ def test_a_disk_that_cannot_be_written_to(workspace, number):
         raise OSError(number, os.strerror(number), "/elsewhere")
 
 
-def test_a_tar_that_is_damaged_in_the_middle_is_not_taken_for_a_whole_one(workspace, tmp_path):
+def test_a_tar_that_is_damaged_in_the_middle_does_not_count_as_complete(workspace, tmp_path):
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for number in range(10):
@@ -647,6 +647,6 @@ def test_an_archive_beside_the_folder_that_was_unpacked_from_it_is_refused(tmp_p
 
 
 @pytest.mark.parametrize("dataset", ["x" * 5000, "a\0b"])
-def test_what_no_folder_can_be_called_is_a_sentence(dataset):
+def test_an_impossible_folder_name_gives_a_message(dataset):
     with pytest.raises(Problem, match="is neither a folder nor one of auto, sample"):
         choose(dataset)

@@ -1,4 +1,4 @@
-"""What a reader's folder may be like: several processes at once, links, other disks, several data sets, odd names."""
+"""The folder of a data set: several processes at once, links, other disks, several data sets, odd names."""
 
 import errno
 import json
@@ -67,7 +67,7 @@ def link(path: Path, target: Path) -> None:
 
 @pytest.fixture
 def other(tmp_path) -> Path:
-    """Another data set of the same classes: ten images of each."""
+    """Another data set of the same classes: ten images per class."""
     for number, name in enumerate(("Bike", "Car")):
         write_zip(
             tmp_path / "other" / f"{name}.zip", {f"new_{i}.png": picture(300 + 50 * number + i) for i in range(10)}
@@ -78,8 +78,8 @@ def other(tmp_path) -> Path:
 # --- several processes at once ---
 
 
-def test_who_comes_second_says_so_waits_and_then_finds_a_whole_data_set(workspace, own_zips, tmp_path, monkeypatch):
-    """The first one is in the middle of taking in; the second one must neither delete nor use what is half there."""
+def test_the_second_process_says_so_waits_and_gets_a_complete_data_set(workspace, own_zips, tmp_path, monkeypatch):
+    """The first process is moving files. The second one must neither delete nor use the incomplete data set."""
     real_move, moved, go_on = taking_in.move, [], tmp_path / "go on"
 
     def move_and_wait(*arguments):
@@ -95,7 +95,7 @@ def test_who_comes_second_says_so_waits_and_then_finds_a_whole_data_set(workspac
         first = Started(tmp_path / "first", prepare_from, own_zips)
         first.wait_for("half")
     second = Started(tmp_path / "second", lambda: print(len(prepared().files)))
-    second.wait_for("Another notebook is at work in datasets/; this one goes on when that is done.")
+    second.wait_for("Another notebook is at work in datasets/; this one continues when it is done.")
     go_on.touch()
     first.end()
     assert second.end().endswith("\n40\n")
@@ -104,7 +104,7 @@ def test_who_comes_second_says_so_waits_and_then_finds_a_whole_data_set(workspac
 
 @pytest.fixture
 def at_work(workspace, tmp_path) -> Started:
-    """A process that is at work in `datasets/` for a minute."""
+    """A process that works in `datasets/` for a minute."""
 
     def hold():
         with place.alone_in(workspace / "datasets"):
@@ -134,7 +134,7 @@ def test_ctrl_c_ends_the_waiting(at_work, tmp_path):
 
 @pytest.fixture
 def quick_drawings(monkeypatch) -> None:
-    """Instead of drawings, six tiny pictures a class with masks. It takes half a second, and says when it has begun."""
+    """Six tiny pictures per class with masks instead of drawings. They take half a second; a line says they started."""
 
     def write_zips(folder, classes, **_):
         print("pencil")
@@ -166,16 +166,16 @@ def test_two_processes_download_the_same_archive(workspace, server, own_zips, tm
     assert sum(path.endswith("Car.zip") for path, _ in server.requests) == 1  # the second one found it there
 
 
-def test_a_disk_without_locks_is_told_of_and_used_all_the_same(workspace, own_zips, monkeypatch, capsys):
+def test_a_disk_without_locks_gives_a_message_and_is_used(workspace, own_zips, monkeypatch, capsys):
     def no_lock(*_, **__):
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(place.FileLock, "acquire", no_lock)
     assert len(prepare_from(own_zips).files) == 40
-    assert "datasets/ has no locks for files: run one notebook at a time there." in capsys.readouterr().out
+    assert "datasets/ does not support file locks: run only one notebook at a time there." in capsys.readouterr().out
 
 
-def test_a_picture_that_vanishes_while_it_is_loaded(workspace, own_zips, monkeypatch):
+def test_a_picture_that_disappears_while_it_is_loaded(workspace, own_zips, monkeypatch):
     prepare_from(own_zips)
     real_images_in = Pictures.make_dataset
 
@@ -185,7 +185,7 @@ def test_a_picture_that_vanishes_while_it_is_loaded(workspace, own_zips, monkeyp
         return found
 
     monkeypatch.setattr(Pictures, "make_dataset", staticmethod(then_one_vanishes))
-    with pytest.raises(Problem, match=r"datasets/Val/Bike/bike_\d+.png vanished; .* Run again"):
+    with pytest.raises(Problem, match=r"datasets/Val/Bike/bike_\d+.png disappeared; .* Run again"):
         Pictures(workspace / "datasets" / "Val", 32)
 
 
@@ -205,7 +205,7 @@ def test_a_class_folder_that_is_a_link_is_read_and_never_emptied(workspace, own_
         assert len(in_datasets(workspace)) == 63
     prepare_from(other)
     assert pictures_in(tmp_path / "mine") | pictures_in(deep) == before and len(before) == 23
-    assert "23 image(s) behind links in datasets/ were copied there" in capsys.readouterr().out
+    assert "23 linked image(s) were copied into datasets/" in capsys.readouterr().out
 
 
 def test_links_to_single_images_and_to_folders_below_a_class(workspace, own_zips, tmp_path):
@@ -229,8 +229,8 @@ def test_links_to_single_images_and_to_folders_below_a_class(workspace, own_zips
     assert {picture(700 + i) for i in range(4)} <= set(in_datasets(workspace).values())
 
 
-def test_a_class_folder_that_was_moved_away_and_linked_stays_whole(workspace, own_zips, tmp_path):
-    """What the project itself put there once is the reader's as soon as it lies behind such a link."""
+def test_a_class_folder_that_was_moved_away_and_linked_stays_complete(workspace, own_zips, tmp_path):
+    """Files that the project put there belong to the user as soon as they are behind such a link."""
     prepare_from(own_zips)
     folder = workspace / "datasets" / "Train" / "Bike"
     folder.rename(tmp_path / "bikes")
@@ -250,7 +250,7 @@ def test_a_link_that_leads_into_the_same_folder(workspace, own_zips):
     assert in_datasets(workspace) == before
 
 
-def test_train_as_a_link_to_pictures_of_ones_own_is_refused(workspace, own_zips, other, tmp_path):
+def test_train_as_a_link_to_own_pictures_is_refused(workspace, own_zips, other, tmp_path):
     for name, first in (("Bike", 0), ("Car", 50)):
         write_pictures(tmp_path / "mine" / name, 10, first)
     link(workspace / "datasets" / "Train", tmp_path / "mine")
@@ -259,7 +259,7 @@ def test_train_as_a_link_to_pictures_of_ones_own_is_refused(workspace, own_zips,
         with pytest.raises(Problem, match="datasets/Train is a link to a folder with pictures .* Give them as DATASET"):
             prepare_from(dataset)
     assert pictures_in(tmp_path / "mine") == before
-    # The same once these very pictures were copied in: they are not the copies.
+    # The same after these pictures were copied into Train: the originals are not the copies.
     (workspace / "datasets" / "Train").unlink()
     prepare_from(tmp_path / "mine")
     for part in place.SPLITS:
@@ -275,7 +275,7 @@ def test_train_as_a_link_to_pictures_of_ones_own_is_refused(workspace, own_zips,
 
 
 def leading_into_datasets(workspace: Path, tmp_path: Path) -> dict[str, Path]:
-    """Folders that lead into `datasets/`, or around it, in every way that a reader may think of."""
+    """Folders that lead into `datasets/`, or contain it, in every way that a user may try."""
     datasets, given = workspace / "datasets", tmp_path / "given"
     link(given / "a link" / "own", datasets / "Train")
     for name in ("Bike", "Car"):
@@ -327,14 +327,14 @@ def test_pictures_inside_the_folder_that_is_prepared_are_refused(workspace, tmp_
     assert pictures_in(tmp_path / "side") == before
 
 
-def test_pictures_where_aside_leads_are_refused_and_nothing_of_a_reader_in_it_is_removed(workspace, own_zips, tmp_path):
+def test_pictures_where_aside_leads_are_refused_and_no_own_files_in_it_are_removed(workspace, own_zips, tmp_path):
     for name, first in (("Bike", 0), ("Car", 50)):
         write_pictures(tmp_path / "big" / "photos" / name, 10, first)
     before = pictures_in(tmp_path / "big")
     link(workspace / "datasets" / "aside", tmp_path / "big")
     with pytest.raises(Problem, match="photos is inside"):
         prepare_from(tmp_path / "big" / "photos")
-    write_pictures(tmp_path / "big" / "own", 3, 200)  # called like the data set that is prepared next
+    write_pictures(tmp_path / "big" / "own", 3, 200)  # with the name of the data set that is prepared next
     prepare_from(own_zips)
     assert len(pictures_in(tmp_path / "big" / "own")) == 3
     assert pictures_in(tmp_path / "big" / "photos") == {k.removeprefix("photos/"): v for k, v in before.items()}
@@ -357,7 +357,7 @@ def test_a_link_back_up_puts_no_class_into_another(workspace, tmp_path):
     assert [sum(row.class_name == name for row in record.files) for name in ("Bike", "Car")] == [10, 10]
 
 
-def test_originals_of_copied_links_are_not_taken_for_the_copies(workspace, tmp_path):
+def test_originals_of_copied_links_are_not_mistaken_for_the_copies(workspace, tmp_path):
     originals = write_pictures(tmp_path / "mine" / "Bike", 10, 0)
     write_pictures(tmp_path / "mine" / "Car", 10, 50)
     prepare_from(tmp_path / "mine")
@@ -415,13 +415,13 @@ def test_a_folder_on_another_disk(workspace, own_zips, other, disk, name):
     assert not list(disk.rglob("*.part"))
 
 
-def test_where_files_first_arrive_is_no_link(workspace, own_zips, disk):
+def test_incoming_must_not_be_a_link(workspace, own_zips, disk):
     link(workspace / "datasets" / "incoming", disk)
     with pytest.raises(Problem, match="datasets/incoming is a link; remove it"):
         prepare_from(own_zips)
 
 
-# --- what is recorded and unchanged is believed ---
+# --- recorded and unchanged files are not checked again ---
 
 
 def test_a_second_start_opens_no_image_and_compares_none(workspace, own_zips, other, monkeypatch):
@@ -439,7 +439,7 @@ def test_a_second_start_opens_no_image_and_compares_none(workspace, own_zips, ot
     assert not opened
 
 
-def test_another_seed_deals_anew_and_compares_nothing(workspace, own_zips, monkeypatch):
+def test_another_seed_splits_again_and_compares_nothing(workspace, own_zips, monkeypatch):
     groups = {row.key: row.group for row in prepare_from(own_zips).files}
     monkeypatch.setattr(split, "near_copies", None)
     record = prepare_from(own_zips, seed=1)
@@ -447,7 +447,7 @@ def test_another_seed_deals_anew_and_compares_nothing(workspace, own_zips, monke
     assert all((workspace / "datasets" / row.split / row.key).exists() for row in record.files)
 
 
-def test_a_changed_image_is_looked_at_whatever_its_size(workspace, own_zips, monkeypatch):
+def test_a_changed_image_is_checked_whatever_its_size(workspace, own_zips, monkeypatch):
     prepare_from(own_zips)
     path = next((workspace / "datasets").glob("*/Bike/bike_3.png"))
     content = bytearray(path.read_bytes())
@@ -499,7 +499,7 @@ def test_a_download_is_read_once_and_again_when_it_changed(workspace, server, ow
         prepare_from(addresses)
 
 
-def test_a_record_of_the_version_before_is_taken_over(workspace, own_zips, monkeypatch):
+def test_a_record_of_the_previous_version_is_read(workspace, own_zips, monkeypatch):
     """It has neither times of files nor stamps of archives."""
     expected = prepare_from(own_zips)
     path = workspace / "datasets" / "split.json"
@@ -571,7 +571,7 @@ def test_what_was_set_aside_does_not_come_back_over_an_own_image_or_from_other_a
     }
 
 
-def test_what_was_set_aside_and_is_not_whole_any_more_is_extracted_again(workspace, own_zips, other):
+def test_what_was_set_aside_and_is_incomplete_is_extracted_again(workspace, own_zips, other):
     expected = prepare_from(own_zips)
     prepare_from(other)
     next((workspace / "datasets" / "aside" / "own" / "images").rglob("*.png")).unlink()
@@ -589,7 +589,7 @@ def test_a_data_set_whose_archives_changed_leaves_no_old_state_aside(workspace, 
 
 
 def test_a_class_in_two_unicode_forms_is_one(workspace, own_zips):
-    """As macOS writes é, and as everyone else does."""
+    """One is macOS's form of é, the other is the usual one."""
     composed, taken_apart = "V\u00e9lo", "Ve\u0301lo"
     for name, first in (("Auto", 100), (composed, 0)):
         write_zip(own_zips.parent / "two" / f"{name}.zip", {f"{i}.png": picture(first + i) for i in range(10)})
@@ -615,7 +615,7 @@ def test_a_file_where_a_folder_is_needed(workspace, own_zips, name):
     assert path.read_text() == "a note"
 
 
-def test_a_folder_that_must_not_be_written_to_can_be_read(workspace, own_zips, monkeypatch):
+def test_a_read_only_folder_can_be_read(workspace, own_zips, monkeypatch):
     expected = prepare_from(own_zips)
 
     def refuse(*_, **__):

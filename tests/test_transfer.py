@@ -86,7 +86,7 @@ def test_weights_that_are_cut_off_go_on_where_they_stopped(hub, address, content
 @pytest.mark.parametrize(
     "reply, sentence",
     [
-        (answers.sends(b"x" * 5000), r"net-.*\.pth has the sha256 .* is not used"),
+        (answers.sends(b"x" * 5000), r"net-.*\.pth was not used, because its sha256 is"),
         (answers.status(404), "answered «404 Not Found».*PRETRAINED=no"),
         (answers.status(503), "could not be downloaded.*PRETRAINED=no"),
     ],

@@ -1,4 +1,4 @@
-"""What is inside a folder, a zip or a tar, archives inside archives included; nothing in them is trusted."""
+"""Read what is in a folder, a zip or a tar, including archives inside archives. Their content is not trusted."""
 
 import errno
 import lzma
@@ -20,44 +20,44 @@ from .place import walk
 
 ENDINGS = (
     *(".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz"),
-    *(".tar.zst", ".tzst"),  # Python reads them from 3.14 on; before that, a sentence says what to do
+    *(".tar.zst", ".tzst"),  # Python reads these from 3.14 on; older versions raise a `Problem`
 )
-# What Python's readers raise for damaged archives; of OSError, only what does not come from the disk (see `members`).
+# What Python raises for damaged archives. An OSError counts only if the disk did not cause it (see `members`).
 DAMAGE = (
     *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error),
     *(EOFError, OSError, ValueError, NotImplementedError),
 )
-METHODS = {9: "Deflate64", 93: "Zstandard", 95: "XZ", 98: "PPMd"}  # ways to pack in a zip that Python may not know
+METHODS = {9: "Deflate64", 93: "Zstandard", 95: "XZ", 98: "PPMd"}  # compression methods that Python may not support
 AES = 99
-LOCKED = 0x41  # either of two flags of a file in a zip
+LOCKED = 0x41  # two flags, either of which marks an encrypted file in a zip
 
-# What people take for a zip or tar, by how the file starts.
-UNPACK = "unpack it with another program and give the folder"
+# Files that people mistake for a zip or tar, recognized by their first bytes.
+UNPACK = "unpack it with another program and use the folder"
 KINDS = {
     rb"Rar!": f"a RAR archive; {UNPACK}",
     rb"7z\xbc\xaf": f"a 7z archive; {UNPACK}",
-    rb"\x28\xb5\x2f\xfd": f"packed with Zstandard, which this Python does not read; {UNPACK}",
-    rb"PK\x07\x08": f"the first part of a split one; {UNPACK}",
-    rb"PK\x03\x04": f"the beginning of a zip; download the rest of it, or, if it was split, {UNPACK}",
-    rb"(\xef\xbb\xbf)?\s*<": "a web page, about the file or to log in; use the address of the file itself",
-    rb"version https://git-lfs": "a pointer of Git LFS; run «git lfs pull» in its repository",
+    rb"\x28\xb5\x2f\xfd": f"compressed with Zstandard, which this Python cannot read; {UNPACK}",
+    rb"PK\x07\x08": f"the first part of a split archive; {UNPACK}",
+    rb"PK\x03\x04": f"only the beginning of a zip; download it again, or, if it was split, {UNPACK}",
+    rb"(\xef\xbb\xbf)?\s*<": "a web page, about the file or for a login; use the address of the file itself",
+    rb"version https://git-lfs": "a Git LFS pointer; run «git lfs pull» in its repository",
 }
 
-# What operating systems leave in archives. Left out without a word: nobody misses it.
+# Files that operating systems leave in archives. They are skipped without a message.
 CLUTTER = ("__MACOSX", "Thumbs.db", "desktop.ini")
 
-# An archive bomb is small and unpacks to more than any disk holds. Pictures are compressed already: twice the size of
-# the archive is usual, and no single one needs 200 MB.
+# An archive bomb is small but unpacks to more than any disk holds. Images are already compressed, so an archive usually
+# unpacks to about twice its size, and no single image needs 200 MB.
 LARGEST_FILE = 200_000_000  # bytes
-LARGEST_HEADER = 1_000_000  # bytes; tarfile reads long names and other notes on a file into memory
-HEADERS = (b"x", b"g", b"X", b"L", b"K")  # the types of such notes
+LARGEST_HEADER = 1_000_000  # bytes; tarfile reads such metadata, for example long names, into memory
+HEADERS = (b"x", b"g", b"X", b"L", b"K")  # the tar types of such metadata
 LARGEST_GROWTH = 50  # times the archive's own size …
 HARMLESS = 1_000_000_000  # … beyond this many bytes
 DEEPEST = 3  # archives in archives
 
 
 class Member(NamedTuple):
-    """One file of an archive: its path inside, and its content, or the reason why it has none."""
+    """One file of an archive: its path inside the archive, and its content or the reason why it has none."""
 
     inner: str
     content: bytes
@@ -65,7 +65,7 @@ class Member(NamedTuple):
 
 
 class _Entry(NamedTuple):
-    """One line of an archive's own list. `size` is what the archive declares, in bytes."""
+    """One entry in an archive's list of contents. `size` is the declared size in bytes."""
 
     name: str
     size: int
@@ -84,37 +84,37 @@ class _Allowance:
         self.left -= size
         if self.left < 0:
             raise Problem(
-                f"{self.name} unpacks to many times its own size, as archive bombs do; nothing of it was taken. "
-                "Look inside with an archive program, or use another one."
+                f"{self.name} unpacks to many times its own size, as archive bombs do, so nothing was extracted. "
+                "Check it with an archive program, or use another archive."
             )
 
 
 class _TarInfo(tarfile.TarInfo):
-    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:  # made to be overridden, says its source
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:  # its source says that it may be overridden
         if self.type in HEADERS and self.size > LARGEST_HEADER:
             name = Path(archive.name or "An archive inside").name
             raise Problem(
-                f"{name} has a header of {self.size / 1e6:,.0f} MB, as archive bombs do; nothing of it was taken. Look "
-                "inside with an archive program, or use another one."
+                f"{name} has a header of {self.size / 1e6:,.0f} MB, as archive bombs do, so nothing was extracted. "
+                "Check it with an archive program, or use another archive."
             )
         return super()._proc_member(archive)
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file is a zip or a tar, packed or not, whatever it is called."""
+    """Whether a file is a zip or a tar, compressed or not, whatever its name."""
     with path.open("rb") as file:
         return _is_tar(file) or zipfile.is_zipfile(file)
 
 
 def what_instead(path: Path) -> str:
-    """What a file is that is no zip or tar, and what to do about it; empty where nobody knows."""
+    """What a file is if it is neither a zip nor a tar, and what to do about it. Empty if unknown."""
     with path.open("rb") as file:
         start = file.read(100)
     return next((what for pattern, what in KINDS.items() if re.match(pattern, start)), "")
 
 
 def _is_tar(file: BinaryIO) -> bool:
-    """Whether a file is a tar. One that ends with a zip inside it looks like a zip as well, so this is asked first."""
+    """Whether a file is a tar. Check this first, because a tar that ends with a zip looks like a zip as well."""
     file.seek(0)
     try:
         tarfile.open(fileobj=file, tarinfo=_TarInfo).close()
@@ -124,11 +124,11 @@ def _is_tar(file: BinaryIO) -> bool:
 
 
 def members(path: Path, wanted: Callable[[str], bool]) -> Iterator[Member]:
-    """The files of a folder or archive whose path inside it is `wanted`; / separates folders in it, on any machine.
+    """The files of a folder or archive whose path inside it is `wanted`. Such paths use / on every system.
 
-    In a folder, links are followed. Links in archives, and files of more than `LARGEST_FILE` bytes, come without
-    content and with a reason. Hidden files and clutter are passed over. Raises `Problem` for an archive that is
-    damaged, locked, a part of a split one or a bomb, and for what cannot be read.
+    Links in a folder are followed. Links in archives, and files larger than `LARGEST_FILE` bytes, have a reason instead
+    of content. Hidden files and clutter are skipped. Raises `Problem` for an archive that is damaged, locked, a bomb or
+    part of a split archive, and for anything that cannot be read.
     """
     try:
         if path.is_dir():
@@ -143,40 +143,40 @@ def members(path: Path, wanted: Callable[[str], bool]) -> Iterator[Member]:
     except Problem:
         raise
     except DAMAGE as error:
-        if getattr(error, "errno", None) not in (None, errno.EINVAL):  # EINVAL: a place before the beginning
+        if getattr(error, "errno", None) not in (None, errno.EINVAL):  # EINVAL: a position before the start of the file
             name = Path(error.filename or path).name
-            raise Problem(f"{name} cannot be read ({error.strerror}).") from error
+            raise Problem(f"{name} cannot be read ({error.strerror}); check it and run again.") from error
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise Problem(f"The archive {path.name} is damaged or locked ({reason}); replace it and run again.") from error
 
 
 def names(path: Path) -> list[str]:
-    """The paths of all files inside a folder or archive, also of those in archives inside. Raises as `members` does."""
-    found: list[str] = []
-    list(members(path, lambda inner: bool(found.append(inner))))  # None, so that none of them is read
-    return found
+    """The paths of all files in a folder or archive, including archives inside it. Raises as `members` does."""
+    paths: list[str] = []
+    list(members(path, lambda inner: bool(paths.append(inner))))  # append returns None, so no file is read
+    return paths
 
 
 def count(path: Path, wanted: Callable[[str], bool]) -> int | None:
-    """How many files `members` will find, where a look at the list of contents tells; None where it does not."""
+    """How many files `members` will yield, or None if the list of contents does not tell."""
     try:
         if path.is_dir():
-            inside = [inner for inner, _ in _files(path)]
+            paths = [inner for inner, _ in _files(path)]
         else:
             with path.open("rb") as file:
                 if _is_tar(file):
                     return None
                 with zipfile.ZipFile(file) as archive:
-                    inside = [_inner(name) for name in archive.namelist() if not name.endswith("/")]
-            if any(name.lower().endswith(ENDINGS) for name in inside):
+                    paths = [_inner(name) for name in archive.namelist() if not name.endswith("/")]
+            if any(name.lower().endswith(ENDINGS) for name in paths):
                 return None
-    except DAMAGE:  # what `members` will complain of
+    except DAMAGE:  # `members` reports it
         return None
-    return sum(wanted(inner) and not _is_clutter(inner) for inner in inside)
+    return sum(wanted(inner) and not _is_clutter(inner) for inner in paths)
 
 
 def check_whole(path: Path) -> None:
-    """Read an archive to its last byte, against the checksums inside it. Raises `Problem` as `members` does."""
+    """Read an archive to its last byte and compare it with its own checksums. Raises `Problem` as `members` does."""
     for _ in members(path, lambda inner: True):
         pass
 
@@ -189,7 +189,7 @@ def _in_folder(folder: Path, wanted: Callable[[str], bool]) -> Iterator[Member]:
 
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """The path inside the folder, and on disk, of every file below it."""
+    """The path inside the folder, and the path on disk, of every file below it."""
     for entry in walk(folder):
         if entry.is_file():
             yield _inner(Path(entry.path).relative_to(folder).as_posix()), Path(entry.path)
@@ -215,7 +215,7 @@ def _zip_entries(archive: zipfile.ZipFile, allowance: _Allowance) -> Iterator[_E
     if any(info.volume for info in archive.infolist()):
         raise Problem(f"{allowance.name} is the last part of a split zip; {UNPACK}.")
     for info in archive.infolist():
-        if not info.filename.endswith("/"):  # is_dir stumbles over files without a name
+        if not info.filename.endswith("/"):  # is_dir fails for files without a name
             is_link = stat.S_ISLNK(info.external_attr >> 16)
             yield _Entry(info.filename, info.file_size, is_link, partial(_open, archive, info, allowance))
 
@@ -229,22 +229,22 @@ def _open(archive: zipfile.ZipFile, info: zipfile.ZipInfo, allowance: _Allowance
     except NotImplementedError as error:
         method = METHODS.get(info.compress_type, f"method {info.compress_type}")
         raise Problem(
-            f"{allowance.name} is packed with {method}, which this Python does not read; {UNPACK}, or pack it again "
-            "with Deflate, the usual method."
+            f"{allowance.name} is compressed with {method}, which this Python cannot read; {UNPACK}, or compress it "
+            "again with Deflate, the usual method."
         ) from error
 
 
 def _tar_entries(archive: tarfile.TarFile, allowance: _Allowance) -> Iterator[_Entry]:
     start = 0
     for info in archive:
-        # All before the next file, headers included, is unpacked even if it is passed over. A sparse file takes less
-        # room in the tar than it has bytes.
+        # Everything before the next file, including headers, is unpacked even if it is skipped. A sparse file takes up
+        # less space in the tar than its size.
         allowance.spend(max(archive.offset - start, info.size))
         start = archive.offset
         if info.isfile() or info.issym() or info.islnk():
             yield _Entry(info.name, info.size, not info.isfile(), partial(archive.extractfile, info))
     archive.fileobj.seek(archive.offset)
-    if archive.fileobj.read(tarfile.BLOCKSIZE).strip(b"\0"):  # tarfile takes a damaged header for the end
+    if archive.fileobj.read(tarfile.BLOCKSIZE).strip(b"\0"):  # tarfile treats a damaged header as the end
         raise tarfile.ReadError(f"it is damaged after {archive.offset} bytes")
 
 
@@ -270,8 +270,7 @@ def _read(
 def _nested(entry: _Entry, wanted: Callable[[str], bool], allowance: _Allowance, depth: int) -> Iterator[Member]:
     if depth == DEEPEST:
         raise Problem(
-            f"{allowance.name} holds archives in archives more than {DEEPEST} deep; unpack them first and give the "
-            "folder."
+            f"{allowance.name} contains archives nested more than {DEEPEST} deep; unpack them first and use the folder."
         )
     with tempfile.TemporaryFile() as unpacked:
         with (
@@ -283,9 +282,9 @@ def _nested(entry: _Entry, wanted: Callable[[str], bool], allowance: _Allowance,
 
 
 def _inner(name: str) -> str:
-    """A path inside an archive as text of one kind: tar writes ./name, old Windows programs write folder\\name.
+    """A path inside an archive in one common form: tar writes ./name, and old Windows programs write folder\\name.
 
-    Bytes that are no text in any known encoding, which Python reads as half characters, become question marks.
+    Python reads bytes that are not text in a known encoding as surrogates. These become question marks.
     """
     return PurePosixPath(name.replace("\\", "/")).as_posix().encode("utf-8", "replace").decode("utf-8")
 

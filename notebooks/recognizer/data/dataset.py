@@ -1,4 +1,4 @@
-"""`Pictures`: a folder of images as torchvision's ImageFolder, with all its pixels at hand. `PixelSet`: no folder."""
+"""`Pictures`: torchvision's ImageFolder with all its pixels already decoded. `PixelSet`: the same without a folder."""
 
 from pathlib import Path
 
@@ -13,9 +13,10 @@ from .record import images_in
 
 
 class PixelSet:
-    """Images to learn from or to ask about: what training and evaluation need to know of them.
+    """Images for training or evaluation, with what both need to know about them.
 
-    `pixels` uint8 N×3×D×D, `labels` int64 N, indices into `classes`; `image_size` is the side S that the network takes.
+    `pixels` is uint8 N×3×D×D. `labels` is int64 N, with indices into `classes`. `image_size` is the side S of the
+    network's input.
     """
 
     _kept: Tensor | None = None
@@ -27,7 +28,7 @@ class PixelSet:
         return len(self.labels)
 
     def pixels_on(self, device: torch.device, room: int) -> Tensor:
-        """`pixels`; where all of them fit into `room` bytes, a copy on `device` that is made once and kept."""
+        """`pixels`; if all of them fit into `room` bytes, a copy on `device` that is made once and kept."""
         if not room:
             return self.pixels
         if self._kept is None:
@@ -36,13 +37,13 @@ class PixelSet:
 
 
 class Pictures(ImageFolder, PixelSet):
-    """One of `datasets/{Train,Val,Test}` as torchvision's ImageFolder, its pixels decoded once and then kept.
+    """One of `datasets/{Train,Val,Test}` as torchvision's ImageFolder, with pixels that are decoded once and cached.
 
-    Besides what ImageFolder has (`classes`, `samples`, `targets`, `[i]`):
-    `pixels`, uint8 N×3×D×D, a file on disk mapped into memory, so that it need not fit there;
-    `labels`, int64 N; `paths`, a list of N files; `image_size`, the side S that the network takes.
-    D is S, or `detail` times as much: augmentation zooms in, and then shows more detail.
-    Raises `Problem` when there is nothing to load or a file does not decode.
+    In addition to ImageFolder's attributes (`classes`, `samples`, `targets`, `[i]`) it has:
+    `pixels`, uint8 N×3×D×D, memory-mapped from a file on disk, so that they need not fit into memory;
+    `labels`, int64 N; `paths`, a list of N files; `image_size`, the side S of the network's input.
+    D is `detail` times S, because augmentation zooms in and then shows more detail.
+    Raises `Problem` if there is nothing to load or a file does not decode.
     """
 
     def __init__(self, folder: Path, image_size: int, detail: float = 1) -> None:
@@ -57,17 +58,17 @@ class Pictures(ImageFolder, PixelSet):
             self.pixels = decoded(self, stored)
         except FileNotFoundError as error:
             name = shown(Path(error.filename))
-            raise Problem(f"{name} vanished; another notebook may be dealing the images anew. Run again.") from error
+            raise Problem(f"{name} disappeared; another notebook may be splitting the images. Run again.") from error
 
     @property
     def paths(self) -> list[Path]:
         return [Path(path) for path, _ in self.samples]
 
-    # What counts as an image is decided in one place, so that all pictures here are those that the split knows.
-    # ImageFolder itself would look into hidden folders and take .ipynb_checkpoints for a class.
+    # `images_in` alone decides what counts as an image, so that these images are exactly those of the split.
+    # ImageFolder itself would search hidden folders and treat .ipynb_checkpoints as a class.
 
     def find_classes(self, directory: str) -> tuple[list[str], dict[str, int]]:
-        """The names of the classes that have images, and the label of each."""
+        """The names of the classes that have images, and the label of each class."""
         classes = sorted({key.split("/")[0] for key, _ in images_in(Path(directory))})
         if not classes:
             raise FileNotFoundError(directory)
@@ -76,5 +77,5 @@ class Pictures(ImageFolder, PixelSet):
     @staticmethod
     def make_dataset(directory: str, class_to_idx: dict[str, int], *_, **__) -> list[tuple[str, int]]:
         """The path and label of each image, class by class."""
-        found = [(str(path), class_to_idx[key.split("/")[0]]) for key, path in images_in(Path(directory))]
-        return sorted(found, key=lambda sample: (sample[1], sample[0]))
+        samples = [(str(path), class_to_idx[key.split("/")[0]]) for key, path in images_in(Path(directory))]
+        return sorted(samples, key=lambda sample: (sample[1], sample[0]))

@@ -1,4 +1,4 @@
-"""One file from the web to disk: whole and checked, or not at all; broken off, it goes on where it stopped."""
+"""Download a file completely, check it, and resume an interrupted download where it stopped."""
 
 import contextlib
 import hashlib
@@ -18,8 +18,8 @@ from .archives import check_whole, is_archive, what_instead
 CONNECT_SECONDS, READ_SECONDS = 5, 60
 ATTEMPTS = 5
 FIRST_PAUSE = 1.0  # seconds before the second attempt; twice as long before each further one
-LONGEST_PAUSE = 60  # seconds that a server may ask us to wait
-LEAST_BYTES = 50_000  # what has to come within READ_SECONDS; a slower server counts as one that broke off
+LONGEST_PAUSE = 60  # the longest wait that a server may ask for, in seconds
+LEAST_BYTES = 50_000  # must arrive within READ_SECONDS; a slower download counts as interrupted
 CHUNK = 1 << 18  # bytes
 
 BUSY = (408, 429, 500, 502, 503, 504)
@@ -41,7 +41,7 @@ class Download:
 
 
 class _TryAgain(Exception):
-    """This attempt failed, the next may not. `pause`: how many seconds the server asks us to wait, if it does."""
+    """This attempt failed, but the next may succeed. `pause`: how many seconds the server asks us to wait, if any."""
 
     def __init__(self, reason: str, pause: float = 0) -> None:
         super().__init__(reason)
@@ -49,40 +49,40 @@ class _TryAgain(Exception):
 
 
 def reachable(url: str) -> bool:
-    """Whether a server answers at all. Any answer counts, even an error; only no answer means offline."""
+    """Whether a server answers at all. Any answer counts, even an error; no answer means that we are offline."""
     try:
         requests.head(url, timeout=CONNECT_SECONDS)
         return True
-    except requests.exceptions.SSLError:  # a ConnectionError by descent, but somebody did answer
+    except requests.exceptions.SSLError:  # a subclass of ConnectionError, but the server did answer
         return True
     except (requests.ConnectionError, requests.Timeout):
         return False
 
 
 def download(wanted: Download, path: Path) -> Path:
-    """Fetch `wanted` to `path`, with a progress bar; what is there already is checked, not fetched again.
+    """Fetch `wanted` to `path`, with a progress bar. A file that is already there is checked, not fetched again.
 
-    Until all has come, its checksum (where one is published) is right and an archive can be read to its last byte, the
-    file is called `<name>.part`. Its SHA-256 is kept beside it as `<name>.sha256`, in the form of the
-    program sha256sum, and a later download that differs from the first one is reported.
-    Raises `Problem` when it cannot be had, is not what was published, or changed on disk.
+    The file is called `<name>.part` until it is complete, matches its published checksum (if any), and, if it is an
+    archive, can be read to its last byte. Its SHA-256 is kept beside it as `<name>.sha256`, in the format of the
+    program sha256sum. A later download that differs from the first one is reported.
+    Raises `Problem` if the file cannot be downloaded, is not what was published, or changed on disk.
     """
     part = path.with_name(f"{path.name}.part")
     if path.exists():
-        _forget(part)  # a run that was killed may have left its traces
+        _forget(part)  # a run that was killed may have left it
         _check_kept(wanted, path)
         return path
     _receive(wanted, part)
     try:
-        digest = _verified(wanted, part, "Run again; if it happens again, it was changed there: do not trust it.")
+        digest = _verified(wanted, part, "Run again. If this repeats, it was changed on the server: do not trust it.")
     except Problem:
         _forget(part)
         raise
     before = _noted_digest(path)
     if before and before != digest and not wanted.checksum:
         print(
-            f"{path.name} is not what {_host(wanted)} sent the first time: its SHA-256 was {before[:12]}… and is now "
-            f"{digest[:12]}…. It may have been updated, or tampered with; results will differ from earlier ones."
+            f"{path.name} differs from what {_host(wanted)} sent the first time: its SHA-256 was {before[:12]}… and is "
+            f"now {digest[:12]}…. It may have been updated or tampered with. Results will differ from earlier ones."
         )
     _note_digest(path, digest, part)
     os.replace(part, path)
@@ -97,7 +97,7 @@ def file_digest(path: Path, kind: str = "sha256") -> str:
 
 
 def _check_kept(wanted: Download, path: Path) -> None:
-    """Raise `Problem` unless `path` is what was downloaded, or, put there by hand, what was published."""
+    """Raise `Problem` unless `path` is what was downloaded or, if it was put there by hand, what was published."""
     before = _noted_digest(path)
     is_unchanged = before and _note(path).stat().st_mtime_ns == path.stat().st_mtime_ns
     if is_unchanged and not parameter("VERIFY", False):
@@ -105,46 +105,46 @@ def _check_kept(wanted: Download, path: Path) -> None:
     digest = file_digest(path)
     if before and before != digest:
         raise Problem(
-            f"{shown(path)} has changed since it was downloaded. Delete it to download it again; or, if that was you, "
+            f"{shown(path)} has changed since it was downloaded. Delete it to download it again. If you changed it, "
             f"delete {path.name}.sha256 beside it to use it as it is."
         )
     if not before:
         _verified(wanted, path, f"Delete {shown(path)}, which was put there by hand, and run again.")
         _note_digest(path, digest, path)
     elif not is_unchanged:
-        with contextlib.suppress(OSError):  # archives may be shared, and not ours to write to
+        with contextlib.suppress(OSError):  # the archives may be shared and read-only
             _note_time(path, path)
 
 
 def _receive(wanted: Download, part: Path) -> None:
-    """Fill `part` to its end, in several attempts if need be; they are counted anew when one brought something."""
-    attempt, had = 0, 0
+    """Download `part` completely, in several attempts if needed. The count restarts when new bytes have arrived."""
+    attempt, largest_size = 0, 0
     while True:
         try:
             with room_on_disk(f"downloading {wanted.file_name}", part.parent):
                 _receive_rest(wanted, part)
             return
         except _TryAgain as failure:
-            has = part.stat().st_size if part.exists() else 0
-            attempt = 1 if has > had + LEAST_BYTES else attempt + 1
-            had, reason = max(had, has), str(failure)
+            size = part.stat().st_size if part.exists() else 0
+            attempt = 1 if size > largest_size + LEAST_BYTES else attempt + 1
+            largest_size, reason = max(largest_size, size), str(failure)
             pause = max(failure.pause, FIRST_PAUSE * 2 ** (attempt - 1))
             if attempt == ATTEMPTS or pause > LONGEST_PAUSE:
-                asked = f" and asks us to come back in {pause:.0f} s" if pause > LONGEST_PAUSE else ""
+                wait = f" and asks us to come back in {pause:.0f} s" if pause > LONGEST_PAUSE else ""
                 raise Problem(
-                    f"{wanted.file_name} could not be downloaded: {_host(wanted)} {failure}{asked}. What has come is "
-                    f"kept: run again to go on from there, or {wanted.instead}."
+                    f"{wanted.file_name} could not be downloaded: {_host(wanted)} {failure}{wait}. What has "
+                    f"arrived is kept: run again to continue from there, or {wanted.instead}."
                 ) from failure
-        print(f"{_host(wanted)} {reason}; asking again in {pause:.0f} s.")
+        print(f"{_host(wanted)} {reason}; trying again in {pause:.0f} s.")
         time.sleep(pause)
 
 
 def _receive_rest(wanted: Download, part: Path) -> None:
-    """One request for what `part` still lacks. Raises `_TryAgain` where another one may help."""
+    """Send one request for what `part` still lacks. Raises `_TryAgain` if another request may help."""
     tag = _tag_file(part)
     start = part.stat().st_size if part.exists() and tag.exists() else 0
     headers = {"Accept-Encoding": "identity"}
-    if start:  # the rest, or all of it if the file is another one by now
+    if start:  # the rest, or the whole file if it has changed on the server
         headers |= {"Range": f"bytes={start}-", "If-Range": tag.read_text("utf-8")}
     try:
         with requests.get(
@@ -152,11 +152,11 @@ def _receive_rest(wanted: Download, part: Path) -> None:
         ) as response:
             _check_answer(wanted, response)
             if response.status_code == 416 and response.headers.get("Content-Range") == f"bytes */{start}":
-                return  # all of it had come before the last run was stopped
+                return  # the earlier run had already received all of it
             if not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
                 if response.status_code in (206, 416):
                     _forget(part)
-                    raise _TryAgain("could not go on where it stopped")
+                    raise _TryAgain("could not resume the download")
                 start = 0
                 _begin(part, response)
             rest = int(response.headers.get("Content-Length", 0))
@@ -167,7 +167,7 @@ def _receive_rest(wanted: Download, part: Path) -> None:
     except requests.RequestException as error:
         raise Problem(f"{wanted.url} cannot be downloaded: {error}; check the address.") from error
     except urllib3.exceptions.HTTPError as error:
-        raise _TryAgain(f"broke off ({type(error).__name__})") from error
+        raise _TryAgain(f"interrupted the download ({type(error).__name__})") from error
 
 
 def _check_answer(wanted: Download, response: requests.Response) -> None:
@@ -177,65 +177,65 @@ def _check_answer(wanted: Download, response: requests.Response) -> None:
         with contextlib.suppress(ValueError):  # a date instead of seconds
             pause = float(response.headers.get("Retry-After", 0))
         raise _TryAgain(f"answered «{status}»", pause)
-    if not response.ok and response.status_code != 416:  # 416: there is nothing after what has come
+    if not response.ok and response.status_code != 416:  # 416: there is nothing left to send
         raise Problem(
             f"{_host(wanted)} answered «{status}» for {wanted.file_name}; try again later, or {wanted.instead}."
         )
 
 
 def _begin(part: Path, response: requests.Response) -> None:
-    """An empty `part`, and beside it the server's name for this state of the file, without which none is resumed."""
+    """Create an empty `part`, and beside it the server's tag for this version. Without a tag, nothing is resumed."""
     _forget(part)
     part.touch()
     tag = response.headers.get("ETag", "")
-    if not tag or tag.startswith("W/"):  # a weak one does not promise the same bytes
+    if not tag or tag.startswith("W/"):  # a weak tag does not guarantee the same bytes
         tag = response.headers.get("Last-Modified", "")
     if tag:
         _tag_file(part).write_text(tag, "utf-8")
 
 
 def _append(response: requests.Response, part: Path, size: int | None) -> None:
-    """Write what comes to the end of `part`, until the file has `size` bytes or the server has no more."""
+    """Append what arrives to `part`, until the file has `size` bytes or the server has no more."""
     start = part.stat().st_size
     with (
         progress_bar(part.name.removesuffix(".part"), size, "B", unit_scale=True, initial=start) as bar,
         part.open("ab") as file,
     ):
-        since, came = time.monotonic(), 0
-        # read1 hands over what there is; iter_content would wait for a slow drip to fill its chunk.
+        window_start, received = time.monotonic(), 0
+        # read1 returns what has arrived; iter_content would wait until a slow server fills a whole chunk.
         while chunk := response.raw.read1(CHUNK):
             bar.update(file.write(chunk))
-            came += len(chunk)
-            if time.monotonic() - since > READ_SECONDS:
-                if came < LEAST_BYTES:
-                    raise _TryAgain(f"became too slow ({came / READ_SECONDS:.0f} bytes a second)")
-                since, came = time.monotonic(), 0
+            received += len(chunk)
+            if time.monotonic() - window_start > READ_SECONDS:
+                if received < LEAST_BYTES:
+                    raise _TryAgain(f"became too slow ({received / READ_SECONDS:.0f} bytes a second)")
+                window_start, received = time.monotonic(), 0
     if size is not None and part.stat().st_size < size:
-        raise _TryAgain("sent less than it had announced")
+        raise _TryAgain("sent less than it announced")
 
 
 def _verified(wanted: Download, path: Path, remedy: str) -> str:
-    """The SHA-256 of `path`. Raises `Problem` unless it is what was published (with `remedy`) and a whole archive."""
+    """The SHA-256 of `path`. Raises `Problem` if it is not what was published (with `remedy`) or no whole archive."""
     if wanted.checksum:
-        kind, digest = wanted.checksum.split(":")
-        found = file_digest(path, kind)
-        if not found.startswith(digest):
+        kind, published = wanted.checksum.split(":")
+        actual = file_digest(path, kind)
+        if not actual.startswith(published):
             raise Problem(
-                f"{wanted.file_name} has the {kind} {found}, not the {digest} that {_host(wanted)} publishes, and is "
-                f"not used. {remedy}"
+                f"{wanted.file_name} was not used, because its {kind} is {actual} and not the {published} that "
+                f"{_host(wanted)} publishes. {remedy}"
             )
     if not wanted.is_archive:
         return file_digest(path)
     if not is_archive(path):
         what = what_instead(path)
         rest = f" but {what}" if what else "; check the address"
-        raise Problem(f"What {_host(wanted)} sent as {wanted.file_name} is no zip or tar archive{rest}.")
+        raise Problem(f"What {_host(wanted)} sent as {wanted.file_name} is not a zip or tar archive{rest}.")
     check_whole(path)
     return file_digest(path)
 
 
 def _note(path: Path) -> Path:
-    """The file with the SHA-256 of `path`. It has the same time of last change, as long as `path` does not change."""
+    """The file with the SHA-256 of `path`. Its modification time equals that of `path` until `path` changes."""
     return path.with_name(f"{path.name}.sha256")
 
 
@@ -244,7 +244,7 @@ def _noted_digest(path: Path) -> str:
 
 
 def _note_digest(path: Path, digest: str, archive: Path) -> None:
-    """Keep the digest of `archive`, which is to be called `path`."""
+    """Save the digest of `archive`, which will be called `path`."""
     _note(path).write_text(f"{digest}  {path.name}\n", "utf-8")
     _note_time(path, archive)
 
@@ -255,12 +255,12 @@ def _note_time(path: Path, archive: Path) -> None:
 
 
 def _tag_file(part: Path) -> Path:
-    """Where the server's name for this very state of the file is kept, as long as the file is not whole."""
+    """The file with the server's tag for this version, which is kept until the download is complete."""
     return part.with_name(f"{part.name}.etag")
 
 
 def _forget(part: Path) -> None:
-    # The tag goes last: a part without one is never gone on with, and a tag without a part does no harm.
+    # Delete the tag last: a part without a tag is never resumed, and a tag without a part does no harm.
     part.unlink(missing_ok=True)
     _tag_file(part).unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""Which images are near-copies of each other: the same picture scaled, saved again, shifted a little, or mirrored."""
+"""Find near-copies among images: the same picture scaled, saved again, shifted a little, or mirrored."""
 
 import base64
 from collections.abc import Sequence
@@ -8,9 +8,9 @@ from PIL import Image
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-SIDE = 16  # pixels; small enough to forget noise and compression, large enough to tell two cars on white apart
-ALIKE = 0.95  # correlation of two such thumbnails from which on they count as one picture
-BLOCK = 1024  # images compared with as many others at once: 8 MB for their correlations
+SIDE = 16  # pixels; small enough to hide noise and compression, large enough to tell two cars on white apart
+ALIKE = 0.95  # from this correlation on, two such thumbnails count as the same picture
+BLOCK = 1024  # images per block; the correlations of two blocks take 8 MB
 
 
 def fingerprint(image: Image.Image) -> str:
@@ -20,20 +20,20 @@ def fingerprint(image: Image.Image) -> str:
 
 
 def as_thumbnails(fingerprints: Sequence[str]) -> np.ndarray:
-    """The thumbnails that these texts stand for: uint8 N×16×16."""
+    """The thumbnails that these texts encode: uint8 N×16×16."""
     pixels = b"".join(base64.b64decode(text) for text in fingerprints)
     return np.frombuffer(pixels, np.uint8).reshape(-1, SIDE, SIDE)
 
 
 def near_copies(fingerprints: Sequence[str]) -> np.ndarray:
-    """The number of its group for each image, int N: two images share one when a chain of near-copies joins them.
+    """The group number of each image, int N. Two images share a group if a chain of near-copies joins them.
 
-    Two images are near-copies when their thumbnails correlate by at least `ALIKE` (Pearson), be it after mirroring one.
-    Pictures of one even colour have nothing to correlate, and are copies of exactly the same thumbnail only.
+    Two images are near-copies if their thumbnails have a Pearson correlation of at least `ALIKE`, possibly after one is
+    mirrored. A picture of one uniform colour has no correlation. Only images with the same thumbnail are its copies.
     All pairs are compared, in blocks, so that memory does not grow with their number.
     """
     distinct = sorted(set(fingerprints))
-    place = {text: number for number, text in enumerate(distinct)}
+    index_of = {text: index for index, text in enumerate(distinct)}
     thumbnails = as_thumbnails(distinct)
     groups = np.arange(len(distinct))
     for first in range(0, len(distinct), BLOCK):
@@ -43,13 +43,13 @@ def near_copies(fingerprints: Sequence[str]) -> np.ndarray:
             joined = (groups[first + rows], groups[second + columns])
             graph = coo_matrix((np.ones(len(rows), bool), joined), shape=(len(distinct), len(distinct)))
             groups = connected_components(graph, directed=False)[1][groups]
-    return groups[[place[text] for text in fingerprints]]
+    return groups[[index_of[text] for text in fingerprints]]
 
 
 def _are_alike(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Whether thumbnails correlate, be it after mirroring: uint8 N×16×16 and M×16×16 → bool N×M.
+    """Whether thumbnails correlate, possibly after mirroring: uint8 N×16×16 and M×16×16 → bool N×M.
 
-    The sum of 256 products of bytes is below 2²⁴, so float32 has it exactly, and every machine the same answer.
+    The sum of 256 products of bytes is below 2²⁴. So float32 holds it exactly, and every machine gives the same result.
     """
     mirrored = _flat(other[:, :, ::-1])
     one, other = _flat(one), _flat(other)
@@ -63,7 +63,7 @@ def _flat(thumbnails: np.ndarray) -> np.ndarray:
 
 
 def _deviations(pixels: np.ndarray) -> np.ndarray:
-    """256 times the standard deviation of each row; infinite, which no product reaches, where all pixels are equal."""
+    """256 times the standard deviation of each row; infinite, so that nothing correlates, if all pixels are equal."""
     sums = pixels.sum(axis=1, dtype=float)
     variances = SIDE**2 * (pixels**2).sum(axis=1, dtype=float) - sums**2
     return np.sqrt(np.where(variances > 0, variances, np.inf))

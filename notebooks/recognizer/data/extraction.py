@@ -1,7 +1,7 @@
-"""From archives to `datasets/Train`: extract, check, and take in; stopped at any point, the next run ends the same.
+"""Extract images from archives, check them, and move them to `datasets/Train`.
 
-Files first go to `datasets/incoming`. When all are there, a record of them is written beside them, and only then is
-anything moved: `taking_in` does that.
+Files first go to `datasets/incoming`. When all of them are there, a record is written beside them. Only then does
+`taking_in` move anything. If a run is stopped at any point, the next run leads to the same result.
 """
 
 import hashlib
@@ -26,17 +26,16 @@ from .place import alone_in, walk
 from .record import Record, images_on_disk, is_unchanged, read_record, write_record
 from .taking_in import bring_back, finish_taking_in, folded
 
-AT_ONCE = 16  # files that are in memory while they are checked
+AT_ONCE = 16  # files in memory at a time while they are checked
 
 
 def extract_into_train(dataset: str, files: list[ClassFiles], folder: Path | None = None) -> Record:
     """Extract `files` into `Train/<Class>/` of `folder` (default `datasets/`), in place of an earlier data set.
 
-    That one goes to `aside/<its name>`, and comes back from there when its archives are given again. When these
-    archives are in place already, nothing is done. Files of the reader's own stay where they are.
-    Masks go to `Masks/<Class>/`, files that are no images to `Rejected/<Class>/`.
-    Raises `Problem` for a broken archive, a class without a single image, a full disk; what was there before is then
-    still there.
+    The earlier data set goes to `aside/<its name>`, and comes back from there when its archives are given again. If the
+    images of these archives are already in place, nothing is done. The user's own files stay where they are.
+    Masks go to `Masks/<Class>/`, and files that are not images go to `Rejected/<Class>/`.
+    Raises `Problem` for a broken archive, a class without images, or a full disk. The earlier files then stay.
     """
     folder = folder or settings.DATASETS
     with alone_in(folder):
@@ -47,7 +46,7 @@ def extract_into_train(dataset: str, files: list[ClassFiles], folder: Path | Non
             if record.stamps != stamps:
                 record.stamps = stamps
                 write_record(record, folder / "split.json")
-            record.files = [row for row in record.files if row.key in present]  # the reader may have removed own ones
+            record.files = [row for row in record.files if row.key in present]  # the user may have removed own images
             return record
         ours = {row.key for row in record.files if _is_ours(row, present)} if record else set()
         own = {key: path for key, path in present.items() if key not in ours}
@@ -67,7 +66,7 @@ def extract_into_train(dataset: str, files: list[ClassFiles], folder: Path | Non
 
 
 def _described(files: list[ClassFiles], record: Record | None) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
-    """`archives` and `stamps` as a record holds them. A digest in `record` is believed while the stamp is the same."""
+    """`archives` and `stamps` as a record holds them. A digest in `record` is reused while the stamp is the same."""
     archives, stamps = {}, {}
     digests: dict[str, str] = {}
     if record and not parameter("VERIFY", False):
@@ -85,11 +84,11 @@ def _described(files: list[ClassFiles], record: Record | None) -> tuple[dict[str
 def _extract(
     files: list[ClassFiles], record: Record, incoming: Path, own: Mapping[str, Path], *, is_recovery: bool
 ) -> None:
-    """Put what `files` name into `incoming/images/<Class>/`, `…/masks/…`, `…/rejected/…`, and add it to `record`.
+    """Put the files into `incoming/images/<Class>/`, `…/masks/…` or `…/rejected/…`, and add them to `record`.
 
-    Folders inside an archive are flattened. A file whose name is taken, be it by one of the reader's `own` ('<Class>/
-    <name>' → file) of other content, gets the start of its digest added. One that is the same as the reader's own stays
-    the reader's; in a recovery, where the record of what is whose was lost, it is taken for one of the archive's.
+    Folders inside an archive are flattened. `own` are the user's images ('<Class>/<name>' → path). If a name is taken
+    by a file with other content, the start of the digest is added to it. A file that is identical to an own image
+    counts as the user's. In a recovery, where the record of own images was lost, it counts as the archive's.
     """
     kept_names = {folded(key): path for key, path in own.items()}
     rejected_names = {folded(row.key): Path() for row in record.rejected}
@@ -97,14 +96,15 @@ def _extract(
     total = None if None in counts else sum(counts)
     with ThreadPoolExecutor() as pool, progress_bar("extract", total, "files") as progress:
         for source in files:
-            found = members(source.path, source.wants)
-            while some := list(itertools.islice(found, AT_ONCE)):
-                progress.update(len(some))
+            incoming_files = members(source.path, source.wants)
+            while chunk := list(itertools.islice(incoming_files, AT_ONCE)):
+                progress.update(len(chunk))
                 if source.is_mask:
-                    record.masks += [_place_mask(source.class_name, mask, incoming) for mask in some if not mask.reason]
+                    masks = [mask for mask in chunk if not mask.reason]
+                    record.masks += [_place_mask(source.class_name, mask, incoming) for mask in masks]
                     continue
-                checked = pool.map(partial(_check, source.class_name, source.path.name), some)
-                for (row, content), member in zip(checked, some):
+                checked = pool.map(partial(_check, source.class_name, source.path.name), chunk)
+                for (row, content), member in zip(checked, chunk):
                     if not row.reason:
                         placed = _place(row, content, incoming / "images", kept_names)
                         is_own = not is_recovery and placed.key in own
@@ -123,21 +123,23 @@ def _check(class_name: str, archive: str, member: Member) -> tuple[ImageFile, by
 
 
 def _nothing_of(class_name: str, files: list[ClassFiles], record: Record) -> str:
-    where = sorted({source.path.name for source in files if source.class_name == class_name})
+    archives = sorted({source.path.name for source in files if source.class_name == class_name})
     left_out = [row for row in record.rejected if row.class_name == class_name]
-    why = f" ({len(left_out)} file(s) were left out: {left_out[0].name}: {left_out[0].reason})" if left_out else ""
-    return f"No image of {class_name} was found in {', '.join(where)}{why}; put some there and run again."
+    why = ""
+    if left_out:
+        why = f" ({len(left_out)} file(s) were left out, such as {left_out[0].name}: {left_out[0].reason})"
+    return f"No image of {class_name} was found in {', '.join(archives)}{why}; put some there and run again."
 
 
 def _place(row: ImageFile, content: bytes, folder: Path, taken: dict[str, Path]) -> ImageFile:
-    """Write one file under a name that no other has, up to upper and lower case; return its row with that name."""
+    """Write one file under a name that no other file has, ignoring case; return its row with that name."""
     for name in _names(row):
         key = folded(f"{row.class_name}/{name}")
         if key not in taken or (taken[key].name == name and taken[key].read_bytes() == content):
-            # The reader's own file of this name and content becomes this one; a third such file gets another name.
+            # The user's own file of this name and content becomes this one; a third such file gets another name.
             taken[key] = Path()
             return replace(row, name=name, mtime_ns=_write(folder / row.class_name / name, content))
-    raise AssertionError("unreachable: there is no end to the names")
+    raise AssertionError("unreachable: the names never end")
 
 
 def _place_mask(class_name: str, member: Member, incoming: Path) -> str:
@@ -145,14 +147,14 @@ def _place_mask(class_name: str, member: Member, incoming: Path) -> str:
     path = incoming / "masks" / key
     if path.exists() and path.read_bytes() != member.content:
         raise Problem(
-            f"Two masks of {class_name} are called {path.name}; give each image, and its mask, a name of its own."
+            f"Two masks of {class_name} are called {path.name}; give each image and its mask a name of their own."
         )
     _write(path, member.content)
     return key
 
 
 def _names(row: ImageFile) -> Iterator[str]:
-    """The file's own name, then ones with the start of its digest and, should that not do, a number."""
+    """The file's own name, then names with the start of its digest and, if these are taken too, a number."""
     name = PurePosixPath(row.name)
     yield row.name
     for number in itertools.count(1):
@@ -164,12 +166,12 @@ def _is_complete(record: Record, present: Mapping[str, Path]) -> bool:
 
 
 def _is_ours(row: ImageFile, present: Mapping[str, Path]) -> bool:
-    """Whether the file is still the one that was put there; one that the reader changed is the reader's."""
+    """Whether the file is still the one that was put there. A file that the user changed is the user's own."""
     return not row.is_own and row.key in present and is_unchanged(row, present[row.key], present[row.key].stat())
 
 
 def _stamp(path: Path) -> str:
-    """A text that changes with the place, the size or the time of last change of a file, or of any file of a folder."""
+    """A text that changes with the path, size or modification time of a file, or of any file in a folder."""
     text = os.path.realpath(path)
     for file in _inner_files(path):
         status = file.stat()
@@ -178,11 +180,12 @@ def _stamp(path: Path) -> str:
 
 
 def _digest(path: Path) -> str:
-    """SHA-256 of a file, or of the names and digests of all files of a folder."""
+    """SHA-256 of a file, or of the names and digests of all files in a folder."""
     try:
         digests = {file.relative_to(path).as_posix(): file_digest(file) for file in _inner_files(path)}
     except OSError as error:
-        raise Problem(f"{Path(error.filename).name} in {path.name} cannot be read ({error.strerror}).") from error
+        name = Path(error.filename).name
+        raise Problem(f"{name} in {path.name} cannot be read ({error.strerror}); check it and run again.") from error
     if path.is_file():
         return digests["."]
     listing = [f"{name} {digest}" for name, digest in digests.items()]
@@ -194,7 +197,7 @@ def _inner_files(path: Path) -> list[Path]:
 
 
 def _write(path: Path, content: bytes) -> int:
-    """Write a file, and return the time of its change in nanoseconds."""
+    """Write a file, and return its modification time in nanoseconds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     return path.stat().st_mtime_ns

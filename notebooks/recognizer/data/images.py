@@ -1,4 +1,4 @@
-"""Check one image file: whether it decodes, what it holds, and its name here."""
+"""Check one image file: whether it decodes, its properties, and a file name for it."""
 
 import hashlib
 import io
@@ -14,20 +14,20 @@ from ..inputs import Unreadable, identify, to_rgb, without_remarks
 from .duplicates import fingerprint
 
 ENDINGS = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif", "PPM": ".ppm"}
-FEWEST_PIXELS = 8  # on the shorter side; pages on the web are full of invisible images of one pixel
-LONGEST_NAME = 120  # bytes; file systems end at 255, and a part of a digest may come behind it
-OWN = "your own"  # the origin of a file that the reader put into datasets/
+FEWEST_PIXELS = 8  # on the shorter side; web pages are full of invisible one-pixel images
+LONGEST_NAME = 120  # bytes; file systems allow 255, and part of a digest may be added
+OWN = "your own"  # the origin of a file that the user put into datasets/
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """One file that arrived: a row of `datasets/split.json`.
+    """One file of a data set: a row of `datasets/split.json`.
 
-    `origin` is '<archive>/<path inside>', or `OWN`. `width` and `height` are in pixels as stored, `size` is in bytes,
-    `mode` and `format` are Pillow's names ('RGB', 'P', …; 'JPEG', …), `fingerprint` is as in `duplicates`.
-    `group` is the key of the first among its near-copies, `split` 'Train', 'Val' or 'Test'.
-    `reason` says why the file was left out; it is empty for an image that counts. `mtime_ns` is the time of the file's
-    last change in nanoseconds, 0 where it is not known.
+    `origin` is '<archive>/<path inside>', or `OWN`. `width` and `height` are in pixels as stored, and `size` is in
+    bytes. `mode` and `format` are Pillow's names ('RGB', 'P', …; 'JPEG', …). `fingerprint` is as in `duplicates`.
+    `group` is the key of the first among its near-copies, and `split` is 'Train', 'Val' or 'Test'.
+    `reason` says why the file was left out; it is empty for a usable image. `mtime_ns` is the file's modification time
+    in nanoseconds, or 0 if unknown.
     """
 
     class_name: str
@@ -47,7 +47,7 @@ class ImageFile:
 
     @property
     def key(self) -> str:
-        """'<Class>/<name>', the same for no other file."""
+        """'<Class>/<name>', different for every file."""
         return f"{self.class_name}/{self.name}"
 
     @property
@@ -56,11 +56,11 @@ class ImageFile:
 
 
 def check(class_name: str, origin: str, content: bytes, reason: str = "") -> tuple[ImageFile, bytes]:
-    """Decode `content` completely and describe it; `reason` says in a few words why it does not count.
+    """Decode `content` completely; return its row, with a `reason` if it is not a usable image, and what to keep.
 
-    Returned with it is what to keep: `content`, or, of formats that torchvision's ImageFolder does not know (GIF,
-    AVIF, …), a PNG of what the eye sees; of a PNG with damaged texts, the same without them. The name is the last part
-    of `origin`, made safe, with an ending that ImageFolder takes. With a `reason` given, nothing is decoded.
+    Usually `content` itself is kept. Formats that torchvision's ImageFolder does not know (GIF, AVIF, …) become a PNG
+    of the RGB image. A PNG with damaged text chunks is kept without them. The name is the last part of `origin`, made
+    safe, with an ending that ImageFolder accepts. If the argument `reason` is given, nothing is decoded.
     """
     row = ImageFile(class_name, safe_name(origin), origin, _sha256(content), len(content), reason=reason)
     if reason:
@@ -88,14 +88,14 @@ def check(class_name: str, origin: str, content: bytes, reason: str = "") -> tup
 
 
 def is_image_name(path: Path | str) -> bool:
-    """Whether a file is called like an image that torchvision's ImageFolder reads, and is not hidden itself."""
+    """Whether a file is named like an image that torchvision's ImageFolder reads, and is not hidden itself."""
     name = os.path.basename(path)
     return os.path.splitext(name)[1].lower() in IMG_EXTENSIONS and not name.startswith(".")
 
 
 def safe_name(inner: str) -> str:
-    """The last part of a path as a file name that every system takes, and that stays the same on all of them."""
-    name = unicodedata.normalize("NFC", PurePosixPath(inner).name)  # macOS takes characters apart
+    """The last part of a path as a file name that every system accepts and keeps unchanged."""
+    name = unicodedata.normalize("NFC", PurePosixPath(inner).name)  # macOS decomposes characters
     name = re.sub(r'[<>:"/\\|?*\x00-\x1f\x7f]', "_", name).strip(" .") or "image"
     if re.fullmatch(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?", name):
         name = f"_{name}"
@@ -105,7 +105,7 @@ def safe_name(inner: str) -> str:
 
 
 def _cut(text: str, size: int) -> str:
-    """As much of `text` as fits into `size` bytes, no character divided."""
+    """As much of `text` as fits into `size` bytes, without cutting a character."""
     return text.encode()[:size].decode("utf-8", "ignore")
 
 

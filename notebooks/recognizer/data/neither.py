@@ -9,15 +9,15 @@ from ..inputs import as_pixels
 from .dataset import Pictures
 from .record import Record
 
-# The first indices of the scenes that are drawn; the sample uses smaller ones, so that no scene is the same.
+# The first index of the scenes for training and for tests. The sample uses smaller ones, so no scene is drawn twice.
 TO_LEARN, TO_ASK = 1_000_000, 3_000_000
 
 
 def empty_scenes(record: Record, count: int, image_size: int, first: int = TO_ASK) -> Tensor | None:
     """Drawn scenes without a vehicle, uint8 count×3×S×S with S = `image_size`, or None if the images are not drawn.
 
-    Beside photographs they would teach the wrong thing: that every drawing is neither. `first` is the index of the
-    first scene. The scenes from `TO_ASK` on are for testing.
+    Among photographs, they would teach the wrong thing: that every drawing shows neither class. `first` is the index of
+    the first scene. The scenes from `TO_ASK` on are for testing.
     """
     if record.dataset != "sample":
         return None
@@ -27,5 +27,5 @@ def empty_scenes(record: Record, count: int, image_size: int, first: int = TO_AS
 
 
 def scenes_to_learn_from(record: Record, train: Pictures) -> Tensor | None:
-    """`empty_scenes` for training: one for ten images of `train`, at least one, as large as its `pixels`."""
+    """`empty_scenes` for training: one for every ten images of `train`, at least one, as large as its `pixels`."""
     return empty_scenes(record, max(1, len(train) // 10), train.pixels.shape[-1], TO_LEARN)

@@ -1,4 +1,4 @@
-"""The folder of a data set: its lock, links in it, and moving files, between disks as well."""
+"""The folder of a data set: its lock, the links in it, and moving files, also between disks."""
 
 import contextlib
 import errno
@@ -17,13 +17,13 @@ SPLITS = ("Train", "Val", "Test")
 
 
 @contextlib.contextmanager
-def alone_in(folder: Path, name: str = "", doing: str = "images were put in place") -> Iterator[None]:
+def alone_in(folder: Path, name: str = "", doing: str = "putting images in place") -> Iterator[None]:
     """Keep other processes from changing `folder`, or only what is called `name` in it, until the block ends.
 
-    Waits for a process that is at work there already, and says so. The system ends the lock of a process that is
-    killed. The same thread may do this again inside. Where the folder cannot be written to, or its disk has no locks,
-    the block runs without one.
-    Raises `Problem` as `room_on_disk` does, which is told `doing`, and where a file in the folder vanishes meanwhile.
+    If another process already works there, this one prints a line and waits. The operating system releases the lock of
+    a process that is killed. The same thread may take the lock again inside. If the folder is read-only, or its disk
+    does not support locks, the block runs without one.
+    Raises `Problem` as `room_on_disk(doing)` does, and if a file in the folder disappears meanwhile.
     """
     with room_on_disk(doing, folder):
         lock = _acquired(FileLock(folder / f"{name and '.'}{name}.lock", is_singleton=True), folder)
@@ -33,7 +33,7 @@ def alone_in(folder: Path, name: str = "", doing: str = "images were put in plac
             path = Path(str(error.filename or ""))
             if not path.is_relative_to(folder):
                 raise
-            raise Problem(f"{shown(path)} vanished: another program moved or deleted it. Run again.") from error
+            raise Problem(f"{shown(path)} disappeared: another program moved or deleted it. Run again.") from error
         finally:
             if lock:
                 lock.release()
@@ -44,25 +44,25 @@ def _acquired(lock: FileLock, folder: Path) -> FileLock | None:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            print(f"Another notebook is at work in {shown(folder)}/; this one goes on when that is done.", flush=True)
+            print(f"Another notebook is at work in {shown(folder)}/; this one continues when it is done.", flush=True)
             lock.acquire()
     except (OSError, NotImplementedError) as error:
         if getattr(error, "errno", None) not in NO_ACCESS:
-            print(f"The disk of {shown(folder)}/ has no locks for files: run one notebook at a time there.")
+            print(f"The disk of {shown(folder)}/ does not support file locks: run only one notebook at a time there.")
         return None
     return lock
 
 
 def is_link(path: Path | str) -> bool:
-    """Whether the path is a symbolic link, or a junction of Windows."""
+    """Whether the path is a symbolic link, or a Windows junction."""
     return os.path.islink(path) or (hasattr(os.path, "isjunction") and os.path.isjunction(path))
 
 
 def walk(folder: Path | str, above: tuple[str, ...] | None = None) -> Iterator[os.DirEntry]:
-    """Everything below a folder, in the order of names, without what is hidden; nothing where there is no folder.
+    """Everything below a folder, sorted by name, without hidden entries. Nothing if the folder does not exist.
 
-    Links are followed. One that leads nowhere is passed over, and so is one that leads to a folder around it. `above`
-    are the real paths of the folders around, at first of the one that `folder` is in.
+    Links are followed, except broken links and links to a folder that contains them. `above` are the real paths of the
+    folders that contain `folder`, starting with its parent.
     """
     real = os.path.realpath(folder)
     above = (os.path.realpath(os.path.dirname(os.path.abspath(folder))),) if above is None else above
@@ -70,29 +70,32 @@ def walk(folder: Path | str, above: tuple[str, ...] | None = None) -> Iterator[o
         return
     try:
         with os.scandir(folder) as entries:
-            found = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
+            visible = [entry for entry in entries if not entry.name.startswith(".")]
     except PermissionError as error:
-        raise Problem(f"{shown(Path(folder))} cannot be read; allow it, or move it away, and run again.") from error
-    for entry in found:
+        raise Problem(
+            f"{shown(Path(folder))} cannot be read; change its permissions or move it away, and run again."
+        ) from error
+    for entry in sorted(visible, key=lambda entry: entry.name):
         if entry.is_symlink() and not os.path.exists(entry.path):
-            continue  # it leads nowhere
+            continue  # a broken link
         yield entry
         if entry.is_dir():
             yield from walk(entry.path, (*above, real))
 
 
 def leads_into(path: Path, folder: Path) -> bool:
-    """Whether `path` is `folder` or lies in it, links followed, whatever upper and lower case they are written in."""
+    """Whether `path` is `folder` or lies in it. Links are followed; on some disks, upper and lower case are equal."""
     real = Path(os.path.realpath(path))
-    return folder.exists() and any(each.exists() and each.samefile(folder) for each in (real, *real.parents))
+    ancestors = (real, *real.parents)
+    return folder.exists() and any(ancestor.exists() and ancestor.samefile(folder) for ancestor in ancestors)
 
 
 def check_stays_out(pictures: Path, folder: Path) -> None:
-    """Raise `Problem` where the folder `pictures`, or a link in it, leads into a place of `folder` or contains it.
+    """Raise `Problem` if the folder `pictures`, or a link in it, leads into a place of `folder` or contains `folder`.
 
-    What a run takes from there it would also move and remove there.
+    A run would otherwise move and remove the user's original files.
     """
-    # Each part may be a link to yet another place.
+    # Each part may itself be a link to another place.
     places = [
         folder,
         folder / "aside",
@@ -110,17 +113,17 @@ def check_stays_out(pictures: Path, folder: Path) -> None:
             verb = "leads into" if is_link(path) else "is inside"
             raise Problem(
                 f"{Path(os.path.abspath(path)).name} {verb} {folder.name}/, where this project puts and removes files. "
-                "Move your pictures to a folder outside; or leave DATASET unset: pictures in datasets/ are used anyway."
+                "Move your pictures to another folder, or leave DATASET unset: pictures in datasets/ are used anyway."
             )
         if path.is_dir() and leads_into(folder, target):
-            raise Problem(f"{target.name} contains {folder.name}/ itself; give a folder with your pictures alone.")
+            raise Problem(f"{target.name} contains {folder.name}/ itself; use a folder with only your pictures.")
 
 
 def copy_links(folder: Path) -> None:
-    """Replace the links below Train, Val and Test of `folder` by copies of the images that they lead to.
+    """Replace the links below Train, Val and Test of `folder` with copies of the images that they lead to.
 
-    A split may then move everything, and what a link leads to stays as it is. Killed at any moment, it goes on in the
-    next run. Raises `Problem` for a link that leads into `folder` itself.
+    A split can then move everything, and the originals stay unchanged. If this is interrupted at any moment, the next
+    run continues it. Raises `Problem` for a link that leads into `folder` itself.
     """
     count = 0
     for link in [Path(path) for part in SPLITS for path in _links_below(folder / part)]:
@@ -128,11 +131,11 @@ def copy_links(folder: Path) -> None:
             copy(link, link)
             count += 1
         elif link.name.endswith(".link") and not link.exists():
-            raise Problem(f"The folder that {shown(link)} leads to is not there; connect its disk and run again.")
+            raise Problem(f"The folder that {shown(link)} leads to is missing; connect its disk and run again.")
         elif link.is_dir() and (not link.name.startswith(".") or link.name.endswith(".link")):
             count += _copy_folder_behind(link, folder)
     if count:
-        print(f"{count} image(s) behind links in {shown(folder)}/ were copied there; their originals stay as they are.")
+        print(f"{count} linked image(s) were copied into {shown(folder)}/; the originals stay unchanged.")
 
 
 def _links_below(folder: Path | str) -> Iterator[str]:
@@ -145,10 +148,10 @@ def _links_below(folder: Path | str) -> Iterator[str]:
 
 
 def _copy_folder_behind(link: Path, folder: Path) -> int:
-    """Put a folder in the place of a link; its images are copies. Returns how many these are."""
+    """Replace a link with a folder of copies of its images. Returns the number of copies."""
     if leads_into(link, folder) or leads_into(folder, link):
         raise Problem(f"{shown(link)} is a link that leads into {shown(folder)}/ itself; remove it and run again.")
-    if not link.name.startswith("."):  # while it is being replaced, it is called .<name>.link, which nothing lists
+    if not link.name.startswith("."):  # while it is being replaced, it has the hidden name .<name>.link
         link = link.rename(link.with_name(f".{link.name}.link"))
     copies = link.with_name(link.name[1 : -len(".link")])
     copies.mkdir(exist_ok=True)
@@ -160,9 +163,9 @@ def _copy_folder_behind(link: Path, folder: Path) -> int:
 
 
 def copy(source: Path, target: Path, *, keep_time: bool = False) -> None:
-    """Copy a file, if asked with its time of last change. Killed at any moment, `target` is whole, or as it was before.
+    """Copy a file. If this is interrupted at any moment, `target` is complete or as it was before.
 
-    The copy of a reader's file gets a time of its own, by which it is told from the original.
+    With `keep_time`, the copy has the modification time of `source`. Without it, a new time marks it as a copy.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_name(".unfinished.part")
@@ -176,7 +179,7 @@ def copy(source: Path, target: Path, *, keep_time: bool = False) -> None:
 
 
 def move(source: Path, target: Path) -> None:
-    """Move a file, to another disk as well. Killed at any moment, it is whole at one of the two places, or at both."""
+    """Move a file, also to another disk. If interrupted, it is complete in one of the two places, or in both."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.replace(source, target)

@@ -26,8 +26,8 @@ def prepare(
 ) -> Record:
     """All of notebook 01 in one call. Nothing is done twice: a second call with the same arguments changes nothing.
 
-    `classes` are those that 'auto' and 'sample' are to be pictures of, as in `choose`. `folder` is where Train, Val and
-    Test are to lie (default `datasets/`); several data sets can be prepared side by side, each in a folder of its own.
+    `classes` are the classes that 'auto' and 'sample' show, as in `choose`. `folder` is where Train, Val and Test are
+    put (default `datasets/`). Several data sets can be prepared side by side, each in a folder of its own.
     """
     folder = folder or settings.DATASETS
     choice = choose(dataset, classes, folder)
@@ -39,10 +39,10 @@ def prepare(
 
 
 def prepared() -> Record:
-    """What notebook 01 left behind; where it was not run on this machine, what it makes with its parameters.
+    """What notebook 01 prepared. If it was not run on this machine, this prepares the same with its parameters.
 
-    DATASET, VAL_SHARE, TEST_SHARE and SEED count here too where they are set as environment variables. Where another
-    process is preparing images, its end is waited for.
+    The environment variables DATASET, VAL_SHARE, TEST_SHARE and SEED count here too, if they are set. If another
+    process is preparing images, this waits until it is done.
     """
     with alone_in(settings.DATASETS):
         finish_taking_in()

@@ -1,4 +1,4 @@
-"""`split.json` in the folder of a data set: which data set this is, how it was split, and every file of it."""
+"""`split.json` in the folder of a data set: which data set it is, how it was split, and all its files."""
 
 import filecmp
 import hashlib
@@ -20,11 +20,12 @@ from .place import SPLITS, walk
 
 @dataclass
 class Record:
-    """What `datasets/split.json` holds.
+    """The content of `datasets/split.json`.
 
-    `archives` maps '<Class>/<archive>' to its SHA-256 and the address that it came from, if any; `files` are the
-    images in Train, Val and Test, `rejected` the files in Rejected, each with its reason, `masks` '<Class>/<name>'.
-    `stamps` maps '<Class>/<archive>' to a text that changes with the archive's place, size and time of last change.
+    `archives` maps '<Class>/<archive>' to its SHA-256 and the address that it came from, if any. `files` are the images
+    in Train, Val and Test. `rejected` are the files in Rejected, with a reason. `masks` are the masks, as
+    '<Class>/<name>'. `stamps` maps '<Class>/<archive>' to a text that changes with the archive's path, size and
+    modification time.
     """
 
     dataset: str
@@ -43,7 +44,7 @@ class Record:
 
     @property
     def name(self) -> str:
-        """The data set's name and the start of a digest of who is in which part: other images, another name."""
+        """The data set's name and the start of a digest of the images in each part, so that other images change it."""
         contents = sorted((row.key, row.sha256, row.split) for row in self.files)
         return f"{self.dataset}-{hashlib.sha256(repr(contents).encode()).hexdigest()[:6]}"
 
@@ -68,25 +69,25 @@ def _several(files: list[ImageFile], attribute: str) -> list[list[ImageFile]]:
     members = defaultdict(list)
     for row in files:
         members[getattr(row, attribute)].append(row)
-    found = [rows for rows in members.values() if len(rows) > 1]
-    return sorted(found, key=lambda rows: (-len(rows), rows[0].key))
+    groups = [rows for rows in members.values() if len(rows) > 1]
+    return sorted(groups, key=lambda rows: (-len(rows), rows[0].key))
 
 
 def read_record(path: Path | None = None) -> Record | None:
-    """The record of what lies in `datasets/`, or None where nothing was prepared yet.
+    """The record of the data set in `datasets/`, or None if nothing was prepared yet.
 
-    Raises `Problem` when the file is no such record.
+    Raises `Problem` if the file is not such a record.
     """
     path = path or settings.DATASETS / "split.json"
     if not path.exists():
         return None
     try:
-        # Each row becomes an ImageFile as soon as it is read: as dictionaries, all of them would take twice the memory.
+        # Each row becomes an ImageFile as soon as it is read, because dictionaries would take twice the memory.
         return Record(**json.loads(path.read_bytes(), object_hook=_as_row))
     except (ValueError, TypeError, KeyError) as error:
         raise Problem(
             f"{shown(path)} cannot be read; it was changed, or written by another version of this project. Delete it "
-            "and run notebook 01: your images stay, and all of them are split anew."
+            "and run notebook 01: your images stay, and all of them are split again."
         ) from error
 
 
@@ -95,7 +96,7 @@ def _as_row(fields: dict) -> ImageFile | dict:
 
 
 def write_record(record: Record, path: Path | None = None) -> None:
-    """Replace the record by `record`, at once, so that there always is a whole one."""
+    """Replace the record with `record` in one step, so that the file is always complete."""
     path = path or settings.DATASETS / "split.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".part")
@@ -105,7 +106,7 @@ def write_record(record: Record, path: Path | None = None) -> None:
 
 
 def _as_json(record: Record) -> Iterator[str]:
-    """The record as JSON with a line for each file, so that one finds a file with any tool, and not all at once."""
+    """The record as JSON, in pieces: one line per file, so that any text tool can find a file."""
     yield "{"
     for number, (name, value) in enumerate(vars(record).items()):
         yield f"{',' * (number > 0)}\n {json.dumps(name)}: "
@@ -119,9 +120,10 @@ def _as_json(record: Record) -> Iterator[str]:
 
 
 def is_unchanged(row: ImageFile, path: Path, status: os.stat_result) -> bool:
-    """Whether `path`, of this `status`, holds what `row` records.
+    """Whether `path`, with this `status`, holds what `row` records.
 
-    Its digest tells, unless size and time of last change are as recorded; with VERIFY=1 its digest alone.
+    If its size and modification time are as recorded, it counts as unchanged. Otherwise, or with VERIFY=1, its digest
+    decides.
     """
     if status.st_size != row.size:
         return False
@@ -130,25 +132,25 @@ def is_unchanged(row: ImageFile, path: Path, status: os.stat_result) -> bool:
 
 
 def images_on_disk(folder: Path | None = None) -> dict[str, Path]:
-    """Every image file in Train, Val and Test of `folder` (default `datasets/`): '<Class>/<name>' → where it lies.
+    """Every image file in Train, Val and Test of `folder` (default `datasets/`): '<Class>/<name>' → its path.
 
-    Keys are in Unicode's composed form (NFC), as in records, whatever form the disk gives. Of a file that a killed move
-    left on two disks, the second is removed.
-    Raises `Problem` where two files share a name, also where only upper and lower case or the Unicode form differ.
+    Keys are in Unicode's composed form (NFC), as in records, whatever form the disk uses. If an interrupted move left a
+    file on two disks, the second one is removed.
+    Raises `Problem` if two files share a name, even if it differs in upper and lower case or in its Unicode form.
     """
     folder = folder or settings.DATASETS
-    found: dict[str, Path] = {}
-    names: dict[str, Path] = {}
+    paths: dict[str, Path] = {}
+    first_paths: dict[str, Path] = {}
     for split in SPLITS:
         for key, path in images_in(folder / split):
-            other = names.setdefault(key.casefold(), path)
+            other = first_paths.setdefault(key.casefold(), path)
             if other is path:
-                found[key] = path
+                paths[key] = path
             elif _is_left_by_a_move(path, other):
                 path.unlink()
             else:
                 raise Problem(f"{shown(path)} and {shown(other)} share a name; rename one of them and run again.")
-    return found
+    return paths
 
 
 def images_in(part: Path) -> Iterator[tuple[str, Path]]:
@@ -165,13 +167,13 @@ def _is_left_by_a_move(path: Path, other: Path) -> bool:
 
 
 def other_files(folder: Path) -> list[str]:
-    """Names of files in Train, Val and Test that are no images by their ending, and so are left where they are."""
+    """Names of files in Train, Val and Test that do not have an image's file name. They are left where they are."""
     names = [entry.name for split in SPLITS for _, entry in _files_in(folder / split)]
     return sorted(name for name in names if not is_image_name(name) and name not in CLUTTER)
 
 
 def _files_in(part: Path) -> Iterator[tuple[str, os.DirEntry]]:
-    """Each file in a class folder of Train, Val or Test, with the name of the class; nothing hidden."""
+    """Each file in a class folder of Train, Val or Test, with the name of its class. Hidden files are left out."""
     for entry in walk(part):
         class_name, *inner = entry.path[len(str(part)) + 1 :].split(os.sep)
         if inner and entry.is_file():

@@ -1,4 +1,4 @@
-"""What can be downloaded: address, checksum, licence; and the archives it becomes on disk."""
+"""The data sets that can be downloaded, with addresses, checksums and licences, and their archives on disk."""
 
 import hashlib
 import os
@@ -21,7 +21,7 @@ from .place import alone_in, check_stays_out
 class Source:
     """A named data set: its downloads, and which of their files belong to which class.
 
-    `classes` and `masks` map a class to a pattern (as in `fnmatch`) that the path inside the archive matches.
+    `classes` and `masks` map a class to a pattern (as in `fnmatch`) for the paths inside the archive.
     """
 
     name: str
@@ -62,7 +62,7 @@ SOURCES = {
         ),
         Source(
             "caltech",
-            "798 motorbikes in colour and 123 cars in grey: a lesson in shortcuts (Caltech 101, 137 MB)",
+            "798 motorbikes in colour and 123 cars in grey: an example of shortcut learning (Caltech 101, 137 MB)",
             "CC BY 4.0",
             (
                 Download(
@@ -84,8 +84,8 @@ SOURCES = {
                     "cats_and_dogs_filtered.zip",
                 ),
             ),
-            # Its folders train and validation are put together and split anew: nobody looked for near-copies between
-            # them, and there is no third part. Seven tenths of the whole are about as many images as were in train.
+            # Its folders train and validation are merged and split again: nobody checked them for near-copies, and
+            # there is no test part. Seven tenths of all images are about as many as train had.
             {"Cat": "*/cats/*.jpg", "Dog": "*/dogs/*.jpg"},
         ),
         Source(
@@ -104,15 +104,15 @@ SOURCES = {
         ),
     )
 }
-# What 'auto' tries, and what 'sample' draws, where pictures of these classes are wanted. Not caltech: there colour
-# alone tells the classes apart.
+# What 'auto' tries, and what 'sample' draws, for these classes. Not caltech, because there colour alone tells the
+# classes apart.
 AUTOMATIC = {VEHICLES: ("motorbikes", "street"), PETS: ("pets",)}
 DRAWN = {VEHICLES: "sample", PETS: "drawn-pets"}
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What `DATASET` came to: the name to show, the reason in one plain line, and what to fetch or read."""
+    """What `DATASET` means: the name to show, the reason in one line, and what to fetch or read."""
 
     name: str
     reason: str
@@ -125,12 +125,15 @@ class Choice:
 def choose(dataset: str = "auto", classes: tuple[str, ...] = VEHICLES, folder: Path | None = None) -> Choice:
     """Decide what `dataset` means, without downloading anything.
 
-    `dataset` is 'auto' or 'sample', which mean pictures of `classes` (`drawings.VEHICLES` or `drawings.PETS`);
-    'drawn-pets', whatever `classes` are; a name in `SOURCES`; the path of a folder that holds one folder or one archive
-    a class; or addresses (http…) of one archive a class, separated by spaces. One archive, or parts such as train and
-    test, may hold a folder for each class instead. Relative paths start at the project's folder. `folder` is where the
-    images are to be put (default `datasets/`).
-    Raises `Problem` when it is none of these, and for pictures that lie where this project puts and removes files.
+    `dataset` is one of:
+    'auto' or 'sample', for pictures of `classes` (`drawings.VEHICLES` or `drawings.PETS`);
+    'drawn-pets', whatever `classes` are;
+    a name in `SOURCES`;
+    the path of a folder with one folder or archive per class;
+    addresses (http…) of one archive per class, separated by spaces.
+    One archive, or parts such as train and test, may have one folder per class instead. Relative paths start at the
+    project's folder. `folder` is where the images will be put (default `datasets/`).
+    Raises `Problem` if `dataset` is none of these, and for pictures where this project puts and removes files.
     """
     if dataset == "auto":
         return _automatic(classes)
@@ -144,18 +147,18 @@ def choose(dataset: str = "auto", classes: tuple[str, ...] = VEHICLES, folder: P
         several = f"archives at {len(addresses)} addresses" if len(addresses) > 1 else "archive at one address"
         reason = f"Using the {several}, as asked."
         return Choice(f"addresses-{digest}", reason, addresses=addresses)
-    given = PROJECT / os.path.expanduser(dataset)
-    if not os.path.exists(given):  # False also for what no file can be called
+    path = PROJECT / os.path.expanduser(dataset)
+    if not os.path.exists(path):  # also False for impossible file names
         raise Problem(
             f"DATASET={dataset[:200]!r} is neither a folder nor one of auto, sample, {', '.join(SOURCES)}, "
             f"{DRAWN[PETS]}. Give one of these names, or the path of a folder that holds Bike.zip and Car.zip."
         )
     for place in {settings.DATASETS, folder or settings.DATASETS}:
-        check_stays_out(given, place)
-    if given.is_file():
-        return Choice(class_name(given), f"Using the archive {given.name}, as asked.", folder=given)
-    name = Path(os.path.abspath(given)).name  # of ../pictures/.. as well
-    return Choice(name, f"Using the folder {name}, as asked.", folder=given)
+        check_stays_out(path, place)
+    if path.is_file():
+        return Choice(class_name(path), f"Using the archive {path.name}, as asked.", folder=path)
+    name = Path(os.path.abspath(path)).name  # also of ../pictures/..
+    return Choice(name, f"Using the folder {name}, as asked.", folder=path)
 
 
 def _automatic(classes: tuple[str, ...]) -> Choice:
@@ -179,12 +182,12 @@ def _archive_path(*parts: str) -> Path:
 
 
 def fetch(choice: Choice, *, sample_images: int) -> list[ClassFiles]:
-    """Download (or draw) what is not on disk yet, and say where the files of each class lie.
+    """Download (or draw) what is not on disk yet, and return where the files of each class are.
 
-    Archives land in `datasets/archives/<name>/`, checked against the published checksum where there is one, and
-    under a temporary name until they are whole. `sample_images` is the number of drawings per class.
-    Raises `Problem` for a wrong checksum, an answer that is no archive, a server that refuses, fewer than two classes,
-    and names of classes that cannot be those of folders.
+    Archives are saved in `datasets/archives/<name>/` and checked against the published checksum, if there is one. They
+    have a temporary name until they are complete. `sample_images` is the number of drawings per class.
+    Raises `Problem` for a wrong checksum, an answer that is not an archive, a server that refuses, fewer than two
+    classes, and class names that cannot be the names of folders.
     """
     if choice.folder:
         files = in_folder(choice.folder) if choice.folder.is_dir() else by_class([choice.folder])
@@ -202,23 +205,23 @@ def fetch(choice: Choice, *, sample_images: int) -> list[ClassFiles]:
         names = file_names(choice.addresses, _archive_path(choice.name))
         downloads = [Download(of_the_file(url), None, name) for url, name in zip(choice.addresses, names)]
         addresses = dict(zip(_download_all(choice.name, downloads), choice.addresses))
-        files = [replace(each, address=addresses[each.path]) for each in by_class(list(addresses))]
+        files = [replace(source, address=addresses[source.path]) for source in by_class(list(addresses))]
     else:
         with alone_in(settings.ARCHIVES, choice.name):
             files = in_folder(_drawn(choice, sample_images))
-    check_names(choice.name, [each.class_name for each in files])
+    check_names(choice.name, [source.class_name for source in files])
     return files
 
 
 def _drawn(choice: Choice, images_per_class: int) -> Path:
-    """The folder of a drawn sample, drawn anew where it was drawn by another version of the drawing code."""
+    """The folder of a drawn sample, which is drawn if there is none from this version of the drawing code."""
     code = b"".join(path.read_bytes() for path in sorted(Path(drawings.__file__).parent.glob("*.py")))
     folder = _archive_path(f"{choice.name}-{images_per_class}-{hashlib.sha256(code).hexdigest()[:8]}")
     if not folder.exists():
         unfinished = folder.with_name(f"{folder.name}.part")
         shutil.rmtree(unfinished, ignore_errors=True)
         with progress_bar("draw", images_per_class * len(choice.drawn), "images") as bar:
-            # A process takes seconds to start, and a drawing a hundredth of a second.
+            # Starting a process takes seconds, and one drawing takes a hundredth of a second.
             drawings.write_zips(
                 unfinished,
                 choice.drawn,

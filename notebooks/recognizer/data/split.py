@@ -1,4 +1,4 @@
-"""Train, Val or Test for every image: a seeded share of each class, near-copies always together."""
+"""Assign every image to Train, Val or Test: a seeded share of each class, with near-copies always together."""
 
 import os
 import random
@@ -18,11 +18,12 @@ from .taking_in import finish_taking_in
 
 
 def split_images(val_share: float = 0.1, test_share: float = 0.2, seed: int = 0, folder: Path | None = None) -> Record:
-    """Move a share of each class from Train to Val and Test of `folder` (default `datasets/`); redo an earlier split.
+    """Move a share of each class from Train to Val and Test of `folder` (default `datasets/`). Redo an earlier split.
 
-    Who goes where depends on `seed`, the shares, and the files' names and pictures alone. Images of the reader's own
-    take part; where one does not decode, it moves to `Rejected/`. Images that did not change are not looked at again.
-    Raises `Problem` when a class has too few images for all three, there is one class only, or two images share a name.
+    The split depends only on `seed`, the shares, and the files' names and pictures. The user's own images take part;
+    those that do not decode move to `Rejected/`. Unchanged images are not checked again.
+    Raises `Problem` if a class has too few images for three parts, if there is only one class, or if two images share a
+    name.
     """
     folder = folder or settings.DATASETS
     with alone_in(folder):
@@ -48,7 +49,7 @@ def split_images(val_share: float = 0.1, test_share: float = 0.2, seed: int = 0,
 
 @without_warnings()
 def move_to_parts(record: Record, present: dict[str, Path], folder: Path) -> None:
-    """Move each image from where it is (`images_on_disk`) to the part of `folder` that `record` gives."""
+    """Move each image from its path in `present` (see `images_on_disk`) to its part of `folder` in `record`."""
     for row in record.files:
         target = os.path.join(folder, row.split, *row.key.split("/"))
         if target != str(present[row.key]):
@@ -56,7 +57,7 @@ def move_to_parts(record: Record, present: dict[str, Path], folder: Path) -> Non
 
 
 def _described(record: Record, present: dict[str, Path]) -> list[ImageFile]:
-    """A row for each image on disk: the known ones as recorded, the reader's own looked at."""
+    """A row for each image on disk: known images as recorded, the user's own images after a check."""
     known = {row.key: row for row in record.files}
     rows = []
     for key, path in sorted(present.items()):
@@ -71,7 +72,7 @@ def _described(record: Record, present: dict[str, Path]) -> list[ImageFile]:
 
 
 def _under_free_name(row: ImageFile, record: Record) -> ImageFile:
-    """The same row, with the start of its digest in its name where another rejected file has that name."""
+    """The same row, with the start of its digest in its name if another rejected file has that name."""
     if all(other.key != row.key or other.sha256 == row.sha256 for other in record.rejected):
         return row
     name = Path(row.name)
@@ -85,16 +86,15 @@ def _tell_of_own(record: Record, unreadable: Iterable[ImageFile], folder: Path) 
         print(f"{len(own)} image(s) of your own stay and take part in the split: {names}.")
     if others := other_files(folder):
         names = ", ".join(others[:5]) + " …" * (len(others) > 5)
-        where = f"{shown(folder)}/"
-        print(f"{len(others)} file(s) in {where} are not called like images that can be read; left alone: {names}.")
+        print(f"{len(others)} file(s) in {shown(folder)}/ do not have an image's file name and were not used: {names}.")
     for row in unreadable:
         print(f"Your own {row.key} was moved to {shown(folder)}/Rejected/: {row.reason}.")
 
 
 def _grouped(rows: list[ImageFile], before: Record) -> list[ImageFile]:
-    """The same rows, in the order of their keys, each with the key of the first of its near-copies as its group.
+    """The same rows, sorted by key, with the key of the first near-copy of each row as its group.
 
-    Where these are the very images of an earlier record, its groups are right, and nothing is compared.
+    If these are exactly the images of an earlier record, its groups are reused, and nothing is compared.
     """
     rows = sorted(rows, key=lambda row: row.key)
     if {(row.key, row.sha256) for row in rows} == {(row.key, row.sha256) for row in before.files if row.group}:
@@ -105,17 +105,18 @@ def _grouped(rows: list[ImageFile], before: Record) -> list[ImageFile]:
 
 
 def deal(rows: Sequence[ImageFile], val_share: float, test_share: float, seed: int) -> list[ImageFile]:
-    """The same rows, each with its `split`; of each class the same shares, rounded, and a group never divided.
+    """The same rows with their `split`: the same rounded shares of each class, and groups are never divided.
 
-    The groups are shuffled with `seed`, larger ones then go first, each to the part that is emptiest in proportion
-    and has room for it. Raises `Problem` when a part would be left without a class.
+    The groups are shuffled with `seed` and then sorted, larger ones first. Each group goes to the part that has room
+    for it and is emptiest in proportion. Raises `Problem` if a part would have no images of a class.
     """
     if not (val_share > 0 and test_share > 0 and val_share + test_share < 1):
         raise Problem(f"Shares of {val_share} for Val and {test_share} for Test leave a part empty; try 0.2 and 0.2.")
     sizes = Counter(row.class_name for row in rows)
     if len(sizes) < 2:
         raise Problem(
-            f"There are images of {', '.join(sizes) or 'nothing'} only, and telling things apart takes two classes."
+            f"There are images of {', '.join(sizes) or 'no class'} only, but a classifier needs two classes; add "
+            "images of another class."
         )
     room = {
         (class_name, split): count
@@ -128,7 +129,7 @@ def deal(rows: Sequence[ImageFile], val_share: float, test_share: float, seed: i
         members[row.group].append(row)
     groups = list(members.values())
     random.Random(seed).shuffle(groups)
-    dealt = []
+    assigned = []
     for group in sorted(groups, key=len, reverse=True):
         needed = Counter(row.class_name for row in group)
         fitting = [split for split in SPLITS if all(room[name, split] >= n for name, n in needed.items())]
@@ -138,9 +139,9 @@ def deal(rows: Sequence[ImageFile], val_share: float, test_share: float, seed: i
         )
         for name, n in needed.items():
             room[name, emptiest] -= n
-        dealt += [replace(row, split=emptiest) for row in group]
-    _check_parts(dealt, sizes)
-    return sorted(dealt, key=lambda row: row.key)
+        assigned += [replace(row, split=emptiest) for row in group]
+    _check_parts(assigned, sizes)
+    return sorted(assigned, key=lambda row: row.key)
 
 
 def _shares(size: int, val_share: float, test_share: float) -> tuple[int, int, int]:
@@ -157,5 +158,5 @@ def _check_parts(rows: list[ImageFile], sizes: Counter) -> None:
             pictures = f" ({groups} different picture(s))" if groups < size else ""
             raise Problem(
                 f"{class_name} has {size} image(s){pictures}, too few for these shares of Train, Val and Test: none "
-                f"would be in {' and '.join(empty)}. Add images of {class_name}, or take larger shares."
+                f"would be in {' and '.join(empty)}. Add images of {class_name}, or use larger shares."
             )

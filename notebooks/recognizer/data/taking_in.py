@@ -1,7 +1,7 @@
-"""From `incoming` to Train, and from Train to `aside`: how one data set takes the place of another.
+"""Replace one data set with another: move files from `incoming` to Train, and from Train to `aside`.
 
-`incoming` and `aside/<data set>` hold the same: `record.json`, `images/`, `masks/` and `rejected/`. Every step here can
-be repeated, so that a run which is killed at any moment ends the same when it is started again.
+`incoming` and `aside/<data set>` have the same content: `record.json`, `images/`, `masks/` and `rejected/`. Every step
+here can be repeated, so that a run that is killed at any moment gives the same result when it is started again.
 """
 
 import errno
@@ -22,10 +22,10 @@ from .record import Record, images_in, images_on_disk, is_unchanged, read_record
 
 
 def finish_taking_in(folder: Path | None = None) -> None:
-    """Move what was extracted completely from `incoming` to its places in `folder`; throw away what was not.
+    """Move a complete extraction from `incoming` to its places in `folder`, or delete an incomplete one.
 
     Links in Train, Val and Test become copies first. Images of an earlier data set go to `aside/<its name>`.
-    Raises `Problem` where a link in `folder` leads to pictures that this project may not move.
+    Raises `Problem` if a link in `folder` leads to pictures that this project may not move.
     """
     folder = folder or settings.DATASETS
     with alone_in(folder):
@@ -51,16 +51,16 @@ def finish_taking_in(folder: Path | None = None) -> None:
 
 
 def bring_back(folder: Path, arriving: Record, taken: Iterable[str]) -> bool:
-    """Take in again what was set aside, where it is whole, from the archives of `arriving`, and no name is taken.
+    """Bring back what was set aside, if it is complete, comes from the archives of `arriving`, and no name is taken.
 
-    `taken` are the keys of the reader's own images; `arriving.rejected` are the reader's own rejected files. Returns
+    `taken` are the keys of the user's own images; `arriving.rejected` are the user's own rejected files. Returns
     whether this was done.
     """
     aside = _aside(folder, arriving.dataset)
     kept = read_record(aside / "record.json")
     if kept is None or (kept.dataset, kept.archives) != (arriving.dataset, arriving.archives):
         return False
-    kept.rejected = [row for row in kept.rejected if not row.is_own]  # a run that was killed here had added them
+    kept.rejected = [row for row in kept.rejected if not row.is_own]  # added by a run that was killed here
     taken = {folded(key) for key in (*taken, *(row.key for row in arriving.rejected))}
     if taken & {folded(row.key) for row in kept.files + kept.rejected}:
         return False
@@ -81,7 +81,7 @@ def bring_back(folder: Path, arriving: Record, taken: Iterable[str]) -> bool:
 
 
 def folded(key: str) -> str:
-    """Two names are one where this is the same: some file systems make no difference between them."""
+    """A form of a key that is equal for names that some file systems treat as the same."""
     return unicodedata.normalize("NFC", key).casefold()
 
 
@@ -90,7 +90,7 @@ def _aside(folder: Path, dataset: str) -> Path:
 
 
 def _set_aside(folder: Path) -> None:
-    """Move what belongs to the data set that is there to `aside`; files of the reader's own stay."""
+    """Move the files of the current data set to `aside`. The user's own files stay."""
     old = read_record(folder / "split.json")
     if old is None or not old.archives:
         return
@@ -106,7 +106,7 @@ def _set_aside(folder: Path) -> None:
         if not row.is_own:
             _move_if_there(folder / "Rejected" / row.key, unfinished / "rejected" / row.key)
     own = Record("", {}, [row for row in old.files if row.is_own], [row for row in old.rejected if row.is_own])
-    if unfinished.exists():  # else a run that was killed had come so far
+    if unfinished.exists():  # otherwise a run that was killed has already done this
         files = [replace(row, split="Train") for row in old.files if (unfinished / "images" / row.key).exists()]
         rejected = [row for row in old.rejected if not row.is_own]
         masks = [key for key in old.masks if (unfinished / "masks" / key).exists()]
@@ -117,22 +117,22 @@ def _set_aside(folder: Path) -> None:
 
 
 def _keep_own(folder: Path, arrived: Record) -> None:
-    """Make way for what arrives where the reader has put files of the same names since the extraction."""
+    """Rename the user's files that were added since the extraction and have the names of arriving files."""
     coming = {row.key: row.sha256 for row in arrived.files}
     for key, path in images_on_disk(folder).items():
         file = folder / "incoming" / "images" / key
         if key not in coming or not file.exists():
             continue
         if file_digest(path) == coming[key]:
-            file.unlink()  # it is there already
+            file.unlink()  # the user's file is the same
         else:
             others = (path.with_name(f"{path.stem}-own-{number}{path.suffix}") for number in itertools.count(1))
             path.rename(next(other for other in others if not other.exists()))
 
 
 def _check_linked_parts(folder: Path, arrived: Record | None) -> None:
-    """Raise `Problem` where Train, Val or Test is a link to a folder with images that are not this project's."""
-    if is_link(folder / "incoming"):  # its record becomes split.json in one step, which no two disks can do
+    """Raise `Problem` if Train, Val or Test is a link to a folder with images that are not this project's."""
+    if is_link(folder / "incoming"):  # its record becomes split.json in one step, which is impossible across disks
         raise Problem(
             f"{shown(folder / 'incoming')} is a link; remove it and run again. Train, Val and Test may be links."
         )
@@ -144,17 +144,17 @@ def _check_linked_parts(folder: Path, arrived: Record | None) -> None:
         coming = {row.key for row in arrived.files} if arrived else set()
         for key, path in images_in(folder / part):
             row = known.get(key)
-            # Where a split was killed, some are not yet in the part that the record gives.
+            # If a split was killed, some images are not yet in the part that the record gives.
             is_known = row and (row.split == part or row.mtime_ns == path.stat().st_mtime_ns)
             if not is_known and key not in coming:
                 raise Problem(
                     f"{shown(folder / part)} is a link to a folder with pictures that this project did not put there "
-                    f"({key}, …), and it never moves your pictures out of a linked folder. Give them as DATASET from a "
-                    "folder of their own, or let the link lead to an empty folder."
+                    f"({key}, …). It never moves your pictures out of a linked folder. Give them as DATASET from a "
+                    "folder of their own, or make the link lead to an empty folder."
                 )
 
 
 def _move_if_there(source: Path, target: Path) -> None:
-    """Move a file, unless an earlier run did that."""
+    """Move a file, unless an earlier run already did."""
     if source.exists():
         move(source, target)
