@@ -4,8 +4,9 @@
     python benchmarks/architectures.py resnet18   # those whose names contain one of these words
 
 Weights are random. A layer counts as maps where its output has a value for each image and is coloured as a grid colours
-it, as a sentence where `capture` or the colours raise `Problem`, and as a traceback where anything else is raised.
-Where torchvision's `create_feature_extractor` can follow a network, both have to agree on every layer that it offers.
+it, as a sentence where `capture` or the colours raise `Problem` (layers that do not run are asked together), and as a
+traceback where anything else is raised. Where torchvision's `create_feature_extractor` can follow a network, both have
+to agree on every layer that it offers.
 """
 
 import sys
@@ -20,7 +21,7 @@ import torchvision
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
 from recognizer import capture, layer_names
-from recognizer.maps.activations import layer_of
+from recognizer.maps.activations import layer_of, run
 from recognizer.maps.colours import colour
 from recognizer.maps.layers import layers_by_name
 from recognizer.maps.pictures import maps_of
@@ -108,7 +109,13 @@ def tried(model: torch.nn.Module, image: torch.Tensor) -> tuple[Counter, list[st
             outcomes["maps"] += len(names)
 
     names = layer_names(model)
-    ask(names)
+    ran = {name for name, _ in run(model, names, image)}
+    ask([name for name in names if name in ran])
+    if idle := [name for name in names if name not in ran]:
+        try:
+            capture(model, idle, image)
+        except Problem:
+            outcomes["sentences"] += len(idle)
     outcomes["layers"] = len(names)
     return outcomes, complaints, outputs
 
