@@ -125,9 +125,11 @@ def captioned_sheet(images: Sequence[np.ndarray], captions: Sequence[str], title
         figure.suptitle(title, fontsize=11, fontweight="bold", x=0.005, ha="left")
     for axis in axes.flat:
         axis.axis("off")
+    longest = max(len(line) for caption in captions for line in caption.splitlines() or [""])
+    fontsize = min(9, max(5, 120 * WIDTH / columns / max(longest, 1)))  # so that a line is no wider than its image
     for axis, image, caption in zip(axes.flat, images, captions):
         axis.imshow(image)
-        axis.set_title(caption, fontsize=9, fontweight="normal", loc="center", pad=3)
+        axis.set_title(caption, fontsize=fontsize, fontweight="normal", loc="center", pad=3)
     return figure
 
 
@@ -231,6 +233,9 @@ def panels(
     for axis in axes.flat[len(estimates) :]:
         axis.set_visible(False)
     places = np.arange(len(steps))
+    # Names such as network.layer1.0 would run into each other.
+    is_crowded = sum(map(len, steps)) > 80 / columns
+    slanted = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if is_crowded else {}
     for axis, (name, lines) in zip(axes.flat, estimates.items()):
         for of, values in lines.items():
             value, low, high = np.array(values).T
@@ -238,7 +243,7 @@ def panels(
             axis.fill_between(places, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
         if (chance := chances.get(name)) is not None:
             axis.axhline(chance, color="black", linewidth=1, linestyle=":", label="by chance")
-        axis.set_xticks(places, steps, fontsize=10 if columns == 1 else 8)
+        axis.set_xticks(places, steps, fontsize=10 if columns == 1 else 8, **slanted)
         axis.set(title=name, ylabel=ylabel, xlabel=xlabel)
     if title:
         figure.suptitle(title, fontsize=11, fontweight="bold", x=0.005, ha="left")
