@@ -51,6 +51,14 @@ def test_one_parameter_cell_and_small_cells(path):
     assert max(len(cell.source.splitlines()) for cell in cells[1:]) <= 10  # after the set-up cell
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_lesson_opens_with_a_question_and_closes_with_three_things(path):
+    texts = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown"]
+    assert re.search(r"^\*\*[^*]+\?\*\*", texts[0], re.MULTILINE)
+    end = "\n".join(texts).partition("## Three things to remember\n")[2].partition("### Exercises\n")
+    assert [line[:2] for line in end[0].splitlines() if line] == ["1.", "2.", "3."] and end[2].strip()
+
+
 def test_set_up_and_address_are_the_same_everywhere():
     set_ups = {code_cells(path)[0].source for path in NOTEBOOKS}
     assert len(set_ups) == 1
