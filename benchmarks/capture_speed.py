@@ -11,14 +11,20 @@ import subprocess
 import sys
 
 ROUNDS = 3
-TOOLS = {
-    "capture": "from recognizer import capture, layer_names\nrun = lambda: capture(model, layer_names(model), images)",
-    "create_feature_extractor": """
+EXTRACTOR = """
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 extractor = create_feature_extractor(model, get_graph_node_names(model)[1])
 def run():
     with torch.no_grad():
-        return {name: value.numpy() for name, value in extractor(images).items()}""",
+        return {name: value.numpy() for name, value in extractor(images).items()}"""
+TOOLS = {
+    "capture": "from recognizer import capture, layer_names\nrun = lambda: capture(model, layer_names(model), images)",
+    "create_feature_extractor, which loses what an in-place ReLU writes over": EXTRACTOR,
+    "create_feature_extractor, no ReLU in place": """
+for layer in model.modules():
+    if hasattr(layer, 'inplace'):
+        layer.inplace = False"""
+    + EXTRACTOR,
     "torchlens": """
 import torchlens
 log = torchlens.trace
