@@ -1,4 +1,4 @@
-# Every line here is also in the README as a plain command, for those without make.
+# docs/running.md has plain commands for those without make.
 
 VENV := .venv
 ifeq ($(OS),Windows_NT)
@@ -9,12 +9,12 @@ else
     PYTHON := $(VENV)/bin/python
 endif
 
-# Parameters given to make reach the notebooks as environment variables: make run DATASET=street EPOCHS=3
-# They go on as they are; make alone would take a $ in them for the beginning of a variable of its own.
+# Parameters of make become environment variables of the notebooks: make run DATASET=street EPOCHS=3
+# They are passed on unchanged. Otherwise make would treat a $ in them as the start of a variable of its own.
 $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),\
     $(eval override $(name) := $$(value $(name)))$(eval export $(name))))
 
-# uv installs several times faster than pip. It gives up when a server is silent for this many seconds, and pip goes on.
+# uv installs several times faster than pip. It gives up if a server is silent for this many seconds; then pip is used.
 export UV_HTTP_TIMEOUT ?= 120
 PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check
 UV = $(PYTHON) -m uv pip install --compile-bytecode --python $(PYTHON) $(addprefix --default-index ,$(PIP_INDEX))
@@ -32,19 +32,19 @@ $(VENV)/ready: requirements.txt pyproject.toml
 ifdef TORCH_INDEX
 	$(PIP) torch torchvision --index-url $(TORCH_INDEX)
 endif
-	$(PIP) --only-binary :all: uv && $(UV) -r requirements.txt || (echo "uv could not do it, so pip does." && $(PIP) -r requirements.txt)
+	$(PIP) --only-binary :all: uv && $(UV) -r requirements.txt || (echo "uv failed, so pip installs the packages." && $(PIP) -r requirements.txt)
 	$(PIP) --no-deps --no-build-isolation -e .
 	@$(PYTHON) -c "import pathlib; pathlib.Path('$@').touch()"
 
-setup: $(VENV)/ready  ## make .venv and install what is needed
+setup: $(VENV)/ready  ## create .venv and install the packages
 
 run: setup  ## run notebooks 01 to 03; for example: make run DATASET=street NOTEBOOK=03 LAYER_NAME=conv2
 	$(PYTHON) notebooks/run.py $(or $(NOTEBOOK),01 02 03)
 
-test: setup  ## run every test, the notebooks included, two at a time
+test: setup  ## run all tests, including the notebooks, two at a time
 	@$(MAKE) --no-print-directory -j 2 tests-of-package tests-of-notebooks
 
-# Each has one thread, so that two cores are enough for both.
+# Each of the two uses one thread, so that two cores are enough.
 tests-of-package tests-of-notebooks: export OMP_NUM_THREADS ?= 1
 
 tests-of-package:
@@ -63,11 +63,11 @@ lab: setup  ## open the notebooks in JupyterLab
 tensorboard: setup  ## show all runs in TensorBoard
 	$(PYTHON) -m tensorboard.main --logdir logs --samples_per_plugin images=100
 
-bench: setup  ## time the plain version of the same work beside this one, for example with DATASET=street
+bench: setup  ## compare the speed with a plain version of the same work, for example with DATASET=street
 	$(PYTHON) benchmarks/bench.py
 
-notebooks: setup  ## run all notebooks on the drawn sample and store their outputs in them
+notebooks: setup  ## run all notebooks on the drawn sample and store the outputs in them
 	DATASET=sample $(PYTHON) notebooks/run.py --store $(or $(NOTEBOOK),01 02 03 04 05 06)
 
-clean:  ## remove what runs made: data, logs and pictures; files of your own in datasets/ as well
+clean:  ## remove the data, logs and pictures of all runs, and also your own files in datasets/
 	@$(PYTHON3) notebooks/clean.py

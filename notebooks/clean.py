@@ -1,8 +1,8 @@
-"""Empty datasets, logs and results_*, your own files in them included, and remove explorer.html: `make clean`, or
+"""Empty datasets, logs and results_*, including your own files in them, and remove explorer.html: `make clean`, or
 `python3 notebooks/clean.py`.
 
-A link goes and what it leads to stays; so does a disk that is mounted in one of them. Only this project's own folders
-are emptied, whatever RECOGNIZER_WORKSPACE says. It needs nothing but Python.
+Links are removed, but what they lead to stays. A disk that is mounted in one of these folders stays too. Only this
+project's own folders are emptied, whatever RECOGNIZER_WORKSPACE says. This needs only Python.
 """
 
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 
 FOLDERS = ("datasets", "logs", "results_*")
 PAGE = Path("explorer.html")
-JUNCTION = 0xA0000003  # Windows: a link to a folder, which is_symlink() does not count
+JUNCTION = 0xA0000003  # Windows: a link to a folder that is_symlink() does not recognize
 
 
 def is_link(path: Path) -> bool:
@@ -20,13 +20,13 @@ def is_link(path: Path) -> bool:
 
 
 def remove(path: Path) -> Iterator[str]:
-    """Remove `path` and all below it. Yields what became of each: "link", "file", or why it stays."""
+    """Remove `path` and everything below it. Yields one result per entry: "link", "file", or why it stays."""
     try:
         if is_link(path):
             path.unlink()
             yield "link"
         elif path.is_mount():
-            yield f"{path} stays: it is a disk of its own."
+            yield f"{path} stays: it is a mounted disk."
         elif path.is_dir():
             for entry in sorted(path.iterdir()):
                 yield from remove(entry)
@@ -40,24 +40,24 @@ def remove(path: Path) -> Iterator[str]:
 
 
 def main() -> int:
-    """The exit status: 1 where something could not be removed."""
+    """The exit status: 1 if something could not be removed, otherwise 0."""
     os.chdir(Path(__file__).resolve().parents[1])
-    stays = []
+    messages = []
     for folder in sorted(path for name in FOLDERS for path in Path().glob(name)):
         if is_link(folder) or folder.is_mount():
-            stays.append(f"{folder} leads elsewhere; what is there stays.")
+            messages.append(f"{folder} is a link or a mounted disk; its content stays.")
             continue
         entries = [entry for entry in folder.iterdir() if entry.name != ".gitkeep"]
-        found = [what for entry in entries for what in remove(entry)]
-        print(f"{folder}: {found.count('file'):,} files and {found.count('link'):,} links removed")
-        stays += [what for what in found if what not in ("file", "link")]
-        if not any(folder.iterdir()):  # of a class that a run brought; git keeps the others
+        results = [what for entry in entries for what in remove(entry)]
+        print(f"{folder}: {results.count('file'):,} files and {results.count('link'):,} links removed")
+        messages += [what for what in results if what not in ("file", "link")]
+        if not any(folder.iterdir()):  # made by a run; the others contain .gitkeep
             folder.rmdir()
     if PAGE.exists():
-        stays += [what for what in remove(PAGE) if what not in ("file", "link")]
+        messages += [what for what in remove(PAGE) if what not in ("file", "link")]
         print(f"{PAGE} removed")
-    print(*stays, sep="\n", end="\n" * bool(stays), file=sys.stderr)
-    return int(bool(stays))
+    print(*messages, sep="\n", end="\n" * bool(messages), file=sys.stderr)
+    return int(bool(messages))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Run notebooks in order from a terminal, showing what they print: `python notebooks/run.py 01 02 03`.
+"""Run notebooks in order from a terminal, and show what they print: `python notebooks/run.py 01 02 03`.
 
-The executed copies go to `logs/notebooks/`; a notebook that fails or is stopped leaves its copy as far as it got. With
-`--store` the outputs go into the notebooks themselves, without progress bars, times and everything else that differs
-from run to run or tells of the machine. Such a run works in a temporary folder, where nothing of earlier ones lies.
+The executed copies go to `logs/notebooks/`. A notebook that fails or is stopped leaves a copy with the outputs so far.
+With `--store`, the outputs go into the notebooks themselves, without progress bars, times and anything else that
+differs between runs or machines. Such a run works in an empty temporary folder.
 """
 
 import argparse
@@ -39,23 +39,23 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Failed(Exception):
-    """A notebook did not get to its end; the text says why."""
+    """A notebook did not run to its end. The text says why."""
 
 
 class TalkativeClient(NotebookClient):
-    """Shows the notebook's text output while it runs; nbclient alone would be silent for minutes.
+    """Shows the notebook's text output while it runs. nbclient alone would be silent for minutes.
 
-    In each cell, the first Ctrl-C is what Jupyter's stop button is, so that training ends with its best epoch. A second
-    one ends everything, and so does a reader that closes the pipe.
+    In every cell, the first Ctrl-C acts like Jupyter's stop button, so that training ends with its best epoch. A second
+    one ends everything, and so does a program that closes the output pipe.
     """
 
     ended = False
 
     async def async_start_new_kernel(self, **kwargs):
-        """Listen for Ctrl-C from here on, because nbclient has just set handlers of its own that end in an error."""
+        """Handle Ctrl-C from here on, because nbclient has just set its own handlers, which end in an error."""
         self.loop = asyncio.get_running_loop()
         for number in SIGNALS:
-            with contextlib.suppress(NotImplementedError):  # on Windows there are none
+            with contextlib.suppress(NotImplementedError):  # Windows has no such handlers
                 self.loop.remove_signal_handler(number)
             signal.signal(number, self.end)
         self.on_cell_start = self.listen
@@ -71,15 +71,15 @@ class TalkativeClient(NotebookClient):
         self.soon(lambda: self.km.interrupt_kernel())
 
     def end(self, *_):
-        """nbclient notices within a second that its kernel is gone, and tidies up as after any kernel that died."""
+        """End the kernel. nbclient notices this within a second, and cleans up as after any kernel that died."""
         self.ended = True
         self.soon(lambda: self.km.provisioner.kill())
 
     def soon(self, action: Callable[[], Coroutine]) -> None:
-        """A signal can come in the middle of anything, so its work waits until the event loop gets to it."""
+        """Let the event loop run `action`, because a signal can arrive in the middle of anything."""
 
         async def act():
-            with contextlib.suppress(AttributeError, RuntimeError):  # there is no kernel yet, or no longer
+            with contextlib.suppress(AttributeError, RuntimeError):  # there is no kernel yet, or no kernel any more
                 await action()
 
         self.loop.call_soon_threadsafe(lambda: asyncio.ensure_future(act()))
@@ -96,19 +96,19 @@ class TalkativeClient(NotebookClient):
 
 
 def run(path: Path, store: bool, copies: Path) -> int:
-    """Execute one notebook from its own folder and write the result, as far as it got. Returns the exit status."""
+    """Execute one notebook in its own folder and write the result, even if incomplete. Returns the exit status."""
     print(f"\n=== {path.stem} ===", flush=True)
     started = time.perf_counter()
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
-        if cell.cell_type == "code":  # nothing of an earlier run is taken for this one's
+        if cell.cell_type == "code":  # outputs of an earlier run must not look like new ones
             cell.outputs, cell.execution_count = [], None
     try:
         execute(notebook)
     except (Failed, KeyboardInterrupt) as error:
         write(notebook, copies / path.name)
         failed = isinstance(error, Failed)
-        print(f"\nHow far it got is in {copies / path.name}", file=sys.stderr)
+        print(f"\nThe outputs so far are in {copies / path.name}", file=sys.stderr)
         print(f"{path.name} {f'stopped: {error}' if failed else 'was stopped.'}", file=sys.stderr)
         return 1 if failed else STOPPED
     if store:
@@ -121,15 +121,15 @@ def run(path: Path, store: bool, copies: Path) -> int:
 
 
 def execute(notebook: nbformat.NotebookNode) -> None:
-    """Run all cells in a kernel. Raises `Failed` where one fails, and KeyboardInterrupt where the reader stops it."""
+    """Run all cells in a kernel. Raises `Failed` if one fails, and KeyboardInterrupt if the user stops it."""
     client = TalkativeClient(
         notebook,
         timeout=None,
         kernel_name="python3",
-        extra_arguments=["--IPKernelApp.log_level=40"],  # errors; its warnings are not about this notebook
+        extra_arguments=["--IPKernelApp.log_level=40"],  # errors only; warnings are not about this notebook
         resources={"metadata": {"path": str(HERE)}},
     )
-    client.log.disabled = True  # what it would log is said below
+    client.log.disabled = True  # its messages are printed below
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         client.execute()
@@ -142,14 +142,14 @@ def execute(notebook: nbformat.NotebookNode) -> None:
             raise KeyboardInterrupt from None
         if isinstance(error, DeadKernelError):
             raise Failed(
-                "its Python process ended too early, most often because the memory was full; "
-                "close other programs, or take fewer or smaller images (IMAGE_SIZE)."
+                "its Python process ended too early, usually because the memory was full; "
+                "close other programs, or use fewer or smaller images (IMAGE_SIZE)."
             ) from None
         raise Failed(
             f"no Python process could be started for it ({error}); `make setup` installs what it needs."
         ) from None
     finally:
-        atexit.unregister(client._cleanup_kernel)  # nbclient leaves it behind where no kernel started
+        atexit.unregister(client._cleanup_kernel)  # nbclient leaves it behind if no kernel started
         for number, handler in handlers.items():
             signal.signal(number, handler)
 
@@ -159,11 +159,11 @@ def write(notebook: nbformat.NotebookNode, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         nbformat.write(cleaned(notebook), target)
     except OSError as error:
-        raise Failed(f"{target} cannot be written: {error.strerror}.") from None
+        raise Failed(f"{target} cannot be written ({error.strerror}); check the disk and the permissions.") from None
 
 
 def cleaned(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Without progress bars and run times, so that two runs that show the same are the same file."""
+    """Remove progress bars and run times, so that two runs with the same results give the same file."""
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
@@ -181,7 +181,7 @@ def cleaned(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def write_pictures(notebook: nbformat.NotebookNode) -> None:
-    """A cell tagged with the name of a picture in the README gives the README that picture."""
+    """Write the picture of a cell that is tagged with a file name to that file, for the README."""
     for cell in notebook.cells:
         for tag in cell.metadata.get("tags", []):
             if tag.endswith((".png", ".jpg")):
@@ -191,16 +191,16 @@ def write_pictures(notebook: nbformat.NotebookNode) -> None:
 
 
 def drop_pages(notebook: nbformat.NotebookNode) -> None:
-    """A stored notebook has no explorer in it: that would be megabytes, and GitHub shows no page inside a page."""
+    """Remove the explorer from a stored notebook: it has megabytes, and GitHub does not show a page inside a page."""
     for cell in notebook.cells:
         if "outputs" in cell:
             cell.outputs = [o for o in cell.outputs if "<iframe" not in o.get("data", {}).get("text/html", "")]
 
 
 def shrink_pictures(notebook: nbformat.NotebookNode) -> None:
-    """Stored pictures have 256 colours, or are JPEG where that is much smaller, as it is for sheets of photographs.
+    """Reduce stored pictures to 256 colours, or to JPEG if that is much smaller, as it is for sheets of photographs.
 
-    No eye tells the difference, and a notebook stays small enough to be shown.
+    The difference is invisible, and a notebook stays small enough to be shown.
     """
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
@@ -221,25 +221,25 @@ def shrink_pictures(notebook: nbformat.NotebookNode) -> None:
 
 
 def main() -> int:
-    """The exit status: 0, or why it ended early (1: a notebook failed; 2: there is none of that name; 130: stopped)."""
+    """The exit status: 0 for success, 1 if a notebook failed, 2 if there is none with that number, 130 if stopped."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("numbers", nargs="*", default=["01", "02", "03"], help="which notebooks, for example: 01 02 03")
     parser.add_argument("--store", action="store_true", help="keep the outputs in the notebooks themselves")
     arguments = parser.parse_args()
-    os.environ.setdefault("TENSORBOARD", "0")  # there is no browser here to show it in
+    os.environ.setdefault("TENSORBOARD", "0")  # there is no browser to show it in
     try:
-        from recognizer.settings import LOGS, WORKSPACE  # here: PyTorch takes seconds, and Ctrl-C may come meanwhile
+        from recognizer.settings import LOGS, WORKSPACE  # here, because the import takes seconds and Ctrl-C may come
 
         page, started = WORKSPACE / "explorer.html", time.time()
         with tempfile.TemporaryDirectory() as workspace:
             if arguments.store:
                 os.environ["RECOGNIZER_WORKSPACE"] = workspace
             for number in arguments.numbers:
-                found = sorted(HERE.glob(f"{number}_*.ipynb"))
-                if not found:
-                    print(f"There is no notebook {number}_….ipynb in {HERE.name}.", file=sys.stderr)
+                paths = sorted(HERE.glob(f"{number}_*.ipynb"))
+                if not paths:
+                    print(f"There is no notebook {number}_….ipynb in {HERE.name}; try 01.", file=sys.stderr)
                     return 2
-                if status := run(found[0], arguments.store, LOGS / "notebooks"):
+                if status := run(paths[0], arguments.store, LOGS / "notebooks"):
                     return status
         if page.exists() and page.stat().st_mtime >= started:
             print(f"\nTo explore your network, open {page} in a browser.")
@@ -253,16 +253,16 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    for name in ("stdout", "stderr"):  # to a file or a pipe, Windows would write in a code page without arrows
-        stream = getattr(sys, name) or io.TextIOWrapper(io.BytesIO())  # None: whoever started this has closed it
+    for name in ("stdout", "stderr"):  # Windows would write to a file or pipe in an encoding without arrows
+        stream = getattr(sys, name) or io.TextIOWrapper(io.BytesIO())  # None if the parent process has closed it
         own = stream.isatty() or "PYTHONIOENCODING" in os.environ
         stream.reconfigure(encoding=None if own else "utf-8", errors="replace")
         setattr(sys, name, stream)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # tidy up as after Ctrl-C
-    warnings.simplefilter("ignore", FutureWarning)  # nbformat's, about notebooks that other programs wrote
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as after Ctrl-C
+    warnings.simplefilter("ignore", FutureWarning)  # from nbformat, about notebooks by other programs
     status = main()
     try:
         sys.stdout.flush()
-    except BrokenPipeError:  # Python would try once more, and complain
+    except BrokenPipeError:  # Python would flush again, and print an error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(status)

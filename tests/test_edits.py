@@ -1,4 +1,4 @@
-"""One thing changed, the rest as it was: edits of drawings, their controls, another light, scene or yaw."""
+"""Drawings with one thing changed and the rest the same: edits, their controls, another light, scene or yaw."""
 
 import pickle
 
@@ -34,7 +34,7 @@ WHEEL = PARTS.index("wheel")
 
 
 def shown(name: str, index: int, **changes) -> tuple[np.ndarray, np.ndarray, float]:
-    """What the camera is shown (picture and parts), and how it exposes."""
+    """What the camera sees (picture and parts), and its exposure."""
     take, exponent = before_the_camera(set_up(name, index, 0, SIZE), **changes)
     return take.picture, take.parts, exponent
 
@@ -55,8 +55,8 @@ def on_wheels(wheels: np.ndarray, margin: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", VEHICLES)
-def test_away_from_the_wheels_nothing_changes_if_they_go(name):
-    """Masks would not do as the truth: a spoke over the frame is too thin for them."""
+def test_away_from_removed_wheels_nothing_changes(name):
+    """Masks cannot serve as the reference, because a spoke over the frame is too thin for them."""
     for index in range(5):
         wheels = draw(name, index, size=SIZE).wheels
         # A tyre is wider than the circle in its middle.
@@ -68,7 +68,7 @@ def test_away_from_the_wheels_nothing_changes_if_they_go(name):
 
 
 @pytest.mark.parametrize(("name", "piece"), [("Cat", "ear"), ("Dog", "tail")])
-def test_more_than_a_few_hairs_away_from_a_part_nothing_changes_if_it_goes(name, piece):
+def test_more_than_a_few_hairs_away_from_a_removed_part_nothing_changes(name, piece):
     for index in range(5):
         picture, parts, exponent = shown(name, index)
         edited, left, same = shown(name, index, edit=without(piece), keep_shadow=True)
@@ -87,7 +87,7 @@ def test_the_shadow_follows_unless_it_is_kept(name):
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_what_is_left_out_and_what_is_kept_share_the_parts(name):
-    """Of the masks, at least; a part that hid another one lets it appear."""
+    """This holds for the masks; a part that hid another one reveals it."""
     piece = "wheel" if name in VEHICLES else "head"
     for index in range(4):
         parts = draw(name, index, size=SIZE).parts
@@ -116,7 +116,7 @@ def test_unknown_piece_scene_and_a_control_of_nothing():
         draw("Car", 0, control=True)
 
 
-def test_many_start_where_wanted_and_are_all_changed():
+def test_draw_many_starts_at_first_and_changes_all():
     changes = {"size": 48, "edit": without("wheel"), "control": True, "scene": "wall"}
     assert [d.jpeg for d in draw_many("Bike", 3, first=5, **changes)] == [
         draw("Bike", index, **changes).jpeg for index in (5, 6, 7)
@@ -135,7 +135,7 @@ def test_edits_can_be_pickled():
 
 @pytest.mark.parametrize("name", VEHICLES)
 def test_ellipses_follow_wheels_that_are_scaled_and_shifted(name):
-    """Seen from the side, perspective apart: half-axes (pixels) scale, and middles move by shares of them."""
+    """Seen from the side, apart from perspective, semi-axes (pixels) scale, and centres move by shares of them."""
     for index in range(3):
         plain, yaw = draw(name, index, size=SIZE, yaw=np.pi / 2), np.pi / 2
         small = draw(name, index, size=SIZE, yaw=yaw, edit=scaled_wheels(0.5)).wheels
@@ -148,7 +148,7 @@ def test_ellipses_follow_wheels_that_are_scaled_and_shifted(name):
 
 
 def side_on(edit) -> np.ndarray:
-    """What (uint8, 400×400) a wheel with a radius of 100 covers after an edit, when one looks along its axle."""
+    """What (uint8, 400×400) a wheel with a radius of 100 covers after an edit, seen along its axle."""
     shape, mask = Shape(), np.zeros((400, 400), np.uint8)
     add_wheel(shape, (2, 0, 2), 1, 0.04, WheelStyle((0, 0, 0), (1, 1, 1), 0.9, 20, 0.004, (1, 1, 1)))
     edited = edit(shape)
@@ -159,15 +159,15 @@ def side_on(edit) -> np.ndarray:
 
 
 @pytest.mark.parametrize("corners", [3, 4, 5, 7, 12, 28])
-def test_cornered_wheels_have_so_many_corners_and_the_same_area(corners):
+def test_cornered_wheels_have_that_many_corners_and_the_same_area(corners):
     mask, round_one = side_on(cornered_wheels(corners)), side_on(lambda shape: shape)
     assert np.count_nonzero(mask) == pytest.approx(np.count_nonzero(round_one), rel=0.03)
     outline = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0][0]
-    if corners < 20:  # rounding to pixels makes more corners than the many there are
+    if corners < 20:  # with more corners, rounding to pixels adds others
         assert len(cv2.approxPolyDP(outline, 3, True)) == corners
 
 
-def test_a_plain_disc_has_one_colour_and_the_outline_that_it_had():
+def test_a_plain_disc_has_one_colour_and_the_same_outline():
     shape = Shape()
     add_wheel(shape, (0, 0, 0.3), 0.3, 0.1, WheelStyle((0.1, 0.2, 0.3), (1, 1, 1), 0.8, 5, 0.03, (1, 0, 0), brake=0.4))
     assert {look[2:5] for look in disc_wheels(shape).looks} == {(0.1, 0.2, 0.3)}
@@ -178,7 +178,7 @@ def test_a_plain_disc_has_one_colour_and_the_outline_that_it_had():
 @pytest.mark.parametrize(
     ("name", "kind"), [("Car", "road bicycle"), ("Bike", "saloon"), ("Car", "SUV"), ("Bike", "cruiser")]
 )
-def test_other_wheels_fill_the_circles_of_those_that_were_there(name, kind):
+def test_other_wheels_fill_the_circles_of_the_original_ones(name, kind):
     for index in range(4):
         plain, other = (draw(name, index, size=SIZE, edit=edit) for edit in (None, wheels_of(kind, 3)))
         assert (plain.wheels == other.wheels).all() and plain.jpeg != other.jpeg
@@ -196,11 +196,11 @@ def test_the_vehicle_of_another_drawing_comes_alone():
         tell = {"Car": "window", "Bike": "frame", "Dog": "head"}[other]
         assert PARTS.index(tell) in changed.parts
         assert np.sqrt((changed.parts > 0).mean() / (plain.parts > 0).mean()) == pytest.approx(1, abs=0.5)
-    own = draw("Car", 4, size=SIZE)  # the vehicle that is there, built again, is the same to the byte
+    own = draw("Car", 4, size=SIZE)  # the same vehicle, built again, is identical to the byte
     assert draw("Car", 4, size=SIZE, edit=vehicle_of("Car", 4)).jpeg == own.jpeg
 
 
-def test_what_cannot_be_changed_so():
+def test_impossible_changes():
     with pytest.raises(ValueError, match="a wheel can have 3 to 28 corners, not 2"):
         cornered_wheels(2)
     with pytest.raises(ValueError, match="above 0, not by 0"):
@@ -209,7 +209,7 @@ def test_what_cannot_be_changed_so():
         wheels_of("tram")
     with pytest.raises(ValueError, match="the kinds of Car are saloon, .*, not 'cruiser'"):
         vehicle_of("Car", 0, kind="cruiser")
-    with pytest.raises(ValueError, match="vehicles replace vehicles, animals animals"):
+    with pytest.raises(ValueError, match="vehicles replace only vehicles, and animals only animals"):
         draw("Cat", 0, size=48, edit=vehicle_of("Car", 0))
 
 
@@ -224,13 +224,13 @@ def test_a_control_removes_as_many_pixels_from_other_parts(name, piece):
         edited = shown(name, index, edit=without(piece), keep_shadow=True)[0]
         control, left, same = shown(name, index, edit=without(piece), control=True)
         assert draw(name, index, size=SIZE, edit=without(piece), control=True).missing == 0 and same == exponent
-        assert ((parts == label) == (left == label)).mean() > 0.995  # but for a few frayed hairs
+        assert ((parts == label) == (left == label)).mean() > 0.995  # except for a few frayed hairs
         wanted, removed = ((picture != other).any(axis=2).sum() for other in (edited, control))
         assert abs(removed - wanted) < 0.35 * wanted + 12, index
 
 
 def test_a_control_shows_the_scene_and_says_what_is_missing():
-    """A bike has fewer pixels besides its wheels and frame than those have."""
+    """A bike's other parts have fewer pixels than its wheels and frame."""
     edit = without("wheel", "frame")
     assert 0 < draw("Bike", 2, size=SIZE, edit=edit, control=True).missing <= 1
     picture, parts, _ = shown("Bike", 2, edit=edit, control=True)
@@ -245,7 +245,7 @@ def test_a_control_shows_the_scene_and_says_what_is_missing():
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_another_light_changes_the_light_only(name):
+def test_another_light_changes_only_the_light(name):
     plain, other = (draw(name, 3, size=SIZE, light=light) for light in (None, 7))
     assert (plain.parts == other.parts).all() and plain.view == other.view and plain.scene == other.scene
     assert plain.jpeg != other.jpeg
@@ -253,7 +253,7 @@ def test_another_light_changes_the_light_only(name):
 
 
 @pytest.mark.parametrize(("name", "scene"), [("Bike", "hall"), ("Car", "studio"), ("Cat", "garden")])
-def test_another_scene_changes_what_is_behind_only(name, scene):
+def test_another_scene_changes_only_the_background(name, scene):
     for index in range(3):
         stages = [set_up(name, index, 0, SIZE, scene=wanted) for wanted in (None, scene)]
         assert stages[1].scene_name == scene
@@ -264,14 +264,14 @@ def test_another_scene_changes_what_is_behind_only(name, scene):
         assert (one.picture == two.picture)[inner].mean() > 0.9
 
 
-def test_the_scene_and_the_yaw_that_are_there_change_nothing():
+def test_the_usual_scene_and_yaw_change_nothing():
     for name in CLASSES:
         plain = draw(name, 4, size=SIZE)
         assert draw(name, 4, size=SIZE, scene=plain.scene, yaw=plain.view.yaw).jpeg == plain.jpeg
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_whatever_is_changed_the_camera_draws_the_same_lots(name, monkeypatch):
+def test_whatever_is_changed_the_camera_uses_the_same_random_numbers(name, monkeypatch):
     monkeypatch.setattr(drawing, "photograph", lambda picture, exponent, contrast, random: (picture, random.bytes(8)))
     for index in range(3):
         lots = draw(name, index, size=48).jpeg
@@ -296,8 +296,8 @@ def test_another_yaw_is_the_same_vehicle_seen_from_there():
     assert (side.wheels[:, 2:4].min(axis=1) > 2 * front.wheels[:, 2:4].min(axis=1)).all()
 
 
-def test_a_drawing_that_is_written_over_does_not_change_the_next_one():
-    """A scene that was just drawn is kept, to be drawn again with an edit."""
+def test_overwriting_a_drawing_does_not_change_the_next_one():
+    """A scene that was just drawn is cached, to be drawn again with an edit."""
     changes = ({}, {"edit": without("wheel")}, {"edit": without("wheel"), "control": True}, {})
     first = [draw("Bike", 3, size=SIZE, **change) for change in changes]
     before = [(each.jpeg, each.parts.copy()) for each in first]
@@ -306,5 +306,5 @@ def test_a_drawing_that_is_written_over_does_not_change_the_next_one():
     for change, (jpeg, parts) in zip(changes, before):
         again = draw("Bike", 3, size=SIZE, **change)
         assert again.jpeg == jpeg and (again.parts == parts).all()
-    draw("Car", 5, size=SIZE), draw("Car", 6, size=SIZE)  # others take its place
+    draw("Car", 5, size=SIZE), draw("Car", 6, size=SIZE)  # other scenes replace it in the cache
     assert draw("Bike", 3, size=SIZE).jpeg == before[0][0]

@@ -1,4 +1,4 @@
-"""The network, its training, and what is said about how good it is."""
+"""The network, its training, and its evaluation."""
 
 import copy
 import functools
@@ -59,7 +59,7 @@ PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 @pytest.fixture
 def parts(workspace, own_zips):
-    """Train, Val, Test of tiny pictures: dark ones are bikes, bright ones cars."""
+    """Train, Val and Test with tiny pictures: dark ones are bikes, bright ones are cars."""
     prepare(str(own_zips), sample_images=0, val_share=0.2, test_share=0.2, seed=0)
     return [Pictures(workspace / "datasets" / part, 32) for part in ("Train", "Val", "Test")]
 
@@ -75,7 +75,7 @@ def train(parts, checkpoint, seed=0, num_epochs=3, after_epoch=()):
 
 
 def test_layers_parameters_and_shapes_by_hand():
-    """Parameters by the textbook: k·k·in·out for a convolution without bias, 2·out for batch norm, in·out + out."""
+    """Parameters by formula: k·k·in·out for a convolution without bias, 2·out for batch norm, in·out + out."""
     rows = {name: (shape, count) for name, _, shape, count in layer_table(BikeCarCNN(image_size=128))}
     channels, sides = (3, 16, 32, 64, 64, 64, 64, 128), (128, 64, 32, 16, 16, 16, 16)
     for i, (before, after, side) in enumerate(zip(channels, channels[1:], sides), start=1):
@@ -93,7 +93,7 @@ def test_model_on_disk_gives_the_same_logits(tmp_path):
     model = BikeCarCNN(["Bike", "Car", "Lorry"], 64)
     model(torch.rand(4, 3, 64, 64))  # moves the running statistics of batch norm
     save_model(model, tmp_path / "model.pt")
-    torch.load(tmp_path / "model.pt", weights_only=True)  # nothing in it but tensors and plain values
+    torch.load(tmp_path / "model.pt", weights_only=True)  # it holds only tensors and plain values
     loaded = load_model(tmp_path / "model.pt")
     assert (loaded.classes, loaded.image_size, loaded.training) == (["Bike", "Car", "Lorry"], 64, False)
     images = torch.rand(2, 3, 64, 64)
@@ -146,7 +146,7 @@ NOT_MODELS = {
 
 
 @pytest.mark.parametrize("kind", NOT_MODELS)
-def test_a_file_that_holds_no_model_is_said_to_hold_none(kind, tmp_path):
+def test_a_file_without_a_model_gives_a_message(kind, tmp_path):
     content, reason = NOT_MODELS[kind]
     (tmp_path / "model.pt").write_bytes(content())
     with pytest.raises(Problem, match=rf"^model\.pt does not hold a model of this version: .*{reason}"):
@@ -186,8 +186,8 @@ def test_one_logit_means_the_second_class():
     assert torch.allclose(loss_of(logits, labels), nn.functional.cross_entropy(both, labels))
 
 
-def test_the_right_answer_to_an_image_of_no_class_is_the_same_probability_for_each():
-    """Its loss is least, ln K, where all logits are equal; the mean counts it as one image among the others."""
+def test_the_target_for_an_image_of_no_class_is_the_same_probability_for_every_class():
+    """Its loss has its minimum, ln K, where all logits are equal. In the mean, it counts as one image."""
     labels = torch.tensor([1, NEITHER])
     for sure, unsure in (([[0.0, 50, 0], [3, 3, 3]], math.log(3)), ([[50.0], [0]], math.log(2))):
         logits = torch.tensor(sure)
@@ -206,16 +206,16 @@ def test_the_right_answer_to_an_image_of_no_class_is_the_same_probability_for_ea
         ("motorbikes", 20000, 8),
     ],
 )
-def test_more_images_are_seen_less_often_each(dataset, images, expected):
+def test_more_images_means_fewer_epochs(dataset, images, expected):
     assert usual_epochs(SimpleNamespace(dataset=dataset), images) == expected
 
 
-def test_the_recipe_of_a_run_is_read_from_its_folder_whatever_the_data_set_is_called():
+def test_the_recipe_of_a_run_is_read_from_its_folder_whatever_the_name_of_the_data_set():
     recipe = Recipe(3, lr=5e-5, seed=17)
     record = SimpleNamespace(name="cars-lr1-seed3")
     assert recipe_of(run_folder(record, 128, recipe) / "model.pt") == recipe
     assert recipe_of(run_folder(record, 128, recipe, "another") / "model.pt") == recipe
-    with pytest.raises(Problem, match="renamed does not say how its run learned"):
+    with pytest.raises(Problem, match="renamed does not contain its run's recipe"):
         recipe_of(settings.LOGS / "renamed" / "model.pt")
 
 
@@ -228,7 +228,7 @@ def test_images_of_no_class_must_be_as_large_as_those_of_train(parts, tmp_path):
             fit(BikeCarCNN(parts[0].classes, 32), *parts[:2], Recipe(1), tmp_path / "model.pt", neither=neither)
 
 
-def test_a_network_trained_with_images_of_no_class_is_unsure_about_such_images(parts, tmp_path):
+def test_a_network_trained_with_images_of_no_class_is_uncertain_about_them(parts, tmp_path):
     grey = torch.full((6, 3, 32, 32), 128, dtype=torch.uint8)  # between dark bikes and bright cars
     torch.manual_seed(0)
     model = BikeCarCNN(parts[0].classes, 32)
@@ -246,7 +246,7 @@ def test_it_learns_dark_from_bright(parts, tmp_path):
 
 
 @pytest.mark.parametrize("augmented", [True, False])
-def test_it_learns_from_images_that_are_kept_larger_than_it_sees_them(parts, workspace, tmp_path, augmented):
+def test_it_learns_from_images_stored_larger_than_its_input(parts, workspace, tmp_path, augmented):
     larger = Pictures(workspace / "datasets" / "Train", 32, detail=1.25)
     assert larger.pixels.shape[2:] == (40, 40) and larger.image_size == parts[0].image_size == 32
     torch.manual_seed(0)
@@ -255,7 +255,7 @@ def test_it_learns_from_images_that_are_kept_larger_than_it_sees_them(parts, wor
     assert evaluate(model, parts[2]).accuracy == 1.0
 
 
-def test_kernels_of_the_first_layer_forget_what_they_started_from():
+def test_the_first_layer_has_the_strongest_weight_decay():
     """Without gradients, weights shrink by decay alone; the first parameter shrinks fastest."""
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3))
     before = [weight.detach().norm() for weight in model.parameters()]
@@ -268,7 +268,7 @@ def test_kernels_of_the_first_layer_forget_what_they_started_from():
     assert kept == pytest.approx([0.9**5, *[0.995**5] * 3], rel=1e-4)
 
 
-def test_results_depend_on_nothing_but_the_seed(parts, tmp_path):
+def test_results_depend_only_on_the_seed(parts, tmp_path):
     one, _ = train(parts, tmp_path / "1.pt", seed=1)
     torch.rand(17)  # what ran before must not matter
     two, _ = train(parts, tmp_path / "2.pt", seed=1)
@@ -300,7 +300,7 @@ def test_the_last_epoch_as_good_as_the_best_is_kept(parts, tmp_path, monkeypatch
         (0.9, 0.9, 100, True),
         (0.9, 0.87, 100, True),  # the standard error of 0.9 on 100 images is 0.03
         (0.9, 0.86, 100, False),
-        (1.0, 0.99, 100, True),  # one image, where every single one was right
+        (1.0, 0.99, 100, True),  # one image less than all correct
         (1.0, 0.98, 100, False),
     ],
 )
@@ -335,7 +335,7 @@ def test_interrupted_training_keeps_its_best_epoch(parts, tmp_path):
 
 
 def test_the_recipe_of_keras(parts, tmp_path, monkeypatch):
-    """RMSprop and binary cross-entropy on images as they are: through the same `fit`."""
+    """RMSprop and binary cross-entropy on images without augmentation, through the same `fit`."""
 
     def not_wanted(*_):
         raise AssertionError("augmented all the same")
@@ -361,7 +361,7 @@ def test_too_little_to_train_on(parts, tmp_path):
         train([one, parts[1]], tmp_path / "model.pt")
 
 
-def test_recipes_that_nothing_can_be_trained_with():
+def test_impossible_recipes():
     impossible = {
         "num_epochs": (-1, 0, 2.5, "3"),
         "batch_size": (1, 16.0),
@@ -375,7 +375,7 @@ def test_recipes_that_nothing_can_be_trained_with():
 
 
 def test_an_epoch_is_the_textbook_loop():
-    """On batches in a list, with the plainest optimizer; what it returns is what the network said before each step."""
+    """On a list of batches, with plain SGD. The returned values are those before each step."""
     torch.manual_seed(0)
     model, other = nn.Linear(4, 2), nn.Linear(4, 2)
     other.load_state_dict(model.state_dict())
@@ -424,7 +424,7 @@ def test_each_step_moves_the_learning_rate_and_the_average():
 
 
 class Reads(TorchDispatchMode):
-    """Counts how often a number is read out of a tensor: each time, a program would wait for its GPU."""
+    """Counts how often a number is read from a tensor, because a program waits for its GPU then."""
 
     count = 0
 
@@ -461,7 +461,7 @@ def test_batches_are_sent_to_a_gpu_without_waiting_for_it(parts, monkeypatch):
     assert sent == [True] * 6  # images and labels
 
 
-def test_training_that_diverges_says_so_and_keeps_nothing_of_it(parts, tmp_path):
+def test_diverged_training_gives_a_message_and_saves_nothing_of_it(parts, tmp_path):
     def spoil(epoch):
         seen.append(epoch.number)
         with torch.no_grad():
@@ -475,14 +475,14 @@ def test_training_that_diverges_says_so_and_keeps_nothing_of_it(parts, tmp_path)
     assert all(weight.isfinite().all() for weight in load_model(tmp_path / "model.pt").parameters())
 
 
-def test_a_model_is_itself_again_after_training(parts, tmp_path):
-    """In training it computes in bfloat16 where that is fast; what it is used for later says how it computes then."""
+def test_a_model_has_its_usual_forward_after_training(parts, tmp_path):
+    """In training it computes in bfloat16 if that is fast. Afterwards, its user decides how it computes."""
     model, _ = train(parts, tmp_path / "model.pt")
     assert model(torch.rand(2, 3, 32, 32)).dtype == torch.float32
     torch.testing.assert_close(copy.deepcopy(model).state_dict(), load_model(tmp_path / "model.pt").state_dict())
 
 
-def test_a_model_is_trained_where_there_is_none(workspace, own_zips, monkeypatch, capsys):
+def test_a_model_is_trained_if_there_is_none(workspace, own_zips, monkeypatch, capsys):
     for name, value in {"DATASET": str(own_zips), "IMAGE_SIZE": "32", "EPOCHS": "1"}.items():
         monkeypatch.setenv(name, value)
     path = trained(prepared())
@@ -512,7 +512,7 @@ def test_a_model_file_that_cannot_be_read_is_never_overwritten(workspace, own_zi
     assert third not in (path, again) and again.read_bytes() == good[:1000]
 
 
-def test_a_model_for_other_classes_is_passed_over(workspace, own_zips, monkeypatch):
+def test_a_model_for_other_classes_is_skipped(workspace, own_zips, monkeypatch):
     for name, value in {"DATASET": str(own_zips), "IMAGE_SIZE": "32", "EPOCHS": "1"}.items():
         monkeypatch.setenv(name, value)
     path = run_folder(prepared(), 32, Recipe(1)) / "model.pt"
@@ -539,7 +539,7 @@ def test_a_model_for_other_classes_is_passed_over(workspace, own_zips, monkeypat
         ("LR", "-inf", {"at_most": 1}, "it must be at most 1"),
         ("LR", "1e30", {"at_most": 1}, "it must be at most 1"),
         ("TENSORBOARD", "maybe", {}, "is not yes or no"),
-        ("SCALE", "foo", {"one_of": ("map", "layer")}, "SCALE='foo' is none of map, layer."),
+        ("SCALE", "foo", {"one_of": ("map", "layer")}, "SCALE='foo' is not possible; use one of map, layer."),
     ],
 )
 def test_values_that_a_parameter_cannot_have(name, text, options, said, monkeypatch):
@@ -556,13 +556,13 @@ def test_values_that_a_parameter_can_have(monkeypatch):
         monkeypatch.setenv("SOME_PARAMETER", text)
         assert parameter("SOME_PARAMETER", default) == value
     monkeypatch.delenv("SOME_PARAMETER")
-    with pytest.raises(Problem, match="SOME_PARAMETER=0 is out of range"):  # a reader changed the notebook
+    with pytest.raises(Problem, match="SOME_PARAMETER=0 is out of range"):  # a user changed the notebook
         parameter("SOME_PARAMETER", 0, at_least=1)
 
 
 @pytest.fixture
 def only(monkeypatch):
-    """A function that makes PyTorch say that this machine has so many GPUs of one kind."""
+    """A function that makes PyTorch report a number of GPUs of one kind."""
 
     def have(kind, count=1):
         monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: kind and torch.device(kind))
@@ -572,7 +572,7 @@ def only(monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["cuda", "mps", "xpu"])
-def test_a_gpu_is_taken_where_there_is_one(kind, only, monkeypatch):
+def test_a_gpu_is_used_if_there_is_one(kind, only, monkeypatch):
     only(kind, count=2)
     assert choose_device() == torch.device(kind)
     for name in ("cpu", "CPU", kind, f"{kind}:1"):
@@ -584,7 +584,7 @@ def test_a_gpu_is_taken_where_there_is_one(kind, only, monkeypatch):
             choose_device()
 
 
-def test_without_a_gpu_there_is_the_cpu_alone(only, monkeypatch):
+def test_without_a_gpu_there_is_only_the_cpu(only, monkeypatch):
     only(None, count=0)
     assert choose_device() == torch.device("cpu")
     for name in ("cuda", "cuda:0", "gpu", "mps"):
@@ -603,7 +603,7 @@ def test_without_a_gpu_there_is_the_cpu_alone(only, monkeypatch):
         ("hpu", torch.float32, torch.contiguous_format, 0, False),
     ],
 )
-def test_what_each_kind_of_device_gets(kind, dtype, memory_format, room, fused, monkeypatch):
+def test_settings_of_each_kind_of_device(kind, dtype, memory_format, room, fused, monkeypatch):
     device = torch.device(kind)
     for has_it in (True, False):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda has_it=has_it: {"avx512_bf16": has_it})
@@ -625,8 +625,8 @@ def test_choices_can_be_switched_off(monkeypatch):
     assert fastest_memory_format(torch.device("cpu")) == torch.contiguous_format
 
 
-def test_pixels_stay_on_the_device_where_they_fit(parts):
-    device = torch.device("meta")  # any other than where they are
+def test_pixels_stay_on_the_device_if_they_fit(parts):
+    device = torch.device("meta")  # any device other than theirs
     pictures = parts[0]
     assert pictures.pixels_on(device, room=0) is pictures.pixels
     assert copy.copy(pictures).pixels_on(device, room=pictures.pixels.nbytes - 1) is pictures.pixels
@@ -638,7 +638,7 @@ def test_pixels_stay_on_the_device_where_they_fit(parts):
 
 
 class Brightness(nn.Module):
-    """Two logits: how bright the left half is, and how bright the right half is."""
+    """Two logits: the brightness of the left half and of the right half."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -648,7 +648,7 @@ class Brightness(nn.Module):
         return self.scale * torch.stack([half.mean(dim=(1, 2, 3)) for half in x.chunk(2, dim=3)], dim=1)
 
 
-def test_a_closer_look_is_at_the_middle():
+def test_closer_enlarges_the_centre():
     images = torch.zeros(1, 3, 100, 100)
     images[:, :, 10:90, 10:90] = 1
     assert closer(images).min() > 0.9999
@@ -656,7 +656,7 @@ def test_a_closer_look_is_at_the_middle():
     assert closer(ramp)[0, 0, 0, [0, -1]].tolist() == pytest.approx([0.1, 0.9], abs=0.01)
 
 
-def test_a_prediction_is_the_mean_of_four_looks(parts):
+def test_a_prediction_is_the_mean_over_four_views(parts):
     model, test = Brightness(), parts[2]
     images = test.pixels.float() / 255
     middle = F.interpolate(images[:, :, 3:29, 3:29], size=(32, 32), mode="bilinear")
@@ -763,7 +763,7 @@ def test_what_the_board_shows(parts, tmp_path):
     assert not model.conv1._forward_hooks
 
 
-def test_curves_of_an_earlier_run_are_gone_where_their_file_is_in_use(tmp_path, monkeypatch, capsys):
+def test_curves_of_an_earlier_run_are_hidden_if_their_file_is_in_use(tmp_path, monkeypatch, capsys):
     """Windows does not delete a file that TensorBoard, or a kernel that still runs, has open."""
     first = board.open_board(tmp_path)
     for step in range(1, 6):
@@ -776,7 +776,7 @@ def test_curves_of_an_earlier_run_are_gone_where_their_file_is_in_use(tmp_path, 
     with monkeypatch.context() as windows:
         windows.setattr(Path, "unlink", in_use)
         second = board.open_board(tmp_path)
-    assert first.all_writers is None  # closed, as nobody could have done after the cell ran again
+    assert first.all_writers is None  # closed; after the cell ran again, nothing else could close it
     assert "is open in another program" in capsys.readouterr().out
     for step in (1, 2):
         second.add_scalar("loss/train", 3.0, step)
@@ -790,8 +790,8 @@ def test_curves_of_an_earlier_run_are_gone_where_their_file_is_in_use(tmp_path, 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries do as they like")
 @pytest.mark.skipif(PAGES.exists() and "[always]" in PAGES.read_text(), reason="pages are too large to count")
 @pytest.mark.parametrize("kept", [True, False])
-def test_freed_memory_serves_the_next_batch(kept):
-    """The system counts the new pages that a process asks for; 60 MB take 15,000 of them the first time."""
+def test_freed_memory_is_used_for_the_next_batch(kept):
+    """The system counts the new pages of a process; 60 MB need 15,000 of them the first time."""
     code = """
 import resource, torch
 from recognizer.network.hardware import keep_freed_memory
@@ -802,7 +802,7 @@ for _ in range(20):
     del blocks
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
-    # The threshold that glibc starts with, said aloud: it is then not raised by what happens to be freed first.
+    # Setting glibc's initial threshold explicitly keeps it from being raised by the first memory that is freed.
     environment = os.environ | {"KEEP_FREED_MEMORY": str(int(kept)), "MALLOC_MMAP_THRESHOLD_": "131072"}
     notebooks = Path(__file__).parents[1] / "notebooks"
     found = subprocess.run([sys.executable, "-c", code], cwd=notebooks, env=environment, capture_output=True, text=True)
@@ -814,13 +814,13 @@ def test_a_part_without_one_of_the_classes_is_refused(workspace, own_zips, parts
     other = copy.copy(val)
     other.classes = ["Car"]
     model = BikeCarCNN(train.classes, train.image_size)
-    with pytest.raises(Problem, match="Train and in Val are of other classes: Bike, Car and Car"):
+    with pytest.raises(Problem, match="Train and Val have different classes: Bike, Car and Car"):
         fit(model, train, other, Recipe(num_epochs=1), workspace / "model.pt")
-    with pytest.raises(Problem, match="knows Bike, Car, and the images are of Car"):
+    with pytest.raises(Problem, match="trained for Bike, Car, but the images are of Car"):
         evaluate(model, other)
 
 
-def test_a_damaged_model_file_is_a_sentence_wherever_the_damage_is(tmp_path):
+def test_a_damaged_model_file_gives_a_message_wherever_the_damage_is(tmp_path):
     path = tmp_path / "model.pt"
     save_model(BikeCarCNN(image_size=32), path)
     whole = path.read_bytes()
@@ -831,7 +831,7 @@ def test_a_damaged_model_file_is_a_sentence_wherever_the_damage_is(tmp_path):
             damaged[place] ^= 0xA5
         path.write_bytes(damaged)
         try:
-            load_model(path)  # some bytes mean nothing
+            load_model(path)  # some bytes have no meaning
         except Problem as problem:
             assert "does not hold a model of this version" in str(problem)
 
@@ -840,7 +840,7 @@ def test_a_damaged_model_file_is_a_sentence_wherever_the_damage_is(tmp_path):
     "odd",
     [{"classes": None}, {"classes": 3}, {"image_size": "32"}, {"image_size": 7}, {"architecture": ["BikeCarCNN"]}],
 )
-def test_a_model_file_with_odd_values_is_a_sentence(tmp_path, odd):
+def test_a_model_file_with_odd_values_gives_a_message(tmp_path, odd):
     path = tmp_path / "model.pt"
     save_model(BikeCarCNN(image_size=32), path)
     torch.save(torch.load(path, weights_only=True) | odd, path)

@@ -1,4 +1,4 @@
-"""What a reader starts from a terminal: notebooks/run.py, make, and notebooks/clean.py."""
+"""What a user starts from a terminal: notebooks/run.py, make, and notebooks/clean.py."""
 
 import base64
 import contextlib
@@ -72,10 +72,10 @@ def texts(path: Path) -> list[str]:
     ("cell", "said", "left"),
     [
         ("raise ValueError('no such layer')", "ValueError: no such layer", "ValueError"),
-        ("import os; os._exit(1)", "its Python process ended too early, most often because the memory was full", ""),
+        ("import os; os._exit(1)", "its Python process ended too early, usually because the memory was full", ""),
     ],
 )
-def test_a_notebook_that_stops_leaves_what_it_got_to(run, tmp_path, capsys, cell, said, left):
+def test_a_notebook_that_stops_leaves_its_outputs_so_far(run, tmp_path, capsys, cell, said, left):
     path = write_notebook(tmp_path / "notebooks" / "7_some.ipynb", "print('first')", cell, "print('never')")
     before = path.read_bytes()
     for store in (False, True):
@@ -88,7 +88,7 @@ def test_a_notebook_that_stops_leaves_what_it_got_to(run, tmp_path, capsys, cell
 
 
 @pytest.mark.parametrize("program", ["/nowhere/python", shutil.which("false")])
-def test_a_kernel_that_cannot_start_is_one_sentence(run, tmp_path, capsys, monkeypatch, program):
+def test_a_kernel_that_cannot_start_gives_one_message(run, tmp_path, capsys, monkeypatch, program):
     kernel = tmp_path / "kernels" / "python3" / "kernel.json"
     kernel.parent.mkdir(parents=True)
     kernel.write_text(json.dumps({"argv": [program, "{connection_file}"], "display_name": "x", "language": "python"}))
@@ -112,7 +112,7 @@ def test_store_keeps_outputs_in_the_notebook_and_gives_the_readme_its_picture(ru
 
 @pytest.fixture
 def started(tmp_path) -> Iterator[Callable[..., subprocess.Popen]]:
-    """A function that starts run.py on notebook 7 in a process of its own, which ends with the test.
+    """A function that starts run.py on notebook 7 in a separate process, which ends with the test.
 
     It runs in a project that has nothing of the package but its settings, because PyTorch takes seconds to import.
     """
@@ -165,7 +165,7 @@ def test_ctrl_c_ends_the_training_and_twice_ends_everything(started, tmp_path):
     assert "of an earlier run" in (tmp_path / "notebooks" / "7_some.ipynb").read_text("utf-8")
 
 
-def test_a_reader_that_closes_the_pipe_ends_it_without_complaint(started):
+def test_a_closed_output_pipe_ends_it_without_an_error(started):
     process = started(STUBBORN.replace("60", "0.1"))
     read_until(process, "stubborn")
     process.stdout.close()
@@ -182,7 +182,7 @@ def test_a_workspace_is_the_same_to_run_py_and_to_a_notebook(started, tmp_path, 
     assert (tmp_path / place / "logs" / "notebooks" / "7_some.ipynb").exists()
 
 
-def test_it_ends_by_saying_which_page_to_open(started, tmp_path):
+def test_its_last_line_says_which_page_to_open(started, tmp_path):
     write = "from recognizer import settings; (settings.WORKSPACE / 'explorer.html').write_text('a page')"
     for source, is_named in ((write, True), ("print('no page')", False)):
         out, err = started(source).communicate(timeout=60)
@@ -190,7 +190,7 @@ def test_it_ends_by_saying_which_page_to_open(started, tmp_path):
     assert (tmp_path / "explorer.html").exists()  # of the first run; the second one did not write it
 
 
-def test_a_stored_notebook_has_no_page_in_it(run, tmp_path, monkeypatch):
+def test_a_stored_notebook_contains_no_page(run, tmp_path, monkeypatch):
     source = "from recognizer.figures import framed; from pathlib import Path; framed(Path('page.html'))"
     path = write_notebook(tmp_path / "notebooks" / "7_some.ipynb", source, "print('after')")
     (tmp_path / "notebooks" / "page.html").write_text('<p title="it\'s">a page & more</p>', "utf-8")
@@ -204,7 +204,7 @@ def test_a_stored_notebook_has_no_page_in_it(run, tmp_path, monkeypatch):
 # --- make ---
 
 
-def test_the_variable_that_build_servers_set_is_none_of_ours(tmp_path):
+def test_the_variable_that_build_servers_set_has_no_effect(tmp_path):
     ask = "from recognizer import settings; print(settings.WORKSPACE == settings.PROJECT)"
     environment = {name: value for name, value in os.environ.items() if name != "RECOGNIZER_WORKSPACE"}
     environment["WORKSPACE"] = str(tmp_path)
@@ -214,7 +214,7 @@ def test_the_variable_that_build_servers_set_is_none_of_ours(tmp_path):
 
 @pytest.fixture
 def made(tmp_path) -> Callable[..., dict]:
-    """A function that calls make in a copy of this project whose run.py only shows what reaches it."""
+    """A function that calls make in a copy of this project whose run.py only prints what it receives."""
     folder = tmp_path / "a folder"
     (folder / "notebooks").mkdir(parents=True)
     for name in ("Makefile", "requirements.txt", "pyproject.toml"):
@@ -236,7 +236,7 @@ def made(tmp_path) -> Callable[..., dict]:
 @pytest.mark.parametrize(
     "value", ["street", "a$b", "$$HOME $(HOME)", "two  spaces #1 ", r"C:\Users\new", "say \"hi\" 'there'"]
 )
-def test_make_hands_parameters_on_as_they_are(made, value):
+def test_make_passes_parameters_on_unchanged(made, value):
     assert made(f"DATASET={value}", "EPOCHS=3")[1].items() >= {"DATASET": value, "EPOCHS": "3"}.items()
     assert made(DATASET=value)[1]["DATASET"] == value
 
@@ -265,7 +265,7 @@ def test_a_python_that_is_too_old_is_named(made, tmp_path):
 def clean(folder: Path) -> subprocess.CompletedProcess:
     (folder / "notebooks").mkdir(parents=True, exist_ok=True)
     script = shutil.copy(PROJECT / "notebooks" / "clean.py", folder / "notebooks")
-    # Without the libraries, as before anything is installed, and where RECOGNIZER_WORKSPACE would lead elsewhere.
+    # Without the libraries, as before the installation, and with RECOGNIZER_WORKSPACE set to another folder.
     return subprocess.run([sys.executable, "-S", script], capture_output=True, text=True)
 
 
@@ -307,7 +307,7 @@ def test_clean_removes_links_and_not_what_they_lead_to(tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="nothing is forbidden to root")
-def test_clean_goes_on_where_something_cannot_be_removed(tmp_path):
+def test_clean_continues_if_something_cannot_be_removed(tmp_path):
     for name in ("datasets/a", "datasets/b", "logs/c"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "file").touch()

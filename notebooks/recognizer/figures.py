@@ -1,4 +1,4 @@
-"""Figures with text, for several notebooks: one look, readable at 100 %."""
+"""Figures with text for several notebooks, with the same appearance and readable at 100 %."""
 
 import html
 import inspect
@@ -38,14 +38,14 @@ STYLE = {
 
 
 def use_style() -> None:
-    """Give every matplotlib figure that follows the look of this project: fonts, colours and sizes."""
+    """Use this project's fonts, colours and sizes in all later matplotlib figures."""
     plt.rcParams.update(STYLE)
 
 
 def label(text: object) -> str:
-    """`text` as matplotlib is to be given it: in letters that a font here has, dollar signs as they are.
+    """`text` for matplotlib: only with letters that an installed font has, and with escaped dollar signs.
 
-    An installed font that has letters which DejaVu Sans lacks joins the fonts of all text that is drawn from then on.
+    A font that is needed for letters outside DejaVu Sans is added to the fonts of all text that is drawn later.
     """
     text = readable(str(text))
     fonts = font_manager.fontManager
@@ -53,30 +53,30 @@ def label(text: object) -> str:
         family = font_manager.FontProperties(fname=file).get_name()
         if family not in plt.rcParams["font.family"]:
             fonts.addfont(file)
-            # It does for bold text as well; else matplotlib complains of every title.
+            # Also use it for bold text; otherwise matplotlib warns about every title.
             fonts.ttflist += [replace(entry, weight="bold") for entry in fonts.ttflist if entry.fname == file]
             plt.rcParams["font.family"] = [*plt.rcParams["font.family"], family]
     return text.replace("$", r"\$")
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Markdown:
-    """A table as notebooks show it: words to the left, numbers (also those that are text already) to the right."""
+    """A table for notebooks: words are aligned left, and numbers, including numbers in text form, right."""
     rows = [[f"{value:,}" if isinstance(value, int) else str(value) for value in row] for row in rows]
     is_number = [
         all(row[i].replace(",", "").rstrip("%").replace(".", "").isdigit() for row in rows) for i in range(len(header))
     ]
-    rows = [[value.replace("|", r"\|") for value in row] for row in rows]  # a class may be called so
+    rows = [[value.replace("|", r"\|") for value in row] for row in rows]  # a class name may contain |
     lines = [header, ["---:" if number else ":---" for number in is_number], *rows]
     return Markdown("\n".join("| " + " | ".join(line) + " |" for line in lines))
 
 
 def source_of(thing: object) -> Markdown:
-    """The package's own source of a class or function: what is shown is what runs."""
+    """The source code of a class or function of the package, as it runs."""
     return Markdown(f"```python\n{inspect.getsource(thing)}```")
 
 
 def contact_sheet(images: Sequence[Image.Image], columns: int = 10, side: int = 92) -> Picture:
-    """RGB images side by side on white, each shrunk as a whole into a square of `side` pixels; a JPEG picture."""
+    """RGB images side by side on white, fitted into squares of `side` pixels, as a JPEG picture."""
     gap = 4
     rows = -(-len(images) // columns)
     sheet = Image.new("RGB", (columns * (side + gap) - gap, rows * (side + gap) - gap), "white")
@@ -92,8 +92,8 @@ def contact_sheet(images: Sequence[Image.Image], columns: int = 10, side: int = 
 def framed(page: Path, height: int = 900) -> HTML:
     """A page of `explore` inside a notebook, `height` pixels high.
 
-    The page itself goes into the output, because Colab, VS Code and a Jupyter that was started in another folder cannot
-    reach the file.
+    The output contains the page itself, because Colab, VS Code and a Jupyter that was started in another folder cannot
+    open the file.
     """
     source = html.escape(page.read_text(encoding="utf-8"))
     style = f"width: 100%; height: {height}px; border: 1px solid #ccc"
@@ -101,7 +101,7 @@ def framed(page: Path, height: int = 900) -> HTML:
 
 
 def animation(frames: Sequence[np.ndarray], captions: Sequence[str], side: int = 240) -> Picture:
-    """An endless GIF of uint8 H×W×3 pictures of the same thing, each enlarged to `side` pixels, with a line of text."""
+    """A looping GIF of uint8 H×W×3 pictures of the same thing, enlarged to `side` pixels, each with a line of text."""
     drawn = []
     for frame, caption in zip(frames, captions):
         picture = Image.new("RGB", (side, side + 24), "white")
@@ -114,7 +114,7 @@ def animation(frames: Sequence[np.ndarray], captions: Sequence[str], side: int =
 
 
 def captioned_sheet(images: Sequence[np.ndarray], captions: Sequence[str], title: str = "", columns: int = 6) -> Figure:
-    """Images (H×W×3, float in [0, 1] or uint8) with a caption above each."""
+    """Images (H×W×3, float in [0, 1] or uint8) with captions above them."""
     rows = -(-len(images) // columns)
     captions, title = [label(caption) for caption in captions], label(title)
     lines = sum(max(len(c.splitlines()) for c in captions[i * columns : (i + 1) * columns]) for i in range(rows))
@@ -134,16 +134,16 @@ def captioned_sheet(images: Sequence[np.ndarray], captions: Sequence[str], title
 
 
 def kernels(weights: Mapping[str, np.ndarray], title: str, columns: int = 16) -> Figure:
-    """Kernels of a convolution that sees colours, as colours: a block of pictures per name in `weights`.
+    """Kernels of a convolution on RGB images, shown in colour: one block of pictures per name in `weights`.
 
-    Each of `weights` is float C×3×k×k. Grey is zero, bright a positive weight, dark a negative one. Each kernel
-    has a scale of its own, the same for red, green and blue.
+    `weights` maps names to float C×3×k×k. Grey is zero, bright is a positive weight, and dark a negative one. Every
+    kernel has its own scale, which is the same for red, green and blue.
     """
-    rows = [-(-len(each) // columns) for each in weights.values()]
+    rows = [-(-len(filters) // columns) for filters in weights.values()]
     size = (WIDTH, sum(rows) * (WIDTH - 1) / columns + 0.35)
     figure, axes = plt.subplots(len(weights), 1, figsize=size, layout="constrained", height_ratios=rows, squeeze=False)
-    for axis, (name, each) in zip(axes.flat, weights.items()):
-        shades = 0.5 + 0.5 * each / np.abs(each).max(axis=(1, 2, 3), keepdims=True).clip(min=1e-12)
+    for axis, (name, filters) in zip(axes.flat, weights.items()):
+        shades = 0.5 + 0.5 * filters / np.abs(filters).max(axis=(1, 2, 3), keepdims=True).clip(min=1e-12)
         axis.imshow(mosaic((255 * shades.transpose(0, 2, 3, 1)).astype(np.uint8), columns=columns, width=900))
         axis.set(xticks=[], yticks=[])
         axis.set_ylabel(label(name), rotation=0, ha="right", va="center")
@@ -153,11 +153,11 @@ def kernels(weights: Mapping[str, np.ndarray], title: str, columns: int = 16) ->
 
 
 def outline(axis: Axes, mask: np.ndarray) -> None:
-    """Draw a line around the part of the picture on `axis` where `mask`, bool h×w, is True. Their sizes may differ."""
+    """Outline the part of the picture on `axis` where `mask`, bool h×w, is True. Their sizes may differ."""
     if not mask.any():
         return
     left, right, bottom, top = axis.images[-1].get_extent()
-    x, y = (  # the middles of the mask's squares, one more at each end, so that lines close at the border
+    x, y = (  # the centres of the mask's pixels, plus one at both ends, so that lines close at the border
         start + (end - start) * (np.arange(-1, count + 1) + 0.5) / count
         for start, end, count in ((left, right, mask.shape[1]), (top, bottom, mask.shape[0]))
     )
@@ -165,7 +165,7 @@ def outline(axis: Axes, mask: np.ndarray) -> None:
 
 
 def curves(curves: Mapping[str, Mapping[str, Sequence[float]]], kept: int) -> Figure:
-    """One panel per quantity, one line per part ('train', 'val') over the epochs 1, 2, …; epoch `kept` is marked.
+    """One panel per quantity, one line per part ('train', 'val') over the epochs 1, 2, …. Epoch `kept` is marked.
 
     `curves` maps a quantity, such as 'loss in nats', to part → one value per epoch.
     """
@@ -181,7 +181,7 @@ def curves(curves: Mapping[str, Mapping[str, Sequence[float]]], kept: int) -> Fi
 
 
 def confusion_figure(confusion: np.ndarray, classes: Sequence[str], title: str) -> Figure:
-    """K×K counts, a row for each true class, shaded by the share of that class."""
+    """K×K counts with one row per true class, shaded by their share of that class."""
     classes, title = [label(name) for name in classes], label(title)
     share = confusion / confusion.sum(axis=1, keepdims=True).clip(min=1)
     side = 1.6 + 0.9 * len(classes)
@@ -197,7 +197,7 @@ def confusion_figure(confusion: np.ndarray, classes: Sequence[str], title: str) 
             axis.text(column, row, text, ha="center", va="center", color=ink)
     axis.set_xticks(range(len(classes)), classes, rotation=90 if upright else 0)
     axis.set_yticks(range(len(classes)), classes)
-    axis.set(title=title, xlabel="the network says", ylabel="it is")
+    axis.set(title=title, xlabel="predicted class", ylabel="true class")
     axis.spines[:].set_visible(False)
     axis.tick_params(length=0)
     return figure
@@ -209,7 +209,7 @@ Estimates = dict[str, Sequence[tuple[float, float, float]]]  # name → (value, 
 def by_step(
     steps: Sequence[object], estimates: Estimates, title: str, ylabel: str, chance: float | None = None
 ) -> Figure:
-    """A line for each name over layers or epochs, with its interval as a band; `chance` is drawn as a dotted line."""
+    """One line per name over layers or epochs, with its interval as a band. `chance` is a dotted line."""
     return panels(steps, {title: estimates}, ylabel=ylabel, chances={title: chance}, columns=1)
 
 
@@ -225,7 +225,7 @@ def panels(
 ) -> Figure:
     """`by_step` for several quantities (title → its lines), side by side, with one legend."""
     steps = [label(step) for step in steps]
-    estimates = {label(name): {label(of): each for of, each in lines.items()} for name, lines in estimates.items()}
+    estimates = {label(name): {label(line): band for line, band in lines.items()} for name, lines in estimates.items()}
     chances = {label(name): chance for name, chance in (chances or {}).items()}
     rows = -(-len(estimates) // columns)
     size = (WIDTH, 0.3 * bool(title) + (3.2 if columns == 1 else 2.7) * rows)
@@ -237,9 +237,9 @@ def panels(
     is_crowded = sum(map(len, steps)) > 80 / columns
     slanted = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if is_crowded else {}
     for axis, (name, lines) in zip(axes.flat, estimates.items()):
-        for of, values in lines.items():
+        for line_name, values in lines.items():
             value, low, high = np.array(values).T
-            (line,) = axis.plot(places, value, marker="o", markersize=4, label=of)
+            (line,) = axis.plot(places, value, marker="o", markersize=4, label=line_name)
             axis.fill_between(places, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
         if (chance := chances.get(name)) is not None:
             axis.axhline(chance, color="black", linewidth=1, linestyle=":", label="by chance")
@@ -247,23 +247,23 @@ def panels(
         axis.set(title=name, ylabel=ylabel, xlabel=xlabel)
     if title:
         figure.suptitle(title, fontsize=11, fontweight="bold", x=0.005, ha="left")
-    handles = {of: handle for axis in axes.flat for handle, of in zip(*axis.get_legend_handles_labels())}
+    handles = {text: handle for axis in axes.flat for handle, text in zip(*axis.get_legend_handles_labels())}
     figure.legend(handles.values(), handles, loc="outside lower left", ncols=min(len(handles), 5))
     return figure
 
 
 def bars(rows: Sequence[str], estimates: dict[str, Estimates], *, title: str = "", xlabel: str = "") -> Figure:
-    """Lying bars with their intervals: a panel per title, a row per name in `rows`, a colour per line of a panel.
+    """Horizontal bars with intervals: one panel per title, one row per name in `rows`, one colour per line of a panel.
 
-    `estimates` maps the title of a panel to its lines, name → one (value, low, high) per row; NaN leaves a gap.
+    `estimates` maps a panel's title to its lines: name → one (value, low, high) per row. NaN leaves a gap.
     """
     rows = [label(row) for row in rows]
     lines = len(next(iter(estimates.values())))
     size = (WIDTH, 0.9 + 0.3 * bool(title) + 0.24 * lines * len(rows) + 0.1 * len(rows))
     figure, axes = plt.subplots(1, len(estimates), figsize=size, layout="constrained", sharey=True, squeeze=False)
     thick = 0.8 / lines
-    for axis, (panel, of) in zip(axes.flat, estimates.items()):
-        for number, (name, values) in enumerate(of.items()):
+    for axis, (panel, lines_of_panel) in zip(axes.flat, estimates.items()):
+        for number, (name, values) in enumerate(lines_of_panel.items()):
             value, low, high = np.array(values, float).T
             places = np.arange(len(rows)) + (number - (lines - 1) / 2) * thick
             error = np.stack([value - low, high - value])
@@ -283,18 +283,18 @@ def bars(rows: Sequence[str], estimates: dict[str, Estimates], *, title: str = "
 def dots(
     places: Mapping[str, np.ndarray], chosen: Mapping[str, np.ndarray], title: str, axes: tuple[str, str], of: str
 ) -> Figure:
-    """A dot per filter, one panel per network: `places` float 2×C, and which are `chosen`, bool C, in another colour.
+    """One panel per network with one dot per filter at `places`, float 2×C; `chosen` ones, bool C, in another colour.
 
-    `axes` say what lies along x and y, and `of` what the chosen ones are. All panels have the same ends.
+    `axes` are the labels of x and y, and `of` says what the chosen filters are. All panels have the same limits.
     """
     figure, panels = plt.subplots(1, len(places), figsize=(WIDTH, 4.6), layout="constrained", sharex=True, sharey=True)
     for axis, (name, (x, y)), colour in zip(panels, places.items(), (BLUE, GREY)):
-        some = chosen[name]
-        axis.scatter(x[~some], y[~some], s=10, alpha=0.35, color=colour)
-        axis.scatter(x[some], y[some], s=28, color=ORANGE, label=label(of))
+        is_chosen = chosen[name]
+        axis.scatter(x[~is_chosen], y[~is_chosen], s=10, alpha=0.35, color=colour)
+        axis.scatter(x[is_chosen], y[is_chosen], s=28, color=ORANGE, label=label(of))
         axis.axhline(0, color="black", linewidth=0.8)
         axis.axvline(0, color="black", linewidth=0.8)
-        axis.set(title=f"{label(name)}: {some.sum()} of {len(x)}", xlabel=label(axes[0]))
+        axis.set(title=f"{label(name)}: {is_chosen.sum()} of {len(x)}", xlabel=label(axes[0]))
     panels[0].set_ylabel(label(axes[1]))
     figure.suptitle(label(title), x=0.005, ha="left", fontweight="bold", fontsize=11)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower left")
@@ -302,15 +302,15 @@ def dots(
 
 
 def tuning_curves(curves: Sequence[tuple[str, np.ndarray, np.ndarray, float]], title: str) -> Figure:
-    """Answers to orientations around a circle, one panel per (title, degrees K, answers K, a number for the title)."""
+    """Responses to orientations around a circle; one panel per (title, degrees K, responses K, number to show)."""
     size, polar = (WIDTH, 3.0), {"projection": "polar"}
     figure, axes = plt.subplots(1, len(curves), figsize=size, layout="constrained", subplot_kw=polar, squeeze=False)
-    for axis, (name, angles, answers, number) in zip(axes.flat, curves):
+    for axis, (name, angles, responses, number) in zip(axes.flat, curves):
         around = np.deg2rad([*angles, *(angles + 180), 0])  # a bar turned by 180° is the same bar
-        answers = answers / max(answers.max(), 1e-9)
-        answers = [*answers, *answers, answers[0]]
-        axis.plot(around, answers, color=BLUE)
-        axis.fill(around, answers, color=BLUE, alpha=0.2)
+        responses = responses / max(responses.max(), 1e-9)
+        responses = [*responses, *responses, responses[0]]
+        axis.plot(around, responses, color=BLUE)
+        axis.fill(around, responses, color=BLUE, alpha=0.2)
         axis.set(yticks=[], xticks=np.deg2rad(range(0, 360, 45)))
         axis.set_xticklabels(["0°", "45°", "90°", "135°", *[""] * 4], fontsize=7)
         axis.set_title(f"{label(name)} ({number:.2f})", fontsize=9, fontweight="normal", loc="center")

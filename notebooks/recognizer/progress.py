@@ -1,4 +1,4 @@
-"""One look for every progress bar: plain text, with rate and time left, gone when done."""
+"""Progress bars with the same appearance: plain text, with rate and time left, removed when done."""
 
 import sys
 
@@ -6,9 +6,9 @@ from tqdm import tqdm
 
 
 def progress_bar(description: str, total: int | None, unit: str, *, leave: bool = False, **options) -> tqdm:
-    """A bar on standard output, where notebooks do not print it as an alarm; `options` are tqdm's own.
+    """A bar on standard output, because notebooks show standard error as a warning. `options` are tqdm's own.
 
-    The text bar, not the widget: saved widget state makes GitHub refuse to show a notebook.
+    It is the text bar and not the widget, because GitHub does not show notebooks with saved widget state.
     """
     unit = unit if unit == "B" else f" {unit}"
     return tqdm(desc=description, total=total, unit=unit, leave=leave, file=sys.stdout, mininterval=0.5, **options)

@@ -1,4 +1,4 @@
-"""Where things are, and what a reader may change: read once, when the package is imported."""
+"""Folders, and parameters that a user can set. Folders are read once, when the package is imported."""
 
 import contextlib
 import errno
@@ -14,13 +14,13 @@ KINDS = {int: "an integer", float: "a number", bool: "yes or no"}
 YES_OR_NO = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("0", "false", "no", "off"), False)
 
 SOURCE = Path(__file__).resolve().parents[2]
-# In a clone, everything that a run makes goes below the clone. Where the package was installed instead, on Colab for
-# example, it goes below the folder that the process started in.
+# In a clone, everything that a run makes goes into the clone. If the package was installed instead, for example on
+# Colab, it goes into the folder where the process started.
 PROJECT = SOURCE if (SOURCE / "notebooks" / "recognizer" / "settings.py").exists() else Path.cwd()
 
 
 def folder_from(name: str, default: Path) -> Path:
-    """The folder that the environment variable `name` gives, or `default` where it is not set or empty.
+    """The folder in the environment variable `name`, or `default` if that is not set or empty.
 
     A relative path starts at the project, not at the current folder, so that a notebook's kernel and `run.py` agree.
     """
@@ -28,7 +28,7 @@ def folder_from(name: str, default: Path) -> Path:
     return (PROJECT / Path(text).expanduser()).resolve() if text else default
 
 
-# Tests and benchmarks point these elsewhere, so that they never touch a reader's own pictures and models.
+# Tests and benchmarks use other folders, so that they never touch a user's own pictures and models.
 WORKSPACE = folder_from("RECOGNIZER_WORKSPACE", PROJECT)
 DATASETS = WORKSPACE / "datasets"
 LOGS = WORKSPACE / "logs"
@@ -36,14 +36,14 @@ LOGS = WORKSPACE / "logs"
 ARCHIVES = folder_from("RECOGNIZER_ARCHIVES", DATASETS / "archives")
 
 
-# A read-only disk or file, a file where a folder belongs.
+# Errors for a read-only disk or file, and for a file in the place of a folder.
 NO_ACCESS = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
 
 
 class Problem(ValueError):
-    """Something about the input that the reader can mend; its text says what is wrong and what to do.
+    """Something about the input that the user can fix. Its text says what is wrong and what to do.
 
-    IPython shows the sentence alone: a traceback would bury it.
+    IPython shows only this text, because a traceback would hide it.
     """
 
     def _render_traceback_(self) -> list[str]:
@@ -58,10 +58,10 @@ def parameter(
     at_most: float = math.inf,
     one_of: Sequence[str] = (),
 ) -> Value:
-    """The environment variable `name` as the type of `default`, or `default` where it is not set or empty.
+    """The environment variable `name` in the type of `default`, or `default` if it is not set or empty.
 
-    Raises `Problem` when it cannot be read as that type, is no finite number from `at_least` to `at_most`, or is not in
-    `one_of` where that is given. A default is checked as well: a reader may have changed it in a notebook.
+    Raises `Problem` if it cannot be read as that type, is not a finite number from `at_least` to `at_most`, or is not
+    in `one_of` (if given). A default is checked too, because a user may have changed it in a notebook.
     """
     text = os.environ.get(name, "").strip()
     kind = type(default)
@@ -72,7 +72,7 @@ def parameter(
         except (ValueError, KeyError):
             raise Problem(f"{name}={text!r} is not {KINDS[kind]}; try {name}={default}.") from None
     if one_of and value not in one_of:
-        raise Problem(f"{name}={value!r} is none of {', '.join(one_of)}.")
+        raise Problem(f"{name}={value!r} is not possible; use one of {', '.join(one_of)}.")
     if isinstance(value, int | float) and not (at_least <= value <= at_most and abs(value) < math.inf):
         limits = [f"at least {at_least}"] * (at_least > -math.inf) + [f"at most {at_most}"] * (at_most < math.inf)
         raise Problem(f"{name}={text or value} is out of range: it must be {' and '.join(limits) or 'finite'}.")
@@ -80,25 +80,25 @@ def parameter(
 
 
 def results_folder(name_image: str) -> Path:
-    """`results_<name_image>`, the folder for pictures of what filters see in images of that name."""
-    ok = isinstance(name_image, str) and name_image
-    if not ok or any(character in '/\\:*?"<>|' or ord(character) < 32 for character in name_image):
+    """`results_<name_image>`, the folder for the feature maps of images with that name."""
+    is_word = isinstance(name_image, str) and name_image
+    if not is_word or any(character in '/\\:*?"<>|' or ord(character) < 32 for character in name_image):
         raise Problem(f"name_image={name_image!r} cannot be part of a folder's name; use a word such as 'Bike'.")
     return WORKSPACE / f"results_{name_image}"
 
 
 def shown(path: Path) -> str:
-    """`path` as it is printed: relative to the workspace, so that no one's folder names end up in a notebook."""
+    """`path` as it is printed: relative to the workspace, so that a user's folder names do not end up in a notebook."""
     path = Path(path)
     return path.relative_to(WORKSPACE).as_posix() if WORKSPACE in path.parents else path.name
 
 
 @contextlib.contextmanager
 def room_on_disk(doing: str, folder: Path | None = None, needed: int = 0) -> Iterator[None]:
-    """Around work that writes `needed` bytes below `folder` (default the workspace), which is made if need be.
+    """A context for work that writes `needed` bytes below `folder` (default: the workspace), which is made if needed.
 
-    A full disk, one that must not be written to, and a file in the folder's place become a `Problem`. What is known to
-    be too large is refused before it starts: a file mapped into memory would end the whole process.
+    A full disk, a read-only disk, and a file in the folder's place become a `Problem`. If there is too little space for
+    `needed` bytes, the work does not start: a memory-mapped file would end the whole process.
     """
     folder = folder or WORKSPACE
     try:
@@ -106,19 +106,19 @@ def room_on_disk(doing: str, folder: Path | None = None, needed: int = 0) -> Ite
         free = shutil.disk_usage(folder).free
         if needed > free:
             raise Problem(
-                f"There is no room for {doing}: it takes {needed / 1e6:,.0f} MB, and {free / 1e6:,.0f} MB are free; "
-                "make room and run again."
+                f"There is no room for {doing}: it takes {needed / 1e6:,.0f} MB, but only {free / 1e6:,.0f} MB are "
+                "free. Free some disk space and run again."
             )
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
-            raise Problem(f"The disk filled up while {doing}; make room and run again. Nothing is lost.") from error
+            raise Problem(f"The disk filled up while {doing}; free space and run again. Nothing is lost.") from error
         path = Path(str(error.filename or ""))
         is_here = path.is_relative_to(folder) or folder.is_relative_to(path)
         if error.errno not in NO_ACCESS or not is_here:
             raise
-        path = next((each for each in (path, *path.parents) if each.is_file()), path)  # what is in the way
+        path = next((file for file in (path, *path.parents) if file.is_file()), path)  # the file in the folder's place
         raise Problem(
-            f"{shown(path)} cannot be written ({error.strerror}): move away what is in its place, allow it, or work in "
-            "another folder with RECOGNIZER_WORKSPACE=path/to/folder."
+            f"{shown(path)} cannot be written ({error.strerror}). Move away what is in its place, change its "
+            "permissions, or use another folder with RECOGNIZER_WORKSPACE=path/to/folder."
         ) from error

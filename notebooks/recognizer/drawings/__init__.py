@@ -1,11 +1,12 @@
-"""Bikes, cars, cats and dogs drawn from a seed, with what photographs do not carry: which pixel shows which part.
+"""Bikes, cars, cats and dogs drawn from a seed, with masks that say which part each pixel shows.
 
-A vehicle is a small three-dimensional shape (`bicycles`, `motorbikes`, `cars`; built of `solids` and `wheels`). It is
+A vehicle is a small three-dimensional shape (`bicycles`, `motorbikes`, `cars`; built from `solids` and `wheels`). It is
 seen through a `camera`, stands in one of the `scenes`, is painted (`painting`) and photographed (`light`). A cat or a
-dog (`pets`; its head in `pet_heads`, what its kind measures in `pet_kinds`) has a fur (`furs`) and is met in `homes`.
+dog (`pets`; heads in `pet_heads`, measures in `pet_kinds`) has a fur (`furs`) and is shown in one of the `homes`.
 
-`draw` makes one drawing, `draw_many` many of them, `write_zips` a data set on disk. A drawing is set up (`stage`),
-painted and photographed (`drawing`); `edits` change one thing about it, and `exchange` brings parts of other vehicles.
+`draw` makes one drawing, `draw_many` makes many, and `write_zips` writes a data set to disk. A drawing is set up
+(`stage`), painted and photographed (`drawing`). `edits` change one thing about it, and `exchange` brings in parts of
+other vehicles.
 """
 
 from .drawing import Drawing, draw, draw_many

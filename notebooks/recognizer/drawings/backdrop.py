@@ -1,4 +1,4 @@
-"""What scenes are painted on, and with: flat areas, lines, textures, and walls that stand in perspective."""
+"""Tools for painting scenes: a picture to paint on, flat areas, lines, textures, and walls in perspective."""
 
 import cv2
 import numpy as np
@@ -8,13 +8,13 @@ from .painting import as_bytes
 
 Random = np.random.Generator
 SHIFT = 3  # bits behind the binary point of OpenCV's coordinates
-# Fine grains are the same in every picture and only moved, because new ones for each picture would be slow.
+# Fine grains are the same in every picture and only shifted, because new ones for each picture would be slow.
 GRAINS = np.random.default_rng(0).integers(0, 256, (512, 512), np.uint8)
 EVERYWHERE = np.array([[0.0, -1.0], [1.0, -1.0]])  # a line above every picture
 
 
 class Backdrop:
-    """A picture (uint8, size×size×3) that a scene is painted on, and the camera that both look through."""
+    """A picture (uint8, size×size×3) that a scene is painted on, and the camera of the drawing."""
 
     def __init__(self, size: int, camera: Camera) -> None:
         self.size, self.camera = size, camera
@@ -30,7 +30,7 @@ class Backdrop:
         cv2.polylines(self.picture, list(with_fraction(lines)), False, as_bytes(colour), thickness, cv2.LINE_AA, SHIFT)
 
     def below(self, edge: np.ndarray) -> np.ndarray:
-        """Where (uint8 0 or 1, size×size) the picture lies under a line given by its two ends, prolonged both ways."""
+        """Which pixels (uint8 0 or 1, size×size) lie below the line through two points, `edge`."""
         (x0, y0), (x1, y1) = edge
         slope = (y1 - y0) / (x1 - x0 if abs(x1 - x0) > 1e-6 else 1e-6)
         rows, columns = np.arange(self.size)[:, None], np.arange(self.size)
@@ -44,7 +44,7 @@ class Backdrop:
         cv2.copyTo(cv2.applyColorMap(chosen, colours[:, None]), where, self.picture)
 
     def lying(self, grain: float, random: Random) -> np.ndarray:
-        """Random field (uint8, size×size, mean 128) that lies on the ground, `grain` metres coarse.
+        """Random field (uint8, size×size, mean 128) on the ground, in perspective, with grains of `grain` metres.
 
         It ends some metres behind the vehicle. Farther away, one pixel would average many grains.
         """
@@ -54,23 +54,23 @@ class Backdrop:
 
 
 def with_fraction(pixels: np.ndarray) -> np.ndarray:
-    """Pixels as OpenCV's whole numbers with SHIFT bits of fraction; what is too far out for them comes nearer."""
+    """Pixels as OpenCV's integers with SHIFT fractional bits; coordinates that are too large for them are clipped."""
     return np.minimum(np.maximum(np.asarray(pixels) * 2**SHIFT, -(2**20)), 2**20).astype(np.int32)
 
 
 def noise(random: Random, size: int, *cells: tuple[int, float]) -> np.ndarray:
-    """Smooth random field (float32, size×size, mean 0): for each (cells across, strength) one layer."""
+    """Smooth random field (float32, size×size, mean 0): one layer for each (cells across, strength)."""
     field = np.zeros((size, size), np.float32)
     for count, strength in cells:
         grid = grains(random, count).astype(np.float32)
-        # Even chances from 0 to 255 have a mean of 127.5 and a standard deviation of 74.
+        # Uniform values from 0 to 255 have a mean of 127.5 and a standard deviation of 74.
         layer = cv2.resize(grid, (size, size), interpolation=cv2.INTER_LINEAR)
         field = cv2.addWeighted(layer, strength / 74, field, 1, -127.5 * strength / 74)
     return field
 
 
 def grains(random: Random, count: int) -> np.ndarray:
-    """A random square (uint8, count×count) of even chances."""
+    """A random square (uint8, count×count) of uniformly distributed values."""
     if not 64 < count < len(GRAINS):
         return random.integers(0, 256, (count, count), np.uint8)
     y, x = random.integers(0, len(GRAINS) - count, 2)
@@ -78,9 +78,9 @@ def grains(random: Random, count: int) -> np.ndarray:
 
 
 class Plane:
-    """A wall behind the vehicle: coordinates in metres along its foot and up.
+    """A wall behind the vehicle, with coordinates in metres: along its foot, and up.
 
-    It runs along the vehicle or across it, whichever faces the camera more, and is turned by `turn`.
+    It runs along the vehicle or across it, whichever faces the camera more, and is rotated by `turn`.
     """
 
     def __init__(self, backdrop: Backdrop, distance: float, turn: float = 0.0) -> None:
@@ -97,7 +97,7 @@ class Plane:
         return self.base + points[:, :1] * self.along + points[:, 1:] * (0, 0, 1)
 
     def edge(self, height: float) -> np.ndarray:
-        """Pixels (2×2) of the level line at a height."""
+        """Pixels (2×2) of two points on the horizontal line at a height."""
         return self.backdrop.camera.lines(self.at([(-60, height)]), self.at([(60, height)]))[0]
 
     def fill(self, points: np.ndarray, colour: tuple) -> None:
@@ -107,7 +107,7 @@ class Plane:
             self.backdrop.fill(pixels, colour)
 
     def rectangles(self, corners: list | np.ndarray, colours: list) -> None:
-        """Fill rectangles, N×4: from and to along the wall, from and to up; a colour each."""
+        """Fill rectangles (N×4: start and end along the wall, bottom and top) with one colour per rectangle."""
         corners = np.asarray(corners, float).reshape(-1, 4)
         points = corners[:, [0, 2, 1, 2, 1, 3, 0, 3]].reshape(-1, 2)
         pixels, depth = self.backdrop.camera.project(self.at(points))
@@ -115,12 +115,12 @@ class Plane:
             self.backdrop.fill(pixels[4 * i : 4 * i + 4], colours[i])
 
     def lines(self, ends: np.ndarray, colour: tuple) -> None:
-        """Draw thin lines, N×4: along and up of one end, then of the other."""
+        """Draw thin lines (N×4: position along the wall and height of one end, then of the other)."""
         ends = np.asarray(ends, float).reshape(-1, 4)
         self.backdrop.strokes(self.backdrop.camera.lines(self.at(ends[:, :2]), self.at(ends[:, 2:])), 1, colour)
 
     def visible(self) -> tuple[float, float]:
-        """From where to where along the wall its foot may be seen, at most 30 m either way."""
+        """Start and end of the visible part of the wall's foot, at most 30 m in either direction."""
         t = np.linspace(-30, 30, 121)
         pixels, depth = self.backdrop.camera.project(self.base + t[:, None] * self.along)
         seen = t[(depth > NEAREST) & (pixels[:, 0] > -20) & (pixels[:, 0] < self.backdrop.size + 20)]

@@ -1,4 +1,4 @@
-"""Bicycles: a table of what each kind measures, and one function that builds any of them."""
+"""Bicycles: a table with the measures of each kind, and one function that builds any of them."""
 
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ class Bicycle(NamedTuple):
     tube: float  # thickness of the frame's tubes
     head_angle: float
     head_tube: float  # length
-    top_drop: float  # how far down the seat tube the top tube meets it: 0 level, 0.3 to step through
+    top_drop: float  # how far down the seat tube the top tube joins it: 0 is level, 0.3 a step-through frame
     bar: str
     bar_rise: float  # above the head tube
     mudguards: bool = False
@@ -134,7 +134,7 @@ def add_frame(
     head: np.ndarray,
     steering: np.ndarray,
 ) -> None:
-    """The two triangles of tubes, with mudguard and stand at the back."""
+    """The two triangles of tubes, with the rear mudguard and the stand."""
     tube = {"part": "frame", "gloss": 0.5}
     join = seat - seat_up * (model.top_drop + 0.02)
     upper, lower = head - steering * 0.03, crown + steering * 0.035
@@ -267,7 +267,7 @@ def add_handlebar(shape: Shape, model: Bicycle, paint: Paint, clamp: np.ndarray,
 
 
 def add_basket(shape: Shape, paint: Paint, middle: np.ndarray, half: tuple[float, float, float]) -> None:
-    """A wire basket: hoops around and wires up and down."""
+    """A wire basket: horizontal hoops and vertical wires."""
     x, y, z = half
     for level, share in ((-z, 0.8), (-0.3 * z, 0.88), (0.35 * z, 0.95), (z, 1.0)):
         hoop = np.array([(x, y, 0), (-x, y, 0), (-x, -y, 0), (x, -y, 0), (x, y, 0)]) * share + middle + (0, 0, level)

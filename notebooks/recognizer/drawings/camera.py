@@ -11,8 +11,8 @@ import numpy as np
 
 from .solids import cross
 
-NEAREST = 0.15  # metres in front of the lens; what is nearer is not painted
-OUTSIDE = -1e4  # a pixel that no picture has
+NEAREST = 0.15  # metres in front of the lens; nearer things are not painted
+OUTSIDE = -1e4  # a coordinate outside every picture
 
 
 class View(NamedTuple):
@@ -26,18 +26,18 @@ class View(NamedTuple):
 
 
 class Camera(NamedTuple):
-    """A pinhole camera: `matrix` (3×4) takes homogeneous world points to homogeneous pixels."""
+    """A pinhole camera: `matrix` (3×4) maps homogeneous world points to homogeneous pixels."""
 
     position: np.ndarray
     matrix: np.ndarray
 
     def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Pixels (N×2) and depth in metres (N) of world points (N×3); points behind the lens go far away."""
-        found = points @ self.matrix[:, :3].T + self.matrix[:, 3]
-        return found[:, :2] / np.maximum(found[:, 2:], 1e-3), found[:, 2]
+        """Pixels (N×2) and depth in metres (N) of world points (N×3). Points behind the lens are moved far outside."""
+        homogeneous = points @ self.matrix[:, :3].T + self.matrix[:, 3]
+        return homogeneous[:, :2] / np.maximum(homogeneous[:, 2:], 1e-3), homogeneous[:, 2]
 
     def lines(self, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-        """Pixels (N×2×2) of straight lines between N×3 points, cut off where they would pass behind the lens."""
+        """Pixels (N×2×2) of straight lines between N×3 points, clipped where they would pass behind the lens."""
         both = np.stack([starts, ends], axis=1)
         depth = both @ self.matrix[2, :3] + self.matrix[2, 3]
         other, deeper = both[:, ::-1], depth[:, ::-1]
@@ -48,12 +48,12 @@ class Camera(NamedTuple):
         return pixels
 
     def scale(self, point: np.ndarray) -> float:
-        """Pixels a metre at a point of the world (3)."""
+        """Pixels per metre at a point of the world (3)."""
         return float(np.sqrt(abs(np.linalg.det(self.matrix[:, :3]))) / self.project(point[None])[1][0])
 
     def horizon(self, size: int) -> np.ndarray:
         """Pixels (2×2) of the horizon at the left and right edge of the picture."""
-        # The ground far away in two directions either side of the middle gives two points of the vanishing line.
+        # Two directions on the ground, on either side of the middle, give two points of the vanishing line.
         ahead = -self.position * (1, 1, 0)
         ahead = ahead / max(np.linalg.norm(ahead), 1e-6)
         aside = np.array([-ahead[1], ahead[0], 0])
@@ -63,10 +63,10 @@ class Camera(NamedTuple):
         return np.array([[0, y0 - slope * x0], [size, y0 + slope * (size - x0)]])
 
     def ellipses(self, circles: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> np.ndarray:
-        """The exact pictures of circles (centre, u, v), the points centre + u cos t + v sin t.
+        """The exact images of circles (centre, u, v) with the points centre + u cos t + v sin t.
 
-        A row each: x, y, two half-axes, and the angle of the first in radians. The circle's plane maps to the picture
-        by a homography, and a homography maps a conic to a conic.
+        One row per circle: x, y, two semi-axes, and the angle of the first in radians. The circle's plane maps to the
+        picture by a homography, and a homography maps a conic to a conic.
         """
         planes = np.zeros((len(circles), 4, 3))
         for plane, (centre, u, v) in zip(planes, circles):
@@ -103,11 +103,11 @@ def frame(
     size: int,
     longest: float,
 ) -> Camera:
-    """A camera whose picture shows `points` (N×3) at the wanted size and place.
+    """A camera whose picture shows `points` (N×3) at the given size and position.
 
     The vehicle covers `share` of the picture's pixels, given how it fills its own convex outline (see `FILLING`).
-    `place` (each from -1 to 1) says where in the free space it stands, 0 being the middle. If more than `longest`
-    pictures long, too little of it would be left to tell what it is: it is shown smaller.
+    `place` (two numbers from -1 to 1) is its position in the free space; 0 is the middle. A vehicle longer than
+    `longest` pictures is shown smaller, because too little of it would be visible to tell what it is.
     """
     columns = np.ascontiguousarray(points.T)
     camera = aim(view, (columns.min(axis=1) + columns.max(axis=1)) / 2)

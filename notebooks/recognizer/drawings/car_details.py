@@ -1,4 +1,4 @@
-"""What makes a body a car: windows, doors, lights, grille, plates and wheels, painted on its skin."""
+"""The details that are painted on a car's skin: windows, doors, lights, grille, plates and wheels."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ SIXTHS = np.linspace(0, 1, 6)
 
 
 def add_reflections(shape: Shape, skin: Skin, paint: Paint, random: np.random.Generator) -> None:
-    """What smooth panels mirror: bright and dark shapes along the sides, streaks and creases on the bonnet."""
+    """Reflections in smooth panels: bright and dark shapes along the sides, streaks and creases on the bonnet."""
     tail, nose = skin.ends
 
     def tone() -> tuple:
@@ -45,7 +45,7 @@ def add_windows(shape: Shape, skin: Skin, glass: Colour, dark: Colour, random: n
     posts = [foot - 0.06, *skin.car.pillars, skin.car.last_window]
     for ahead, behind in zip(posts, posts[1:]):
         x = ahead - 0.035 + (behind - ahead + 0.07) * SIXTHS
-        # In front, where the roof comes down to the belt, the window is as high as there is room.
+        # In front, where the roof comes down to the belt, the window is as high as the space allows.
         low, high = np.full(6, 0.08), np.full(6, 0.86)
         pane = np.concatenate([skin.window(x, low), skin.window(x[::-1], high)])
         # The anchor is the same for all of them, so that they are painted in this order.
@@ -69,7 +69,7 @@ def add_windows(shape: Shape, skin: Skin, glass: Colour, dark: Colour, random: n
         pane = pane[::-1] if low > high else pane
         shape.add(pane, glass, "window", gloss=shine, layer=2)
         if random.random() < 0.75:
-            # What the glass mirrors: a slanting bright band.
+            # A reflection in the glass: a slanting bright band.
             a, b = np.sort(random.uniform(-0.7, 0.7, 2))
             band = np.array([
                 (x[0], a * edge[0], top[0]), (x[1], (a + 0.2) * edge[1], top[1]),
@@ -94,7 +94,7 @@ def add_lines(shape: Shape, skin: Skin, paint: Paint, dark: Colour, random: np.r
     tail, nose = skin.ends
     x = np.linspace(tail + 0.35, nose - 0.4, 8)
     z = skin.belt(x) - random.uniform(0.1, 0.3)
-    # Piece by piece, because each piece of a bent band faces its own way.
+    # Piece by piece, because each piece of a bent band faces in its own direction.
     line = np.stack([x, skin.half(x) * 1.002, z], axis=1)
     crease = np.stack([line[:-1], line[:-1] - (0, 0, 0.02), line[1:] - (0, 0, 0.02), line[1:]], axis=1)[:, ::-1]
     bright = tuple(min(1, 1.3 * c + 0.12) for c in paint.main)
@@ -110,7 +110,7 @@ def add_lines(shape: Shape, skin: Skin, paint: Paint, dark: Colour, random: np.r
 
 
 def add_plate(shape: Shape, skin: Skin, x: float, z: float, random: np.random.Generator) -> None:
-    """A number plate with something written on it, at nose or tail."""
+    """A number plate with characters on it, at nose or tail."""
     outwards = slice(None) if x > 0 else slice(None, None, -1)
     paper = grey(random, 0.75, 0.95) if random.random() < 0.8 else (0.85, 0.75, 0.2)
     shape.add(across(skin, x, ((0.32, z), (0.32, z + 0.12)))[outwards], paper, "body", layer=2)
@@ -125,7 +125,7 @@ def add_face(shape: Shape, skin: Skin, paint: Paint, dark: Colour, random: np.ra
     low = skin.car.clearance + 0.1
     height = top - low
     level = low + height * random.uniform(0.62, 0.74)
-    tall = random.random() < 0.25  # a grille like a temple front
+    tall = random.random() < 0.25  # a high, narrow grille
     wide = random.uniform(0.25, 0.4) if tall else random.uniform(0.4, 0.62)
     bottom = level - height * (0.4 if tall else random.choice([0.05, 0.12, 0.3], p=[0.35, 0.35, 0.3]))
     if random.random() < 0.75:
@@ -197,7 +197,7 @@ def add_lamps(shape: Shape, skin: Skin, inner: float, thick: float, random: np.r
         bulb = lens(np.array((nose, y + share * (1 - inner) * half, z)), 0.28 * thick, 10)
         bulb[:, 0] -= 0.3 * back * (bulb[:, 1] > y)
         on_both_sides(shape, bulb, bright, None, gloss=0.9, layer=2)
-    if random.random() < 0.4:  # a line of light above
+    if random.random() < 0.4:  # a light strip above
         line = lamp[[0, 1, 1, 0]] + 0.7 * thick * np.array((0, 0, 1))
         line[2:, 2] += 0.03
         on_both_sides(shape, line, (1, 1, 1), None, layer=2)
@@ -226,14 +226,14 @@ def add_tail(shape: Shape, skin: Skin, paint: Paint, dark: Colour, random: np.ra
 
 
 def wedge(radius: float, middle: float, half: float) -> np.ndarray:
-    """The gap (6×3) between two spokes of a wheel at the origin, about the angle `middle`."""
+    """The gap (6×3) between two spokes of a wheel at the origin, centred on the angle `middle`."""
     t = middle + half * np.array([-1, -0.33, 0.33, 1, 0.5, -0.5])
     r = radius * np.array([0.88, 0.88, 0.88, 0.88, 0.22, 0.22])
     return np.stack([r * np.cos(t), np.zeros(6), r * np.sin(t)], axis=1)
 
 
 def add_wheels(shape: Shape, skin: Skin, paint: Paint, dark: Colour, random: np.random.Generator) -> None:
-    """Four wheels: whole ones behind the body, and in its arches the faces that look at us."""
+    """Four wheels: whole wheels behind the body, and their outer faces in its wheel arches."""
     car, radius = skin.car, skin.car.wheel_radius
     y, width = 0.965 * car.width / 2, 0.21
     share, spokes = random.uniform(0.62, 0.8), int(random.choice([0, 5, 5, 6, 7, 10]))

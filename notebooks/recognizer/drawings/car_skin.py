@@ -1,4 +1,4 @@
-"""The surface of a car, found by x: what its details are fixed to."""
+"""The surface of a car as a function of x. The details of the car are attached to it."""
 
 from typing import NamedTuple
 
@@ -30,7 +30,7 @@ def rounded(line: np.ndarray) -> np.ndarray:
 
 
 class Skin:
-    """The surface of a car: everything on it is found by x (a number or an array)."""
+    """The surface of a car: every measure is a function of x (a number or an array)."""
 
     def __init__(self, car: Car, nose_taper: float, tail_taper: float) -> None:
         self.car = car
@@ -39,7 +39,7 @@ class Skin:
         x = self.x = np.unique(np.concatenate([self.outline, np.linspace(tail, nose, 40)]))
         self.tops = np.interp(x, self.outline, tops)
         self.belts = np.minimum(np.interp(x, (tail, car.glass[0]), car.belt[::-1]), self.tops - 0.02)
-        # Nose and tail are rounded seen from above.
+        # Seen from above, nose and tail are rounded.
         front, back = np.clip((x - nose + 0.7) / 0.7, 0, 1), np.clip((tail + 0.6 - x) / 0.6, 0, 1)
         self.halves = car.width / 2 * (1 - nose_taper * front**2.5 - tail_taper * back**2.5)
         self.edges = 0.95 * self.halves - 0.33 * np.maximum(self.tops - self.belts - 0.02, 0)

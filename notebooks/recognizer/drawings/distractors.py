@@ -1,4 +1,4 @@
-"""What else stands about, behind the vehicle or in front of it: people, poles, signs, trees, posters, parked shapes."""
+"""Other things behind or in front of the vehicle: people, poles, signs, trees, posters, parked objects."""
 
 from typing import Protocol
 
@@ -13,7 +13,7 @@ ROUND = np.array([(np.cos(t), np.sin(t)) for t in np.linspace(0, 2 * np.pi, 11)[
 
 
 class Painter(Protocol):
-    """What these are painted on: the background, or the canvas that holds the vehicle already."""
+    """What these things are painted on: the background, or the canvas that already shows the vehicle."""
 
     size: int
 
@@ -23,7 +23,7 @@ class Painter(Protocol):
 
 
 class Spot:
-    """A place on the ground: metres to the right and up from there become pixels."""
+    """A place on the ground. It converts metres to the right and up from there to pixels."""
 
     def __init__(self, painter: Painter, foot: np.ndarray, scale: float) -> None:
         self.painter, self.foot, self.scale = painter, foot, scale
@@ -45,7 +45,7 @@ class Spot:
 
 
 def spot(painter: Painter, camera: Camera, place: np.ndarray) -> Spot | None:
-    """The spot at a place of the world (3), or nothing where that is behind the lens."""
+    """The spot at a point of the world (3), or None if it is behind the lens or too close to it."""
     pixels, depth = camera.project(np.stack([place, place + (0, 0, 1)]))
     return Spot(painter, pixels[0], float(np.linalg.norm(pixels[1] - pixels[0]))) if depth.min() > 5 * NEAREST else None
 
@@ -84,7 +84,7 @@ def pole(s: Spot, random: Random) -> None:
 
 
 def tree(s: Spot, random: Random) -> None:
-    """A trunk with boughs, bare or in leaf."""
+    """A trunk with branches, with or without leaves."""
     bark = tuple(np.array((0.25, 0.19, 0.14)) * random.uniform(0.5, 1.8))
     high = random.uniform(1.8, 3.0)
     s.stroke([(0, 0), (random.normal(0, 0.05), high)], random.uniform(0.12, 0.35), bark)
@@ -103,7 +103,7 @@ def tree(s: Spot, random: Random) -> None:
 
 
 def bush(s: Spot, random: Random) -> None:
-    """Low leaves."""
+    """A low bush."""
     green = np.array((0.22, 0.36, 0.12)) * random.uniform(0.6, 1.4)
     wide, high = random.uniform(0.15, 0.4), random.uniform(0.15, 0.35)
     for x, y, radius, tone in random.normal((0, 0, 0.04, 1), (wide, high, 0.014, 0.25), (40, 4)):
@@ -111,7 +111,7 @@ def bush(s: Spot, random: Random) -> None:
 
 
 def poster(s: Spot, random: Random) -> None:
-    """A board with a few lines of something on it."""
+    """A board with a few lines that look like writing."""
     w, h, low = random.uniform(0.3, 1.5), random.uniform(0.3, 1.2), random.uniform(0.0, 2.0)
     ink, paper = (any_paint(random), grey(random, 0.6, 1.0))[:: random.choice((-1, 1))]
     s.fill([(-w, low), (w, low), (w, low + h), (-w, low + h)], paper)
@@ -134,7 +134,7 @@ def letters(s: Spot, x: float, y: float, width: float, height: float, ink: tuple
 
 
 def parked(s: Spot, random: Random) -> None:
-    """Something low under a cover, a container, a bench: parked, but no vehicle that one could name."""
+    """A low object, such as a covered thing, a container or a bench, but not a recognizable vehicle."""
     w, h = random.uniform(0.5, 2.0), random.uniform(0.5, 1.3)
     colour = np.array(any_paint(random)) * 0.7 + 0.1
     slope = random.uniform(0, 0.4) * w
@@ -146,7 +146,7 @@ def parked(s: Spot, random: Random) -> None:
 
 
 def railing(s: Spot, random: Random) -> None:
-    """Bars at which things are locked, or a low fence."""
+    """A railing or a low fence."""
     colour, w, h = (
         any_paint(random) if random.random() < 0.3 else grey(random, 0.1, 0.8),
         random.uniform(0.8, 3),
@@ -175,7 +175,7 @@ def add_behind(painter: Painter, camera: Camera, random: Random) -> None:
 
 
 def add_before(painter: Painter, camera: Camera, reach: float, random: Random) -> None:
-    """Now and then one thing that hides some of the vehicle; `reach` is half of the vehicle's length."""
+    """Sometimes, one thing that hides part of the vehicle. `reach` is half of the vehicle's length."""
     if random.random() > 0.12:
         return
     ahead = -camera.position * (1, 1, 0)
@@ -187,7 +187,7 @@ def add_before(painter: Painter, camera: Camera, reach: float, random: Random) -
 
 
 def add_writing(painter: Painter, random: Random) -> None:
-    """A headline, a watermark or a strip along the lower edge, as pictures from the web carry."""
+    """A headline, a watermark or a strip along the lower edge, as in pictures from the web."""
     size = painter.size
     s = Spot(painter, np.array([0.0, size]), size)
     if random.random() < 0.5:

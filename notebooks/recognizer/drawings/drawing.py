@@ -1,4 +1,4 @@
-"""One drawing: a stage, painted and photographed; and the same with one thing changed."""
+"""Make one drawing: paint and photograph a stage, as it is or with one thing changed."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -27,18 +27,18 @@ class Drawing(NamedTuple):
     image: np.ndarray  # uint8, size×size×3, RGB
     parts: np.ndarray  # uint8, size×size, index into PARTS
     kind: str
-    wheels: np.ndarray  # a row an ellipse: x, y, two half-axes in pixels, angle of the first in radians
+    wheels: np.ndarray  # one row per ellipse: x, y, two semi-axes in pixels, angle of the first in radians
     view: View
     scene: str
     exponent: float  # of the exposure: 1 is unchanged, below 1 is brighter
     jpeg: bytes  # the file whose pixels `image` holds
-    missing: float = 0.0  # of a control: the share of the edit's pixels for which the other parts have no match
+    missing: float = 0.0  # for a control: the share of the edit's pixels that could not be removed elsewhere
 
 
 class Take(NamedTuple):
-    """What the camera is going to photograph."""
+    """What the camera will photograph."""
 
-    canvas: Canvas  # as painted, before the last touches
+    canvas: Canvas  # as painted, before the finishing steps
     picture: np.ndarray  # uint8, size×size×3
     parts: np.ndarray  # uint8, size×size
     wheels: list
@@ -46,12 +46,12 @@ class Take(NamedTuple):
 
 
 class Unedited(NamedTuple):
-    """A scene as it is, before any edit."""
+    """A scene without an edit."""
 
-    stage: Stage  # its random numbers are those for the camera
+    stage: Stage  # its next random numbers are those for the camera
     take: Take
     ground: np.ndarray  # the scene (uint8, size×size×3) with the shadow of the shape
-    exponent: float  # of the exposure: with one of its own, an edited picture would be brighter or darker all over
+    exponent: float  # of the exposure; a different one would make a whole edited picture brighter or darker
     before: Random  # the random numbers for the painting
 
 
@@ -68,33 +68,32 @@ def draw(
     scene: str | None = None,
     yaw: float | None = None,
 ) -> Drawing:
-    """Draw picture number `index` of a class; the same arguments give the same picture, anywhere.
+    """Draw picture number `index` of a class. The same arguments give the same picture on every machine.
 
-    `edit` takes the shape just before it is painted, and returns what is painted in its place (see `edits`); it must
-    leave the shape that it is given as it is. Where neither the edit nor its shadow is seen, the camera is shown the
-    very pixels of the picture without the edit, and it exposes, blurs and adds noise alike. Masks and `wheels` follow
-    the edit. So does the shadow: what is taken away casts none, unless `keep_shadow`.
+    `edit` takes the shape just before it is painted, and returns the shape to paint instead (see `edits`). It must not
+    change its argument. Where neither the edit nor its shadow is visible, the camera sees exactly the pixels of the
+    picture without the edit, with the same exposure, blur and noise. Masks and `wheels` follow the edit. So does the
+    shadow: a part that is removed casts none, unless `keep_shadow`.
 
-    `control` answers «would any loss of so many pixels do?»: the edit is not painted. Instead, as many visible pixels
-    as it changes (shadow not counted) are removed, in one patch, from parts that it does not touch; the scene shows
-    there, the shadow stays. If those parts have fewer pixels, all of them go and `missing` says which share of the
-    wanted number was not found. Drop or report such pictures.
+    `control` answers the question whether the loss of any other pixels would have the same effect. The edit is not
+    painted. Instead, as many visible pixels as it changes (without the shadow) are removed, in one patch, from parts
+    that it does not touch. The scene is visible there, and the shadow stays. If those parts have fewer pixels, all of
+    them are removed, and `missing` is the share that could not be removed. Drop or report such pictures.
 
-    `light` (a `Light`, or a number: each stands for a light), `scene` (a name) and `yaw` (of the camera, in radians,
-    see `View`) change that one thing; the vehicle and every other choice stay as they were. The camera then frames and
-    exposes what it sees. A picture with another yaw shows the vehicle as large as before, and the scene behind it from
-    there.
+    `light` (a `Light`, or a number that stands for one), `scene` (a name) and `yaw` (of the camera, in radians, see
+    `View`) change only that one thing. The vehicle and every other choice stay the same. The camera then frames and
+    exposes what it sees. With another yaw, the vehicle is as large as before, and the scene is seen in that direction.
 
     Raises ValueError for an unknown class or scene, and for a control without an edit.
     """
     if control and edit is None:
-        raise ValueError("a control needs an edit: it removes as many pixels as that changes")
-    # A light of one's own holds arrays, which a cache cannot look up.
-    of_stage = _unedited.__wrapped__ if isinstance(light, Light) else _unedited
-    unedited = of_stage(class_name, index, seed, size, light, scene, yaw)
+        raise ValueError("a control needs an edit: it removes as many pixels as the edit changes")
+    # A `Light` holds arrays, which cannot be keys of a cache.
+    make_unedited = _unedited.__wrapped__ if isinstance(light, Light) else _unedited
+    unedited = make_unedited(class_name, index, seed, size, light, scene, yaw)
     stage, exponent = unedited.stage, unedited.exponent
     take = _edited(unedited, edit, control, keep_shadow)
-    # From another yaw, fur and things in front take more or fewer numbers than from the usual place.
+    # With another yaw, fur and things in front use more or fewer random numbers than usual.
     usual = unedited if yaw is None else _unedited(class_name, index, seed, size, None, None, None)
     image, jpeg = photograph(take.picture, exponent, stage.manner.contrast, deepcopy(usual.stage.random))
     wheels = stage.camera.ellipses(take.wheels)
@@ -103,7 +102,7 @@ def draw(
     )
 
 
-@lru_cache(maxsize=2)  # the usual reason to draw a scene again is another edit, and this is the longer part of it
+@lru_cache(maxsize=2)  # scenes are mostly drawn again for another edit, and this is the slower part
 def _unedited(
     class_name: str, index: int, seed: int, size: int, light: int | None, scene: str | None, yaw: float | None
 ) -> Unedited:
@@ -111,7 +110,7 @@ def _unedited(
 
 
 def paint_unedited(stage: Stage) -> Unedited:
-    """The picture without an edit; afterwards the random numbers of the stage are those for the camera."""
+    """The picture without an edit. After this, the next random numbers of the stage are those for the camera."""
     before = deepcopy(stage.random)
     ground = ground_of(stage, stage.shape)
     take = develop(stage, paint_all(stage, stage.shape, ground, stage.random), stage.shape, stage.random)
@@ -119,27 +118,27 @@ def paint_unedited(stage: Stage) -> Unedited:
 
 
 def _edited(unedited: Unedited, edit: Edit | None, control: bool, keep_shadow: bool) -> Take:
-    """What the camera is shown after an edit. `unedited` stays as it is, because it is used again."""
+    """What the camera sees after an edit. `unedited` is not changed, because it is used again."""
     stage, plain, ground, _, before = unedited
     painted = edit(stage.shape) if edit else stage.shape
     if painted is stage.shape:
         return plain
-    again = deepcopy(before)
+    random = deepcopy(before)
     missing = 0.0
-    canvas = paint_all(stage, painted, ground if keep_shadow or control else ground_of(stage, painted), again)
+    canvas = paint_all(stage, painted, ground if keep_shadow or control else ground_of(stage, painted), random)
     if control:
         touched = touched_labels(stage.shape, painted)
         canvas, missing = without_as_much(plain.canvas, canvas, Canvas(ground), touched, deepcopy(stage.random))
         painted = stage.shape
-    other = develop(stage, canvas, painted, again)
+    edited = develop(stage, canvas, painted, random)
     hair = max(stage.shape.hair, painted.hair) * fur_scale(stage) if stage.shape.hair else 0.0
-    return only_where_changed(plain, other, 0.09 * hair)._replace(missing=missing)
+    return only_where_changed(plain, edited, 0.09 * hair)._replace(missing=missing)
 
 
 def before_the_camera(
     stage: Stage, edit: Edit | None = None, control: bool = False, keep_shadow: bool = False
 ) -> tuple[Take, float]:
-    """The picture that the camera is shown, and the exposure's exponent, which is that of the picture without edit."""
+    """What the camera sees, and the exponent of the exposure, which is that of the picture without the edit."""
     unedited = paint_unedited(stage)
     return _edited(unedited, edit, control, keep_shadow), unedited.exponent
 
@@ -153,11 +152,11 @@ def ground_of(stage: Stage, casting: Shape) -> np.ndarray:
 
 
 def paint_all(stage: Stage, shape: Shape, ground: np.ndarray, random: Random) -> Canvas:
-    """The `ground` (uint8, size×size×3) with the `shape` on it, and what stands in front."""
+    """The `ground` (uint8, size×size×3) with the `shape` on it and the things in front."""
     canvas = Canvas(ground)
     if shape.points:
         paint(canvas, shape, stage.camera, stage.light)
-    if stage.shape.gaze is None:  # what hides some of a car would hide a face
+    if stage.shape.gaze is None:  # what hides part of a car would hide a whole face
         add_before(canvas, stage.camera, float(np.ptp(stage.shape.subject_points()[:, 0])) / 2, random)
     if random.random() < 0.15:
         add_writing(canvas, random)
@@ -165,7 +164,7 @@ def paint_all(stage: Stage, shape: Shape, ground: np.ndarray, random: Random) ->
 
 
 def develop(stage: Stage, canvas: Canvas, shape: Shape, random: Random) -> Take:
-    """The canvas with the last touches: fur, or roundness and uneven light."""
+    """The canvas after the finishing steps: fur, or roundness and uneven light."""
     picture, parts = canvas.shrink()
     if stage.shape.gaze is not None:
         scale = fur_scale(stage)
@@ -178,24 +177,24 @@ def develop(stage: Stage, canvas: Canvas, shape: Shape, random: Random) -> Take:
 
 
 def fur_scale(stage: Stage) -> float:
-    """Pixels a metre, where the animal is."""
+    """Pixels per metre at the animal."""
     return stage.camera.scale(stage.shape.subject_points().mean(axis=0))
 
 
 def differ(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Where (bool, H×W) two pictures (uint8, H×W×3) are not the same."""
+    """Where (bool, H×W) two pictures (uint8, H×W×3) differ."""
     return cv2.inRange(cv2.absdiff(a, b), (0, 0, 0), (0, 0, 0)) == 0
 
 
 def only_where_changed(plain: Take, other: Take, hair: float) -> Take:
-    """`other`, but with the pixels of `plain` wherever both were painted alike, a `hair` (in pixels) apart.
+    """`other`, but with the pixels of `plain` where both were painted alike, up to a `hair` (in pixels) from a change.
 
-    Roundness and fur look at the whole outline, so without this they would change far from what was edited.
+    Roundness and fur depend on the whole outline. Without this, pixels far from the edit would change too.
     """
     fine = differ(plain.canvas.colours, other.canvas.colours) | (plain.canvas.labels != other.canvas.labels)
     rows = np.logical_or.reduce([fine[i::FINE] for i in range(FINE)])
     changed = np.logical_or.reduce([rows[:, i::FINE] for i in range(FINE)]).astype(np.uint8)
-    if hair:  # hairs reach over the outline, by chance up to twice as far
+    if hair:  # hairs reach over the outline, sometimes up to twice as far
         reach = 2 * int(2 * hair + 1) + 1
         changed = cv2.dilate(changed, np.ones((reach, reach), np.uint8))
     picture = cv2.copyTo(other.picture, changed, plain.picture.copy())
@@ -206,36 +205,37 @@ def only_where_changed(plain: Take, other: Take, hair: float) -> Take:
 def without_as_much(
     plain: Canvas, edited: Canvas, patched: Canvas, touched: list[int], random: Random
 ) -> tuple[Canvas, float]:
-    """`plain` without a patch of parts that an edit leaves alone, as large as what it changes; and what is missing.
+    """Remove a patch from `plain`, as large as the change by an edit, from parts that the edit does not touch.
 
-    `patched` is the empty scene, and is painted on. All have the same shadow. `touched` are the labels of the parts
-    that the edit changes. Counted are pixels that are seen: of a wheel with spokes, not the air between them.
+    Returns the canvas, and the share of pixels that could not be removed. `patched` is the empty scene, and is painted
+    on. All canvases have the same shadow. `touched` are the labels of the parts that the edit changes. Only visible
+    pixels count: for a wheel with spokes, not the air between them.
     """
     empty = plain.labels == 0
-    wanted = np.count_nonzero(differ(plain.colours, edited.colours))
+    count = np.count_nonzero(differ(plain.colours, edited.colours))
     free = differ(plain.colours, patched.colours) & ~empty
     for label in touched:
         free &= plain.labels != label
     rows, columns = np.nonzero(free)
-    gone = np.zeros(0, int)
-    if wanted and len(rows):
-        middle = random.integers(len(rows))
-        distance = (rows - rows[middle]) ** 2 + (columns - columns[middle]) ** 2
-        gone = np.argsort(distance, kind="stable")[:wanted]
+    removed = np.zeros(0, int)
+    if count and len(rows):
+        centre = random.integers(len(rows))
+        distance = (rows - rows[centre]) ** 2 + (columns - columns[centre]) ** 2
+        removed = np.argsort(distance, kind="stable")[:count]
     kept = np.ones_like(empty)
-    kept[rows[gone], columns[gone]] = False
+    kept[rows[removed], columns[removed]] = False
     cv2.copyTo(plain.colours, kept.view(np.uint8), patched.colours)
     cv2.copyTo(plain.labels, kept.view(np.uint8), patched.labels)
-    return patched, max(0.0, 1 - len(rows) / wanted) if wanted else 0.0
+    return patched, max(0.0, 1 - len(rows) / count) if count else 0.0
 
 
 @contextmanager
 def drawing_with(workers: int) -> Iterator[Callable]:
-    """A `map` that draws in this process, or in several at once: each needs some seconds to start."""
+    """A `map` that draws in this process, or in several processes, which take some seconds to start."""
     if workers == 1:
         yield map
         return
-    # Forked processes would inherit the locks of OpenCV's and PyTorch's threads and could wait for them for ever.
+    # Forked processes would inherit the locks of OpenCV's and PyTorch's threads and could wait for them forever.
     context = get_context("spawn")
     with ProcessPoolExecutor(workers, context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
         yield partial(pool.map, chunksize=16)
@@ -251,9 +251,11 @@ def draw_many(
     workers: int = 1,
     **changes: object,
 ) -> Iterator[Drawing]:
-    """`count` drawings of a class in order, from number `first` on; the same whatever the number of `workers`,
-    processes. `changes` are handed on to `draw`, the same for all: `edit`, `control`, `keep_shadow`, `light`, `scene`,
-    `yaw`. With several workers they must be picklable, as all edits of this package are; a lambda is not.
+    """`count` drawings of a class in order, from number `first` on.
+
+    `workers` is the number of processes; it does not change the drawings. `changes` are passed to `draw` for all of
+    them: `edit`, `control`, `keep_shadow`, `light`, `scene`, `yaw`. With several workers, they must be picklable. All
+    edits of this package are; a lambda is not.
     """
     with drawing_with(workers) as run:
         yield from run(partial(draw, class_name, seed=seed, size=size, **changes), range(first, first + count))

@@ -1,7 +1,7 @@
-"""What can be changed about a vehicle or an animal before it is painted: parts left out, kept alone, reshaped.
+"""Change a vehicle or an animal before it is painted: leave out parts, keep only some, or reshape them.
 
-An edit is a function from a `Shape` to another one. It leaves the shape that it is given as it is, and can be sent to
-other processes. `draw(…, edit=without("wheel"))` paints it.
+An edit is a function from a `Shape` to another one. It does not change its argument, and it can be sent to other
+processes. `draw(…, edit=without("wheel"))` paints the result.
 """
 
 from collections.abc import Callable
@@ -12,21 +12,21 @@ import numpy as np
 from .solids import NO_PART, PARTS, PIECES, Look, Origin, Shape, Wheel, circle
 
 Edit = Callable[[Shape], Shape]
-# What hangs on a piece goes, and stays, with it. The parts of a head are therefore asked about one by one.
+# Pieces that are attached to another piece, and are removed or kept with it.
 ATTACHED = {
     "wheel": ("spoke",),
     "body": ("well",),
     "muzzle": ("nose", "mouth", "whisker", "tongue"),
     "head": ("ear", "eye", "muzzle", "nose", "mouth", "whisker", "tongue"),
 }
-# The parts that masks call the finer pieces; a rider is none.
+# The parts that masks show for the finer pieces. A rider is not a part.
 MASKED = {"spoke": "wheel", "well": "body", "rider": "background"}
-CORNERS = (3, 28)  # of a wheel; circles are drawn with the most
-ON_TOP = 3  # the layer of what is seen of a car's wheels
+CORNERS = (3, 28)  # of a wheel; circles are drawn with 28
+ON_TOP = 3  # the layer of the visible faces of a car's wheels
 
 
 def without(*pieces: str) -> Edit:
-    """Leave out `pieces`, names in `PIECES`, with what hangs on them (`ATTACHED`): a muzzle takes its nose along.
+    """Leave out `pieces` (names in `PIECES`) and what is attached to them (`ATTACHED`), as the nose to a muzzle.
 
     Glass is replaced by sheet metal as long as there is a body, because nothing is drawn behind it.
     """
@@ -34,7 +34,7 @@ def without(*pieces: str) -> Edit:
 
 
 def only(*pieces: str) -> Edit:
-    """Keep nothing but `pieces`, names in `PIECES`, with what hangs on them (`ATTACHED`)."""
+    """Keep only `pieces` (names in `PIECES`) and what is attached to them (`ATTACHED`)."""
     return partial(select, pieces=with_attached(pieces), kept=True)
 
 
@@ -44,7 +44,7 @@ def nothing(shape: Shape) -> Shape:
 
 
 def disc_wheels(shape: Shape) -> Shape:
-    """An edit that makes every wheel a plain disc in the colour of its tyre: no rim, no spokes, no hub."""
+    """An edit that turns every wheel into a plain disc in the colour of its tyre: no rim, no spokes, no hub."""
     discs = shape.chosen([origin.wheel < 0 for origin in shape.origins])
     for number, wheel in enumerate(shape.wheels):
         add_disc(discs, shape, number, wheel)
@@ -53,19 +53,19 @@ def disc_wheels(shape: Shape) -> Shape:
 
 
 def scaled_wheels(factor: float) -> Edit:
-    """Wheels `factor` times as large (above 0) and as wide, about their middle: small ones hang in the air."""
+    """Scale wheels, including their width, by `factor` (above 0) about their centres. Small wheels hang in the air."""
     if factor <= 0:
         raise ValueError(f"wheels can be scaled by numbers above 0, not by {factor}")
     return partial(reshaped, change=partial(scale, factor=factor), size=factor)
 
 
 def shifted_wheels(ahead: float, up: float) -> Edit:
-    """Wheels moved ahead and up, both in shares of their own radius; negative numbers move back and down."""
+    """Move wheels ahead and up, in shares of their own radius; negative numbers move them back and down."""
     return partial(reshaped, change=partial(shift, ahead=ahead, up=up))
 
 
 def cornered_wheels(corners: int) -> Edit:
-    """Wheels with 3 to 28 corners, standing on a side. Their area is that of the round ones, so that size stays."""
+    """Give wheels 3 to 28 corners. They stand on a side and have the same area as the round wheels."""
     if corners not in range(CORNERS[0], CORNERS[1] + 1):
         raise ValueError(f"a wheel can have {CORNERS[0]} to {CORNERS[1]} corners, not {corners}")
     return partial(reshaped, change=partial(corner, corners=int(corners)))
@@ -85,7 +85,7 @@ def select(shape: Shape, pieces: frozenset[str], kept: bool) -> Shape:
 
 
 def with_attached(pieces: tuple[str, ...]) -> frozenset[str]:
-    """The pieces and what hangs on them. Raises ValueError for an unknown one."""
+    """The pieces and what is attached to them. Raises ValueError for an unknown piece."""
     for piece in pieces:
         if piece not in PIECES:
             raise ValueError(f"there is no piece {piece!r}; there are {', '.join(PIECES)}")
@@ -93,29 +93,29 @@ def with_attached(pieces: tuple[str, ...]) -> frozenset[str]:
 
 
 def touched_labels(shape: Shape, edited: Shape) -> list[int]:
-    """Indices into PARTS of the parts of `shape` of which an edit has changed or left out anything."""
+    """Indices into PARTS of the parts of `shape` that an edit has changed or left out, at least partly."""
     untouched = {id(points) for points in edited.points}
     gone = {origin.piece for points, origin in zip(shape.points, shape.origins) if id(points) not in untouched}
     return [PARTS.index(MASKED.get(piece, piece)) for piece in gone]
 
 
-# --- what is seen when something has gone ---
+# --- what becomes visible when a piece is removed ---
 
 
 def add_hollows(shape: Shape, wheels: list[Wheel]) -> None:
-    """Darken a car's wells where `wheels` were: what the sides of the body mirror ends there."""
+    """Darken a car's wheel wells where `wheels` were. The reflections on the sides of the body end there."""
     for i in [i for i, origin in enumerate(shape.origins) if origin.piece == "well"]:
         well = shape.points[i]
         near = [w.centre for w in wheels if np.linalg.norm(w.centre - well.mean(axis=0)) < 0.5]
         for centre in near[:1]:
-            # Behind whatever wheel there is now, whose anchor is its centre.
+            # Behind any wheel that is there now, whose anchor is its centre.
             look, anchor = shape.looks[i], centre * (1, 0.7, 1)
             colour = look.red, look.green, look.blue
             shape.add(centre + 0.8 * (well - centre), colour, "body", layer=ON_TOP, anchor=anchor, piece="well")
 
 
 def add_metal(shape: Shape, whole: Shape) -> None:
-    """Close the windows that a car had as a `whole` with what its body is made of."""
+    """Close the windows that the `whole` car had with the material of its body."""
     metal = next(look for look, origin in zip(whole.looks, whole.origins) if origin.piece == "body")
     for points, look, anchor, origin in zip(whole.points, whole.looks, whole.anchors, whole.origins):
         if origin.piece == "window" and look.part != NO_PART:
@@ -127,7 +127,7 @@ def add_metal(shape: Shape, whole: Shape) -> None:
 
 
 def reshaped(shape: Shape, change: Callable[[np.ndarray, Wheel], np.ndarray], size: float = 1.0) -> Shape:
-    """The shape with the points (N×3) of each wheel changed; `size` is the factor by which that makes them larger."""
+    """The shape with the points (N×3) of each wheel changed; `size` is the factor by which this enlarges them."""
     copy = shape.chosen([True] * len(shape.points))
     for i, origin in enumerate(copy.origins):
         if origin.wheel >= 0:
@@ -153,8 +153,8 @@ def shift(points: np.ndarray, wheel: Wheel, ahead: float, up: float) -> np.ndarr
 def corner(points: np.ndarray, wheel: Wheel, corners: int) -> np.ndarray:
     """Points (N×3) of a round wheel moved in its plane so that its circles become polygons of the same area."""
     most, step = CORNERS[1], 2 * np.pi / corners
-    rim = np.sqrt(most * np.sin(2 * np.pi / most) / (corners * np.sin(step)))  # radius of the corners, 1 for the most
-    places = np.arange(-1, corners + 2) * step - np.pi / 2 + step / 2  # more than once round; the lowest side is level
+    rim = np.sqrt(most * np.sin(2 * np.pi / most) / (corners * np.sin(step)))  # radius of the corners; 1 for 28 corners
+    places = np.arange(-1, corners + 2) * step - np.pi / 2 + step / 2  # over one turn; the lowest side is level
     drawn = np.floor(places / (2 * np.pi / most) + 0.5) * 2 * np.pi / most  # the nearest corner that circles have
     along, across, aside = local(points, wheel)
     angle = np.interp((np.arctan2(across, along) - drawn[1]) % (2 * np.pi) + drawn[1], drawn, places)
@@ -175,18 +175,18 @@ def local(points: np.ndarray, wheel: Wheel) -> tuple[np.ndarray, np.ndarray, np.
 
 
 def axle(wheel: Wheel) -> np.ndarray:
-    """Unit vector (3) across a wheel, from where its circles are seen anticlockwise."""
+    """Unit vector (3) along a wheel's axle, towards the side from which its circles run anticlockwise."""
     across = np.cross(wheel.u, wheel.v)
     return across / np.linalg.norm(across)
 
 
 def rows_of(shape: Shape, number: int) -> list[int]:
-    """Which `add`s a wheel is made of."""
+    """Indices of the `add`s that make up a wheel."""
     return [i for i, origin in enumerate(shape.origins) if origin.wheel == number]
 
 
 def is_tread(look: Look) -> bool:
-    """The bands round a tyre are all that has four corners on a wheel."""
+    """Whether rows are the bands around a tyre: only these have four corners on a wheel."""
     return look.corners == 4
 
 

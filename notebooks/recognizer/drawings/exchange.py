@@ -1,4 +1,4 @@
-"""Edits that bring parts of other vehicles: a car body on bicycle wheels, or the vehicle of another drawing."""
+"""Edits that bring in parts of other vehicles: a car body on bicycle wheels, or the vehicle of another drawing."""
 
 import zlib
 from functools import lru_cache, partial
@@ -12,8 +12,9 @@ from .stage import CLASSES, VEHICLES, any_vehicle, stream
 
 
 def wheels_of(kind: str, seed: int = 0) -> Edit:
-    """Wheels of another `kind` of vehicle, a key of `CLASSES["Bike"]` or `CLASSES["Car"]`, as large as those they
-    replace and in their places. Each `seed` stands for other wheels of that kind.
+    """Replace the wheels with those of another `kind` of vehicle, a key of `CLASSES["Bike"]` or `CLASSES["Car"]`.
+
+    The new wheels have the size and the places of the old ones. Each `seed` gives other wheels of that kind.
     """
     kinds = [kind for name in VEHICLES for kind in CLASSES[name]]
     if kind not in kinds:
@@ -22,13 +23,14 @@ def wheels_of(kind: str, seed: int = 0) -> Edit:
 
 
 def vehicle_of(class_name: str, index: int, *, seed: int = 0, kind: str | None = None) -> Edit:
-    """The vehicle or animal of drawing number `index` of a class, or one of `kind`, in the place of the one that is
-    there: turned alike, and as large, seen from the side, but no longer, so that the camera still frames it. Scene,
-    camera and light are those of the drawing that is edited, whatever its class.
+    """Replace the vehicle or animal with that of drawing number `index` of a class, or with one of `kind`.
 
-    Raises ValueError for an unknown class or kind, and when painted if an animal would take the place of a vehicle.
+    It faces in the same direction and is as large, seen from the side. It is never longer, so that the camera still
+    frames it. Scene, camera and light are those of the drawing that is edited, whatever its class.
+
+    Raises ValueError for an unknown class or kind, and, when painted, if an animal would replace a vehicle.
     """
-    any_vehicle(class_name, stream(class_name, index, seed), kind)  # says at once what is unknown
+    any_vehicle(class_name, stream(class_name, index, seed), kind)  # raises at once for an unknown class or kind
     return partial(exchange_vehicle, class_name=class_name, index=index, seed=seed, kind=kind)
 
 
@@ -36,20 +38,20 @@ def exchange_vehicle(shape: Shape, class_name: str, index: int, seed: int, kind:
     """Another vehicle where `shape` is; see `vehicle_of`."""
     other = any_vehicle(class_name, stream(class_name, index, seed), kind)[2]
     if (other.gaze is None) != (shape.gaze is None):
-        raise ValueError(f"a {class_name} cannot take this place: vehicles replace vehicles, animals animals")
+        raise ValueError(f"a {class_name} cannot be put here: vehicles replace only vehicles, and animals only animals")
     whole = shape.subject == slice(None)
-    if shape.gaze is not None:  # it looks where the other one did, and of a portrait the head is what fits
+    if shape.gaze is not None:  # it looks in the same direction, and in a portrait its head is fitted
         other.turn(0, rotation((0, 0, 1), shape.gaze - other.gaze), np.zeros(3))
         other.gaze = shape.gaze
         other.subject = slice(None) if whole else slice([o.piece for o in other.origins].index("head"), None)
     old, new = ((points.min(axis=0), points.max(axis=0)) for points in (shape.subject_points(), other.subject_points()))
     long, _, high = np.ptp(old, axis=0) / np.ptp(new, axis=0)
     size = float(min(long, np.sqrt(long * high)))
-    apart = np.mean(old, axis=0) - size * np.mean(new, axis=0)
-    apart[2] *= not whole  # it stays on the ground
+    offset = np.mean(old, axis=0) - size * np.mean(new, axis=0)
+    offset[2] *= not whole  # it stays on the ground
 
     def moved(points: np.ndarray) -> np.ndarray:
-        return size * points + apart
+        return size * points + offset
 
     other.points, other.anchors = [moved(p) for p in other.points], [moved(a) for a in other.anchors]
     other.looks = [look._replace(width=size * look.width) for look in other.looks]
@@ -70,11 +72,11 @@ class Row(NamedTuple):
 
 
 class Donor(NamedTuple):
-    """A wheel to put elsewhere."""
+    """A wheel to mount on another vehicle."""
 
     inner: list[Row]
-    faces: list[Row]  # what is seen of it on the side to which the axle points, and from there only
-    covered: bool  # as on cars, whose wheels show nothing but one face
+    faces: list[Row]  # visible on the side to which the axle points, and only from there
+    covered: bool  # as on cars, whose wheels show only one face
     wide: float  # half of its width, in radii
 
 
@@ -99,14 +101,14 @@ def wheel_of(kind: str, seed: int) -> Donor:
 
 
 def is_face(row: Row) -> bool:
-    """Whether it belongs to the face of a wheel with two: spokes and what does not look to the other side."""
+    """Whether the row belongs to the near face of a wheel with two faces: spokes, and rows that do not face away."""
     x, y, _ = row.points[: row.look.corners].T
     looks_out = row.look.two_sided or (x * np.roll(y, -1) - y * np.roll(x, -1)).sum() > 0
     return row.look.width > 0 or (looks_out and not is_tread(row.look))
 
 
 def as_face(row: Row) -> Row:
-    """The row as flat faces that are seen from where the axle points to; spokes, which are tubes, as narrow ones."""
+    """The row as flat faces, visible only from where the axle points; spokes, which are tubes, become narrow faces."""
     look = row.look._replace(two_sided=False)
     if not look.width:
         return row._replace(look=look)
@@ -118,7 +120,7 @@ def as_face(row: Row) -> Row:
 
 
 def exchange_wheels(shape: Shape, kind: str, seed: int) -> Shape:
-    """The shape on other wheels; see `wheels_of`."""
+    """The shape with other wheels; see `wheels_of`."""
     donor = wheel_of(kind, seed)
     result = shape.chosen([origin.wheel < 0 for origin in shape.origins])
     for number, wheel in enumerate(shape.wheels):
@@ -134,7 +136,7 @@ def exchange_wheels(shape: Shape, kind: str, seed: int) -> Shape:
 
 
 def mount_in_fork(result: Shape, wheel: Wheel, donor: Donor) -> None:
-    """Add a wheel that is seen from both sides."""
+    """Add a wheel that is visible from both sides."""
     for row in donor.inner:
         if not donor.covered or is_tread(row.look):
             put(result, wheel, row, 1, 0.0, 0)
@@ -144,9 +146,9 @@ def mount_in_fork(result: Shape, wheel: Wheel, donor: Donor) -> None:
 
 
 def mount_outside(result: Shape, wheel: Wheel, donor: Donor, side: int) -> None:
-    """Add a wheel to the side of a car: what is seen under the car, and over its body the face.
+    """Add a wheel to the side of a car: its visible part under the car, and its face over the body.
 
-    The face looks along the axle (`side` 1) or against it (-1), and lies in the plane of the wheel that was there.
+    The face points along the axle (`side` 1) or against it (-1), and lies in the plane of the original wheel.
     """
     for rows, layer in ((donor.inner, 0), (donor.faces, ON_TOP)):
         for row in rows:
@@ -154,7 +156,7 @@ def mount_outside(result: Shape, wheel: Wheel, donor: Donor, side: int) -> None:
 
 
 def put(result: Shape, wheel: Wheel, row: Row, side: int, shift: float, layer: int) -> None:
-    """Add a row in the place of `wheel`, mirrored if `side` is -1, shifted along the axle by so many radii."""
+    """Add a row in the place of `wheel`, mirrored if `side` is -1, and shifted along the axle by `shift` radii."""
     radius = np.linalg.norm(wheel.u)
     points = row.points.reshape(-1, row.look.corners, 3)
     points = (points if side > 0 else points[:, ::-1] * (1, 1, -1)).reshape(-1, 3)

@@ -1,4 +1,4 @@
-"""The furs that every animal is given, whichever class it is of: colours, patterns, hairs."""
+"""The furs of animals, which are the same for every class: colours, patterns, hairs."""
 
 import cv2
 import numpy as np
@@ -6,7 +6,7 @@ import numpy as np
 from .backdrop import noise
 from .solids import PARTS, Colour, Shape
 
-DARKEST = 0.14  # black fur, too, shows a face
+DARKEST = 0.14  # a face must be visible in black fur, too
 FURS = (
     ((0.22, 0.21, 0.20), 2.0),
     ((0.95, 0.93, 0.89), 2.2),
@@ -17,7 +17,7 @@ FURS = (
     ((0.88, 0.75, 0.55), 1.6),
 )
 PATTERNS = {"plain": 0.32, "patched": 0.30, "striped": 0.18, "pointed": 0.20}
-# How readily a patched animal is of its second colour there; everywhere else the patches decide.
+# How much a patched animal tends to its second colour there. Elsewhere, the patches alone decide.
 WHITE_FIRST = {"muzzle": 0.9, "paw": 1.1, "chest": 0.7, "head": -0.5, "ear": -1.2}
 FURRY = [PARTS.index(part) for part in ("head", "muzzle", "ear", "body", "leg", "tail")]
 IS_FURRY = np.isin(np.arange(256), FURRY).view(np.uint8)  # 1 where an index into PARTS is of a furry part
@@ -46,11 +46,11 @@ class Coat:
         self.pace = 2 * np.pi / random.uniform(0.08, 0.14)  # of stripes, radians a metre
 
     def colour(self, region: str) -> Colour:
-        """What most of a small region is of."""
+        """The main colour of a small region."""
         return (self.main, self.second)[int(self.is_second(np.zeros((1, 3)), np.zeros(1), region)[0])]
 
     def is_second(self, middles: np.ndarray, along: np.ndarray, region: str) -> np.ndarray:
-        """Which faces (N bools) are of the second colour, given their middles (N×3) and metres along their limb (N)."""
+        """Which faces (N bools) have the second colour, given their centres (N×3) and metres along their limb (N)."""
         field = np.sin(middles @ self.waves + self.starts).sum(axis=1)
         if self.pattern == "patched":
             return 0.7 * field + WHITE_FIRST.get(region, 0.0) + self.share > 0
@@ -75,7 +75,7 @@ def brush(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The picture (uint8, H×W×3) and its parts (uint8, H×W) with soft fur: no edges inside a part, frayed outlines.
 
-    `width` of the locks and length of a `hair` in pixels. Parts hide each other as sharply as before.
+    The `width` of the locks and the length of a `hair` are in pixels. Edges between parts stay as sharp as before.
     """
     size = len(picture)
     grain = 1 + noise(random, size, (size, 0.045), (max(2, int(size / (1 + width))), 0.06))
@@ -97,7 +97,7 @@ def brush(
 def fray(
     picture: np.ndarray, parts: np.ndarray, hairy: np.ndarray, hair: float, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Picture and parts with every outline of the fur moved to and fro by about a `hair`, in pixels; eyes stay."""
+    """Picture and parts with the outlines of the fur displaced at random by about a `hair`, in pixels; eyes stay."""
     size = len(picture)
     reach = 2 * int(hair + 1) + 1
     bare = cv2.dilate((parts > 0).view(np.uint8) - hairy, np.ones((reach, reach), np.uint8))

@@ -1,4 +1,4 @@
-"""Where cats and dogs are met: a room, a rug, a sofa, a blanket, a garden, and some of the vehicles' scenes."""
+"""Scenes for cats and dogs: a room, a rug, a sofa, a blanket, a garden, and some of the vehicles' scenes."""
 
 import cv2
 import numpy as np
@@ -37,7 +37,7 @@ def room(b: Backdrop, random: Random) -> None:
 
 
 def floor(b: Backdrop, random: Random) -> None:
-    """Boards, tiles or carpet as far as one sees."""
+    """Boards, tiles or carpet over the whole picture."""
     kind = random.choice(3, p=(0.45, 0.25, 0.3))
     if kind == 1:
         ground(b, random, b.below(EVERYWHERE), "floor")
@@ -53,7 +53,7 @@ def floor(b: Backdrop, random: Random) -> None:
 
 
 def rug(b: Backdrop, random: Random) -> None:
-    """A room, and under the animal a rug with a border."""
+    """A room, and a rug with a border under the animal."""
     room(b, random)
     turn, (long, wide) = random.uniform(0, np.pi), random.uniform((0.6, 0.5), (1.4, 1.0))
     colour, border = soft(random), soft(random)
@@ -72,7 +72,7 @@ def rug(b: Backdrop, random: Random) -> None:
 
 
 def sofa(b: Backdrop, random: Random) -> None:
-    """The animal on the seat, cushions and the back of the sofa behind it."""
+    """The seat of a sofa under the animal, with cushions and the back of the sofa behind it."""
     room(b, random)
     plane, colour = Plane(b, random.uniform(0.35, 0.7), random.normal(0, 0.2)), soft(random)
     high, wide, start = random.uniform(0.35, 0.7), random.uniform(0.5, 0.9), random.uniform(-0.9, 0)
@@ -89,7 +89,7 @@ def sofa(b: Backdrop, random: Random) -> None:
 
 
 def blanket(b: Backdrop, random: Random) -> None:
-    """Cloth everywhere, plain, striped, dotted or checked, in folds."""
+    """Cloth with folds all over the picture: plain, striped, dotted or checked."""
     colour, other = soft(random), soft(random)
     folds = noise(random, b.size, (4, 0.25), (9, 0.15), (b.size, 0.06))
     b.texture(b.below(EVERYWHERE), tuple(0.7 * colour), tuple(1.15 * colour), 0.5 + folds)
@@ -107,7 +107,7 @@ def blanket(b: Backdrop, random: Random) -> None:
 
 
 def garden(b: Backdrop, random: Random) -> None:
-    """A lawn or a terrace before a hedge or a fence."""
+    """A lawn or a terrace in front of a hedge or a fence."""
     plane = Plane(b, random.uniform(1.0, 5), random.normal(0, 0.2))
     sky(b, random) if random.random() < 0.3 else foliage(b, random, b.below(EVERYWHERE))
     if random.random() < 0.6:
@@ -119,7 +119,7 @@ def garden(b: Backdrop, random: Random) -> None:
     ground(b, random, b.below(plane.edge(0)), str(random.choice(["grass", "paving", "earth"], p=(0.7, 0.15, 0.15))))
 
 
-# How often each is met.
+# The scenes with their probabilities.
 HOMES: dict[str, Scene] = {
     "room": (room, 0.22),
     "rug": (rug, 0.12),

@@ -1,4 +1,4 @@
-"""Light before the lens and what the camera does behind it: shadows, exposure, blur, noise, JPEG."""
+"""Light, and what the camera does with it: shadows, exposure, blur, noise, JPEG."""
 
 import cv2
 import numpy as np
@@ -12,7 +12,7 @@ Random = np.random.Generator
 
 
 def any_light(random: Random, yaw: float | None = None) -> Light:
-    """Sun or lamp, hard or soft, from any side or rather from that of the camera, which stands at `yaw` radians."""
+    """Sun or lamp, hard or soft, from any side; with `yaw` (radians), mostly from the camera, which stands there."""
     azimuth = random.uniform(0, 2 * np.pi) if yaw is None else random.normal(yaw, 0.9)
     elevation = np.radians(random.uniform(30, 80))
     direction = np.array([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)])
@@ -31,7 +31,7 @@ def any_light(random: Random, yaw: float | None = None) -> Light:
 
 
 def cast_shadow(picture: np.ndarray, shape: Shape, camera: Camera, light: Light) -> None:
-    """Darken the ground (uint8, H×W×3, in place) where the vehicle keeps the light away."""
+    """Darken the ground (uint8, H×W×3, in place) where the vehicle blocks the light."""
     size = len(picture)
     points = np.concatenate(shape.points)
     dark = np.zeros((size // 2, size // 2), np.uint8)  # it is soft, so half the resolution is enough
@@ -42,10 +42,10 @@ def cast_shadow(picture: np.ndarray, shape: Shape, camera: Camera, light: Light)
     sun = 255 * min(1.0, light.shadow * light.diffuse / 0.7)
     start = 0
     for part, look in zip(shape.points, shape.looks):
-        if look.part != NO_PART:  # details lie on something that throws a shadow already
+        if look.part != NO_PART:  # details lie on something that already casts a shadow
             cv2.fillConvexPoly(dark, cv2.convexHull(pixels[start : start + len(part)]).astype(np.int32), sun)
         start += len(part)
-    # Right under the vehicle it is dark in any light.
+    # Directly under the vehicle, it is dark in any light.
     for above in standing(shape):
         pixels, depth = camera.project(above[above[:, 2] < 0.45] * (0.96, 0.9, 0))
         if len(depth) and depth.min() > NEAREST:
@@ -59,7 +59,7 @@ def cast_shadow(picture: np.ndarray, shape: Shape, camera: Camera, light: Light)
 
 
 def standing(shape: Shape) -> list[np.ndarray]:
-    """Points (N×3) of what stands on the ground by itself: all, unless what joins the pieces has been taken away."""
+    """Points (N×3) of each thing that stands on the ground: one, unless the part that joins the pieces is removed."""
     if {"body", "frame"} & {origin.piece for origin in shape.origins}:
         return [np.concatenate(shape.points)]
     groups: dict[Origin, list[np.ndarray]] = {}
@@ -69,9 +69,9 @@ def standing(shape: Shape) -> list[np.ndarray]:
 
 
 def round_off(picture: np.ndarray, parts: np.ndarray) -> None:
-    """Light the upper edges of the subject (uint8, H×W×3, in place) and shade the lower ones, as the sky does.
+    """Brighten the upper edges of the subject (uint8, H×W×3, in place) and darken the lower ones, as the sky does.
 
-    Faces are flat, and tubes are lines: this makes them look round. `parts` (uint8, H×W) says where the subject is.
+    Faces are flat, and tubes are lines. This makes them look round. `parts` (uint8, H×W) says where the subject is.
     """
     solid, reach = cv2.threshold(parts, 0, 160, cv2.THRESH_BINARY)[1], max(1, len(parts) // 28)
     heap = cv2.blur(solid, (2 * reach + 1, 2 * reach + 1))
@@ -81,7 +81,7 @@ def round_off(picture: np.ndarray, parts: np.ndarray) -> None:
 
 
 def tint(picture: np.ndarray, random: Random) -> None:
-    """Make the light (on uint8, H×W×3, in place) a little uneven, and warmer here than there."""
+    """Make the light (on uint8, H×W×3, in place) a little uneven in brightness and colour."""
     strength = random.uniform(0, 0.12)
     grid = 128 * (1 + strength * (random.standard_normal((3, 3, 1)) + 0.4 * random.standard_normal((3, 3, 3))))
     field = cv2.resize(grid.clip(64, 255).astype(np.uint8), picture.shape[:2], interpolation=cv2.INTER_LINEAR)
@@ -93,14 +93,14 @@ def exposure(picture: np.ndarray, parts: np.ndarray) -> float:
 
     `parts` (uint8, H×W) is not 0 where the subject is.
     """
-    mean, of_subject = (min(max(sum(cv2.mean(picture, mask)) / 3 / 255, 0.02), 0.9) for mask in (None, parts))
-    return min(1.0, np.log(0.45) / np.log(np.sqrt(mean * of_subject))) ** 0.6
+    mean, subject_mean = (min(max(sum(cv2.mean(picture, mask)) / 3 / 255, 0.02), 0.9) for mask in (None, parts))
+    return min(1.0, np.log(0.45) / np.log(np.sqrt(mean * subject_mean))) ** 0.6
 
 
 def photograph(
     picture: np.ndarray, exponent: float, contrast: float, random: Random
 ) -> tuple[np.ndarray, bytes]:
-    """What a camera makes of the scene (uint8, H×W×3): the pixels of a JPEG file, and the file.
+    """Photograph the scene (uint8, H×W×3). Returns the pixels of a JPEG file, and the file.
 
     `exponent` is what `exposure` returns. `contrast` is the mean of a random gain: 0 leaves most
     pictures as they are, 1 adds about half to the contrast of middle tones.
@@ -115,9 +115,9 @@ def photograph(
         image = cv2.addWeighted(picture, 1 + amount, smooth, -amount, 0)
     saturation = 0.0 if random.random() < 0.06 else random.uniform(0.45, 1.15)
     image = cv2.transform(image, saturation * np.eye(3) + (1 - saturation) / 3)
-    # What is left is the same for every pixel: a table from 256 values to 256 values for each channel.
+    # The other steps are the same for every pixel: one table from 256 values to 256 values per channel.
     tone = np.linspace(0, 1, 256)[:, None] ** (np.exp(random.normal(-0.05, 0.2)) * exponent)
-    # Film gains contrast in the middle and bends gently towards black and white, where plain gain would cut tones off.
+    # Film has more contrast in middle tones and less towards black and white, where a plain gain would clip tones.
     # At 1 or more the curve would no longer rise at black and white.
     tone += min(random.normal(contrast, 0.25), 0.92) * tone * (1 - tone) * (2 * tone - 1)
     black, white = random.normal(0, 0.025), random.normal(1.08, 0.06)

@@ -1,4 +1,4 @@
-"""What each kind of motorbike measures."""
+"""The measures of each kind of motorbike."""
 
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ class Motorbike(NamedTuple):
     bar: tuple[float, float, float]  # of the grips: height above the fork's top, how far back, half width
     fork: float  # length above the front axle
     lamp: float  # radius of the headlight
-    cylinders: int  # how many are seen from the side; 0 hides the engine behind panels
+    cylinders: int  # how many are visible from the side; 0 hides the engine behind panels
     exhaust: tuple[float, float, float]  # rise, length and thickness of the silencer
     wire_wheels: float  # chance of wire spokes
     screen: float  # chance of a windscreen

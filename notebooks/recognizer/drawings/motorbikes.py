@@ -1,4 +1,4 @@
-"""Motorbikes: one function that builds any of the kinds that `motorbike_kinds` measures."""
+"""Motorbikes: one function that builds any of the kinds in `motorbike_kinds`."""
 
 import numpy as np
 
@@ -99,7 +99,7 @@ def add_chassis(shape: Shape, model: Motorbike, paint: Paint, rear: np.ndarray, 
 
 
 def add_engine(shape: Shape, model: Motorbike, paint: Paint, random: np.random.Generator) -> None:
-    """Crankcase, finned cylinders, a round cover either side, and the air box above."""
+    """Crankcase, finned cylinders, a round cover on either side, and the air box above."""
     dark = paint.metal if random.random() < 0.55 else paint.trim
     crankcase = [(-0.28, 0.30, 0.50, 0.12), (-0.12, 0.24, 0.54, 0.17), (0.12, 0.23, 0.50, 0.18),
                  (0.26, 0.30, 0.46, 0.13)]
@@ -129,7 +129,7 @@ def add_engine(shape: Shape, model: Motorbike, paint: Paint, random: np.random.G
 
 
 def add_exhaust(shape: Shape, model: Motorbike, paint: Paint, rear: np.ndarray, random: np.random.Generator) -> None:
-    """From the engine down and back, ending in a silencer on the right (sometimes on both sides)."""
+    """A pipe from the engine down and back to a silencer on the right (sometimes on both sides)."""
     rise, length, thick = model.exhaust
     metal = paint.metal if random.random() < 0.7 else paint.trim
     for side in (-1, 1) if random.random() < 0.3 else (-1,):
@@ -167,7 +167,7 @@ def add_bodywork(shape: Shape, model: Motorbike, paint: Paint, random: np.random
 
 
 def add_band(shape: Shape, piece: str, stations: Stations, colour: Colour, random: np.random.Generator) -> None:
-    """A band of another colour along both sides of a solid, which is a `piece`."""
+    """A band of another colour along both sides of a solid that belongs to `piece`."""
     level, wide, rise = random.uniform(0.25, 0.6), random.uniform(0.08, 0.35), random.uniform(-0.2, 0.2)
     shares = level + rise * np.linspace(-0.5, 0.5, len(stations) - 1)
     for side in (-1, 1):

@@ -1,4 +1,4 @@
-"""The paints that every vehicle is given, whichever class it is of."""
+"""The paints of vehicles, which are the same for every class."""
 
 import colorsys
 from bisect import bisect
@@ -8,7 +8,7 @@ import numpy as np
 
 from .solids import Colour
 
-# Hue, saturation and value of paints, with how often each is met. White, greys and black are the most common.
+# Hue, saturation, value and relative frequency of paints. White, greys and black are the most common.
 PAINTS = (
     (0.00, 0.00, 0.94, 5.0),
     (0.60, 0.05, 0.74, 3.0),
@@ -33,7 +33,7 @@ OFTEN = list(accumulate(paint[3] for paint in PAINTS))
 
 
 def any_paint(random: np.random.Generator) -> Colour:
-    """One of the paints, mixed anew each time."""
+    """One of the paints, varied a little every time."""
     h, s, v, _ = PAINTS[bisect(OFTEN, OFTEN[-1] * random.random())]
     hue, saturation, value = random.normal(0, (0.015, 0.08, 0.08))
     s = s if s < 0.1 else min(max(s + saturation, 0.0), 1.0)  # greys stay grey

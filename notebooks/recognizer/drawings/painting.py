@@ -1,4 +1,4 @@
-"""Paints a shape through a camera under a light: the picture and, from the same strokes, its part labels."""
+"""Paint a shape as a camera sees it in a light: the picture and, with the same strokes, its part labels."""
 
 from typing import NamedTuple
 
@@ -33,7 +33,7 @@ class Canvas:
         self.labels = np.zeros(fine, np.uint8)
 
     def shrink(self) -> tuple[np.ndarray, np.ndarray]:
-        """The picture, anti-aliased by averaging, and the label next to the middle of each of its pixels."""
+        """The picture, anti-aliased by averaging, and the label nearest to the centre of each of its pixels."""
         picture = cv2.resize(self.colours, (self.size, self.size), interpolation=cv2.INTER_AREA)
         return picture, self.labels[FINE // 2 :: FINE, FINE // 2 :: FINE].copy()
 
@@ -51,7 +51,7 @@ class Canvas:
 
 
 def to_canvas(pixels: np.ndarray) -> np.ndarray:
-    """Pixels of the picture to whole pixels of the canvas."""
+    """Convert pixels of the picture to whole pixels of the canvas."""
     return np.minimum(np.maximum(np.floor(np.asarray(pixels) * FINE), -20000), 20000).astype(np.int32)
 
 
@@ -83,7 +83,7 @@ def paint(canvas: Canvas, shape: Shape, camera: Camera, light: Light) -> None:
     near = np.minimum.reduceat(depth, starts) < NEAREST
     visible = np.flatnonzero((~away | (two_sided > 0) | (width > 0)) & ~near)
     colours = shade(looks[:, :3], gloss, normals, sight, light)
-    # A round tube shows the light every side that it has: on average this much.
+    # A round tube has sides in all directions. On average it is this bright.
     tubes = width > 0
     colours[tubes] = looks[tubes, :3] * (light.ambient + 0.6 * light.diffuse)
 
@@ -93,11 +93,11 @@ def paint(canvas: Canvas, shape: Shape, camera: Camera, light: Light) -> None:
     order = visible[np.lexsort((-far[visible], layer[visible]))]
 
     corners = to_canvas(pixels)
-    # Bright tones come closer together, as on film, so that they do not all become white. The curve is highest at 1.49.
+    # Bright tones are compressed, as on film, so that they do not all become white. The curve is highest at 1.49.
     colours = np.minimum(colours, 1.49)
     colours -= 0.15 * colours**3
     bytes_ = np.clip(colours * 255, 0, 255).astype(np.uint8).tolist()
-    # Pixels a metre, at each row's distance: the mean of the two axes, so that a stretched picture stretches tubes.
+    # Pixels per metre at each row's distance: the mean of the two axes, so that a stretched picture stretches tubes.
     scale = FINE * np.sqrt(abs(np.linalg.det(camera.matrix[:, :3]))) / np.maximum(depth[starts], NEAREST)
     thickness = np.maximum(1, np.rint(width * scale)).astype(int).tolist()
     labels, starts, counts = label.astype(int).tolist(), starts.tolist(), counts.tolist()
@@ -125,14 +125,14 @@ def fill_any(image: np.ndarray, corners: np.ndarray, colour: tuple | int) -> Non
 
 
 def length(vectors: np.ndarray) -> np.ndarray:
-    """Of N×3 vectors."""
+    """Lengths of N×3 vectors."""
     return np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
 
 
 def shade(colours: np.ndarray, gloss: np.ndarray, normals: np.ndarray, sight: np.ndarray, light: Light) -> np.ndarray:
-    """Colours (N×3) of faces in the light: dull reflection, and for gloss the sky, the ground and the sun mirrored."""
+    """Colours (N×3) of faces in the light: diffuse light, and on glossy faces reflections of sky, ground and sun."""
     lit = light.ambient + light.diffuse * np.maximum(normals @ light.direction, 0)
-    # What faces the ground gets little of the sky's light.
+    # Faces that point to the ground get little light from the sky.
     lit *= 0.8 + 0.2 * normals[:, 2]
     facing = np.clip(np.einsum("ij,ij->i", normals, sight), 0, 1)
     mirrored = 2 * facing[:, None] * normals - sight
@@ -142,8 +142,7 @@ def shade(colours: np.ndarray, gloss: np.ndarray, normals: np.ndarray, sight: np
     reflected = above * light.sky + (below + 0.3 * (1 - above - below)) * light.ground
     share = (gloss * (0.28 + 0.6 * (1 - facing) ** 3))[:, None]
     spot = np.clip(mirrored @ light.direction, 0, 1) ** 24
-    # Everything shines a little when seen along its surface: without this rim, a black car would not stand out
-    # from a black background.
+    # Every surface is brighter at a grazing angle. Without this rim, a black car would be invisible on black.
     rim = (0.16 * (1 - facing) ** 2)[:, None] * light.sky * light.ambient
     glint = (0.55 * gloss * spot * light.diffuse)[:, None]
     return colours * lit[:, None] * (1 - share) + reflected * share + rim + glint

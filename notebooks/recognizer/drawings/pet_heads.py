@@ -9,7 +9,7 @@ from .pet_kinds import Pet
 from .solids import Colour, Shape, ball, both_sides, cross, limb, unit
 
 PINK, DARK, PALE = (0.82, 0.50, 0.48), (0.06, 0.05, 0.05), (0.45, 0.40, 0.38)
-# Irises and tongues come from the same lots for both classes: only shapes are to tell them apart.
+# Irises and tongues have the same distribution for both classes, so that only shapes tell them apart.
 IRISES = ((0.78, 0.66, 0.20), (0.55, 0.68, 0.30), (0.72, 0.45, 0.15), (0.40, 0.58, 0.78), (0.42, 0.25, 0.13))
 TONGUES = 0.3  # share of animals that show theirs
 Random = np.random.Generator
@@ -38,7 +38,7 @@ def add_head(shape: Shape, pet: Pet, coat: Coat, centre: np.ndarray, random: Ran
     if coat.pattern == "striped":
         add_forehead_stripes(shape, pet, coat, centre)
     pink, dark = tuple(random.uniform(0.7, 1.05) * np.array(PINK)), random.random() < 0.75
-    on_black = max(coat.colour("muzzle")) < 0.35  # a black nose and mouth would not be seen there
+    on_black = max(coat.colour("muzzle")) < 0.35  # a black nose and mouth would be invisible there
     tip = add_muzzle(shape, pet, coat, centre, DARK if dark and not on_black else pink, PALE if on_black else DARK)
     long_whiskers = random.random() < 0.5 and pet.whiskers > 0
     eyes = any_eyes(pet, random)
@@ -123,7 +123,7 @@ def add_ears(shape: Shape, pet: Pet, coat: Coat, centre: np.ndarray) -> None:
     if pet.ear == "pricked":
         middle, wide = root + 0.02 * upwards + 0.17 * front, 0.68 * half * unit(cross(front, upwards))
         inner = np.array([[middle + wide, middle - wide, root + 0.85 * length * upwards + 0.08 * front]])
-        colour = tuple(0.65 * np.array(coat.colour("ear")) + 0.12)  # no pink, which other ears do not show
+        colour = tuple(0.65 * np.array(coat.colour("ear")) + 0.12)  # not pink, because other ears show no pink
         anchor = middle + 0.35 * length * upwards + 0.3 * front
         for face, side in zip(both_sides(inner), (1, -1)):
             shape.add(r * face + centre, colour, "ear", anchor=r * anchor * (1, side, 1) + centre)

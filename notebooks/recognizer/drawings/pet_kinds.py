@@ -1,10 +1,10 @@
-"""Cats and dogs: what each kind measures. Nothing but these numbers tells the classes apart."""
+"""The measures of each kind of cat and dog. Only these numbers tell the classes apart."""
 
 from typing import NamedTuple
 
 
 class Pet(NamedTuple):
-    """Lengths of the body in metres, of the head's parts in radii of the head; every animal is about as large."""
+    """Lengths of the body in metres, of the head's parts in radii of the head. All animals are about equally large."""
 
     trunk: float  # from shoulder to hip
     girth: float  # radius of the chest

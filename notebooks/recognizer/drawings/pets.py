@@ -1,4 +1,4 @@
-"""Cats and dogs: one function builds any kind of either, in any pose."""
+"""Cats and dogs: one function builds any kind of cat or dog, in any pose."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from .pet_kinds import CATS, DOGS, Pet
 from .solids import Shape, ball, both_sides, limb, rotation, unit
 
 Random = np.random.Generator
-PORTRAITS = 0.6  # share of pictures of the head alone
+PORTRAITS = 0.6  # share of pictures that show only the head
 
 
 class Pose(NamedTuple):
@@ -25,7 +25,7 @@ class Pose(NamedTuple):
     neck: np.ndarray  # its foot
     tail: np.ndarray  # its root
     rise: float  # of the neck, radians
-    walks: bool  # else the ground leaves little room to the tail
+    walks: bool  # if not, the ground leaves little room for the tail
 
 
 def build_cat(kind: str, random: Random) -> Shape:
@@ -39,7 +39,7 @@ def build_dog(kind: str, random: Random) -> Shape:
 
 
 def build_pet(kind: Pet, random: Random) -> Shape:
-    """An animal with the measures of a kind; its `gaze` is where its head is turned."""
+    """An animal with the measures of a kind; its `gaze` is the direction of its head."""
     pet, shape = vary(kind, random), Shape()
     shape.hair = pet.hair
     coat = Coat(random)
@@ -134,7 +134,7 @@ POSES: tuple[Callable[[Pet, Random], Pose], ...] = (standing, sitting, lying)
 
 
 def add_legs(shape: Shape, pet: Pet, coat: Coat, pose: Pose, random: Random) -> None:
-    """Four legs with the thighs of the hind ones; the paws apart, because many have another colour."""
+    """Four legs, with the thighs of the hind legs. Paws are separate, because many have another colour."""
     t, g, step = pet.thickness, pet.girth, random.normal(0, 0.05)
     legs, paws = [ball(pose.thigh[1], 8, 4) + pose.thigh[0]], []
     for path, top in ((pose.forelegs, 0.42 * g), (pose.hind_legs, 0.4 * g)):
@@ -151,7 +151,7 @@ def add_legs(shape: Shape, pet: Pet, coat: Coat, pose: Pose, random: Random) -> 
 
 
 def add_tail(shape: Shape, pet: Pet, coat: Coat, pose: Pose, random: Random) -> None:
-    """Bends upwards where the pose leaves it free, else along the ground to one side."""
+    """A tail that bends upwards if the pose leaves room for it, otherwise along the ground to one side."""
     (long, thick), (root, bend), steps = pet.tail, np.radians(pet.tail_bend), 8
     way = np.linspace(0, 1, steps)
     rise = (1.0 if pose.walks else 0.2) * (root + bend * way)
@@ -165,7 +165,7 @@ def add_tail(shape: Shape, pet: Pet, coat: Coat, pose: Pose, random: Random) -> 
 
 
 def add_neck(shape: Shape, pet: Pet, coat: Coat, foot: np.ndarray, head: np.ndarray, random: Random) -> None:
-    """From inside the chest to inside the head, now and then with a collar."""
+    """A neck from inside the chest to inside the head, sometimes with a collar."""
     g, r = pet.girth, pet.head
     sunk = foot - 0.9 * g * unit(head - foot)
     path, radii = [head, 0.5 * (head + foot), foot, sunk], [0.78 * r, 0.42 * r + 0.46 * g, 0.9 * g, 0.7 * g]

@@ -1,4 +1,4 @@
-"""Someone in the saddle. A rider hides parts of the vehicle and is none of them: background."""
+"""A person on the saddle. A rider hides parts of the vehicle but is not a part; the mask shows background there."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The sample on disk: a zip a class, as a download brings it, and the part masks beside them."""
+"""The drawn sample on disk: one zip per class, as in a download, and the part masks beside them."""
 
 import zipfile
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import cv2
 from .drawing import draw, drawing_with
 from .stage import VEHICLES
 
-# A zip holds the time of each file; the same moment for all keeps the bytes the same from day to day.
+# A zip stores the time of each file. A fixed time for all keeps the bytes the same from day to day.
 MOMENT = (2000, 1, 1, 0, 0, 0)
 
 
@@ -24,15 +24,15 @@ def write_zips(
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Path]:
-    """Write a zip a class, such as `Bike.zip`, into `folder`, and each drawing's part mask into `folder/masks`.
+    """Write one zip per class, such as `Bike.zip`, into `folder`, and the drawings' part masks into `folder/masks`.
 
-    The zips hold `Bike/bike_0001.jpg` and so on: pictures as cameras make them, with the artefacts of JPEG. The mask of
-    that picture is `masks/Bike/bike_0001.png`, one channel, each value an index into `PARTS`. `progress` is called with
-    the number of drawings done and wanted. Returns the path of each class's zip.
+    The zips hold `Bike/bike_0001.jpg` and so on: pictures as from a camera, with JPEG artefacts. The mask of this
+    picture is `masks/Bike/bike_0001.png`; its one channel holds indices into `PARTS`. `progress` is called with the
+    number of drawings that are done and their total number. Returns the path of the zip of each class.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = images_per_class * len(classes)
+    total = images_per_class * len(classes)
     done, zips = 0, {}
     with drawing_with(workers) as run:
         for name in classes:
@@ -47,5 +47,5 @@ def write_zips(
                     (masks / f"{stem}.png").write_bytes(cv2.imencode(".png", drawing.parts)[1].tobytes())
                     done += 1
                     if progress:
-                        progress(done, wanted)
+                        progress(done, total)
     return zips

@@ -1,4 +1,4 @@
-"""Where a vehicle stands: studio, wall, street, trees, field, hall. The same for every class."""
+"""Scenes for vehicles: studio, wall, street, trees, field, hall. They are the same for every class."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ from .painting import as_bytes
 
 
 def studio(b: Backdrop, random: Random) -> None:
-    """Plain paper, white more often than not, a little darker towards the floor or the corners."""
+    """Plain paper, mostly white, a little darker towards the floor or the corners."""
     tone = random.choice(4, p=(0.5, 0.14, 0.22, 0.14))
     colour = [(1, 1, 1), grey(random, 0.6, 0.95), grey(random, 0.06, 0.3), any_paint(random)][tone]
     far, near = (
@@ -76,7 +76,7 @@ def foliage(b: Backdrop, random: Random, where: np.ndarray) -> None:
 
 
 def wall(b: Backdrop, random: Random) -> None:
-    """The vehicle stands before a wall: plaster, brick, stone, boards, a fence or a shutter."""
+    """A wall behind the vehicle: plaster, brick, stone, boards, a fence or a shutter."""
     plane = Plane(b, random.uniform(0.6, 3.0), random.normal(0, 0.12))
     kind = str(random.choice(["plaster", "brick", "stone", "boards", "fence", "shutter"]))
     colour = np.array(any_paint(random)) * 0.35 + np.array(grey(random, 0.15, 0.7))
@@ -140,7 +140,7 @@ def street(b: Backdrop, random: Random) -> None:
 
 
 def house(b: Backdrop, plane: Plane, start: float, width: float, random: Random) -> None:
-    """A front with rows of windows, and sometimes a gable."""
+    """The front of a house with rows of windows, and sometimes a gable."""
     colour = np.array(any_paint(random)) * 0.4 + np.array(grey(random, 0.3, 0.65))
     height, columns, pane = random.uniform(3.5, 12), int(random.integers(2, 5)), grey(random, 0.08, 0.45)
     if random.random() < 0.4:
@@ -172,7 +172,7 @@ def hedge(b: Backdrop, plane: Plane, start: float, width: float, random: Random)
 
 
 def trees(b: Backdrop, random: Random) -> None:
-    """A park: leaves behind, trunks between, grass or a path below."""
+    """A park: leaves in the background, trunks in front of them, grass or a path below."""
     foliage(b, random, b.below(EVERYWHERE))
     plane = Plane(b, random.uniform(2.5, 12), random.normal(0, 0.2))
     if random.random() < 0.4:
@@ -203,7 +203,7 @@ def field(b: Backdrop, random: Random) -> None:
 
 
 def hall(b: Backdrop, random: Random) -> None:
-    """A showroom, garage or fair, out of focus: panels, lamps and whatever else stands there."""
+    """A showroom, garage or fair, out of focus: panels, lamps and other things."""
     dark = random.random() < 0.5
     b.picture[:] = as_bytes(grey(random, 0.04, 0.2) if dark else grey(random, 0.4, 0.85))
     for _ in range(random.integers(6, 22)):
@@ -215,7 +215,7 @@ def hall(b: Backdrop, random: Random) -> None:
     b.picture[:] = cv2.GaussianBlur(b.picture, (0, 0), blur)
 
 
-Scene = tuple[Callable[[Backdrop, Random], None], float]  # what paints it, and how often it is met
+Scene = tuple[Callable[[Backdrop, Random], None], float]  # the function that paints it, and its probability
 
 SCENES: dict[str, Scene] = {
     "studio": (studio, 0.28),
@@ -225,15 +225,15 @@ SCENES: dict[str, Scene] = {
     "field": (field, 0.09),
     "hall": (hall, 0.10),
 }
-EMPTY = ("studio", "room", "rug", "sofa", "blanket")  # where other things seldom stand about
+EMPTY = ("studio", "room", "rug", "sofa", "blanket")  # scenes where other things are rare
 
 
 def paint_scene(
     camera: Camera, size: int, scenes: dict[str, Scene], darkest: float, random: Random, wanted: str | None = None
 ) -> tuple[np.ndarray, str]:
-    """A background (uint8, size×size×3), in the shade at least `darkest` as bright, and its name among `scenes`.
+    """A background (uint8, size×size×3) and its name in `scenes`. In shade it keeps at least `darkest` of its light.
 
-    `wanted` is painted in place of the one that would come by chance.
+    If `wanted` names a scene, it is painted instead of a random one.
     """
     names = list(scenes)
     by_chance = names[random.choice(len(names), p=[scenes[n][1] for n in names])]
@@ -242,6 +242,6 @@ def paint_scene(
     scenes[name][0](backdrop, random)
     if name not in EMPTY or random.random() < 0.15:
         add_behind(backdrop, camera, random)
-    if name != "studio" and random.random() < 0.45:  # the vehicle stands in the light, what is behind it in the shade
+    if name != "studio" and random.random() < 0.45:  # vehicle in the light, background in the shade
         backdrop.picture[:] = cv2.convertScaleAbs(backdrop.picture, alpha=random.uniform(darkest, 0.8))
     return backdrop.picture, name

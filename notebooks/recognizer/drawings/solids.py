@@ -1,4 +1,4 @@
-"""What vehicles and animals are built of: flat faces and round tubes in space, each with a colour and a part."""
+"""What vehicles and animals consist of: flat faces and round tubes in space, each with a colour and a part."""
 
 from functools import cache
 from typing import NamedTuple
@@ -32,7 +32,7 @@ PARTS: tuple[str, ...] = (
     "collar",
 )
 NO_PART = -1  # a detail painted on top of a part: it keeps the label that is already there
-# What can be taken away or kept by itself: the parts, and three things that masks do not tell from others.
+# What can be removed or kept separately: the parts, and three pieces that masks do not distinguish from others.
 PIECES: tuple[str, ...] = (*PARTS[1:], "spoke", "well", "rider")
 NOWHERE = np.full(3, np.nan)
 Colour = tuple[float, float, float]  # red, green, blue from 0 to 1
@@ -50,11 +50,11 @@ class Origin(NamedTuple):
     """What the rows of one `add` belong to."""
 
     piece: str  # one of PIECES
-    wheel: int  # index into the shape's wheels, -1 for what is on none
+    wheel: int  # index into the shape's wheels, -1 if not on a wheel
 
 
 class Look(NamedTuple):
-    """How the rows of one `add` look: so many faces or tubes with so many corners each."""
+    """How the `rows` of one `add` look: faces or tubes with `corners` corners each."""
 
     rows: int
     corners: int
@@ -76,7 +76,7 @@ class Shape:
         self.points: list[np.ndarray] = []  # corners of all rows of one `add`, one after another: M×3
         self.looks: list[Look] = []
         self.origins: list[Origin] = []
-        self.anchors: list[np.ndarray] = []  # NaN where rows are sorted by their own middle
+        self.anchors: list[np.ndarray] = []  # NaN if rows are sorted by their own centres
         self.wheels: list[Wheel] = []
         self.gaze: float | None = None  # radians from x towards y: where an animal looks
         self.hair = 0.0  # its length in metres
@@ -111,26 +111,26 @@ class Shape:
         self.points.append(points.reshape(-1, 3))
         self.looks.append(Look(rows, corners, *colour, label, gloss, width, layer, two_sided, ghost))
         self.anchors.append(NOWHERE if anchor is None else anchor)
-        if piece is None:  # a rider is the only subject that masks call background
+        if piece is None:  # only a rider counts as background in masks
             piece = self.origins[-1].piece if part is None else "rider" if part == "background" else part
         self.origins.append(Origin(piece, len(self.wheels) - 1 if piece in ("wheel", "spoke") else -1))
 
     def put(self, points: np.ndarray, look: Look, anchor: np.ndarray, origin: Origin) -> None:
-        """Add rows that another shape had, or ones like them."""
+        """Add rows of another shape, or rows like them."""
         self.points.append(points)
         self.looks.append(look)
         self.anchors.append(anchor)
         self.origins.append(origin)
 
     def chosen(self, which: list[bool]) -> "Shape":
-        """A copy with some `add`s only, in the same order; a wheel of which nothing is left is no wheel any more."""
+        """A copy with only some `add`s, in the same order. Wheels of which nothing is left are dropped."""
         copy = Shape()
         copy.gaze, copy.hair = self.gaze, self.hair
-        left = sorted({origin.wheel for origin, wanted in zip(self.origins, which) if wanted} - {-1})
+        left = sorted({origin.wheel for origin, is_chosen in zip(self.origins, which) if is_chosen} - {-1})
         copy.wheels = [self.wheels[i] for i in left]
         number = {-1: -1} | {old: new for new, old in enumerate(left)}
-        for points, look, anchor, origin, wanted in zip(self.points, self.looks, self.anchors, self.origins, which):
-            if wanted:
+        for points, look, anchor, origin, is_chosen in zip(self.points, self.looks, self.anchors, self.origins, which):
+            if is_chosen:
                 copy.put(points, look, anchor, origin._replace(wheel=number[origin.wheel]))
         return copy
 
@@ -179,12 +179,12 @@ def arc(centre: tuple, radius: float, corners: int, start: float, end: float) ->
 
 
 def lens(centre: np.ndarray, radius: float, corners: int = 12) -> np.ndarray:
-    """corners×3 points of a disc that looks ahead, along x."""
+    """corners×3 points of a disc that faces ahead, along x."""
     return unit_circle(corners)[:, [1, 0, 2]] * radius + centre
 
 
 def ring(centre: tuple, outer: float, inner: float, corners: int = 28) -> np.ndarray:
-    """A flat ring as one polygon: round the outer circle, then back round the inner one."""
+    """A flat ring as one polygon: around the outer circle, then back around the inner one."""
     out, back = circle(centre, outer, corners), circle(centre, inner, corners)[::-1]
     return np.concatenate([out, out[:1], back[-1:], back])
 
@@ -215,13 +215,13 @@ def solid(stations: list[tuple], corners: int = 10, squareness: float = 0.7) -> 
 
 @cache
 def squared_circle(corners: int, squareness: float) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates of points on the way from a circle (1) to a square (0)."""
+    """Coordinates of points on a shape between a circle (1) and a square (0)."""
     t = np.linspace(0, 2 * np.pi, corners, endpoint=False) + np.pi / corners
     return tuple(np.sign(f) * np.abs(f) ** squareness for f in (np.cos(t), np.sin(t)))
 
 
 def limb(path: list, radii: list, corners: int = 8, across: tuple = (0, 1, 0), rounds: int = 1) -> np.ndarray:
-    """Faces of a rounded, bent limb along `path` (N×3 metres), whose bends are cut off `rounds` times.
+    """Faces of a rounded, bent limb along `path` (N×3 metres), whose bends are rounded `rounds` times.
 
     `radii`: N, or N×2 for a flattened limb: along `across`, and at right angles to it.
     """
@@ -259,7 +259,7 @@ def both_sides(faces: np.ndarray) -> np.ndarray:
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
-    """Vectors (…×3) of length 1."""
+    """Vectors (…×3) scaled to length 1."""
     return vectors / np.sqrt((vectors * vectors).sum(axis=-1, keepdims=True))
 
 
@@ -270,12 +270,12 @@ def cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def facing_ahead(x: float, y: tuple[float, float], z: tuple[float, float]) -> np.ndarray:
-    """A rectangle (4×3) across the vehicle that looks ahead."""
+    """A rectangle (4×3) across the vehicle that faces ahead."""
     return np.array([(x, y[0], z[0]), (x, y[1], z[0]), (x, y[1], z[1]), (x, y[0], z[1])])
 
 
 def facing_left(x: tuple[float, float], y: float, z: tuple[float, float]) -> np.ndarray:
-    """A rectangle (4×3) along the vehicle that looks left."""
+    """A rectangle (4×3) along the vehicle that faces left."""
     return np.array([(x[0], y, z[1]), (x[1], y, z[1]), (x[1], y, z[0]), (x[0], y, z[0])])
 
 

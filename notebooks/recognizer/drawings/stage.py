@@ -1,4 +1,4 @@
-"""The set-up of a drawing: which vehicle or animal, where it stands, how it is seen and lit; all but the painting."""
+"""The set-up of a drawing: the vehicle or animal, its place, the view and the light; everything except the painting."""
 
 import zlib
 from collections.abc import Callable
@@ -29,9 +29,9 @@ CLASSES = {
     "Cat": dict.fromkeys(CATS, build_cat),
     "Dog": dict.fromkeys(DOGS, build_dog),
 }
-VEHICLES, PETS = ("Bike", "Car"), ("Cat", "Dog")  # what is told apart
-# How a vehicle fills its own outline, so that both classes cover as much of a picture, and as much of its upper half:
-# the share of the convex outline that it covers, and where its middle lies, from the top (0) to the bottom (1).
+VEHICLES, PETS = ("Bike", "Car"), ("Cat", "Dog")  # the pairs of classes to tell apart
+# How a vehicle fills its own outline: the share of the convex outline that it covers, and where its centre lies, from
+# the top (0) to the bottom (1). With this, both classes cover as much of a picture, and as much of its upper half.
 FILLING = {
     build_bicycle: (0.57, 0.57),
     build_motorbike: (0.6, 0.57),
@@ -39,38 +39,38 @@ FILLING = {
     build_cat: (0.74, 0.55),
     build_dog: (0.91, 0.51),
 }
-FAR = (0.16, 0.35)  # what a thing covers of a picture if far away, as the side of a square: the picture's own is 1
+FAR = (0.16, 0.35)  # how much of a picture a distant subject covers: the side of a square, where the picture's is 1
 
 
 class Manner(NamedTuple):
     """How vehicles, or animals, are photographed."""
 
-    near: tuple[float, float]  # what one covers of a picture, as FAR
-    longest: float  # at most so many pictures long
+    near: tuple[float, float]  # how much of a picture one covers, as in FAR
+    longest: float  # the largest length, in pictures
     scenes: dict[str, Scene]
-    darkest: float  # what is behind it in the shade, in shares of the light
-    depth: tuple[float, float] | None  # how far out of focus that is, in shares of the picture
+    darkest: float  # the darkest background in the shade, as a share of its light
+    depth: tuple[float, float] | None  # the blur of the background, in shares of the picture
     contrast: float
 
 
 ROAD = Manner((0.38, 0.85), 1.25, SCENES, 0.45, None, 0.85)
-# A car without its bonnet is a car, an animal without its head could be either: it is shown whole, and calmly.
+# A car without its bonnet is still a car, but an animal without its head could be either: it is shown whole.
 HOME = Manner((0.45, 0.78), 1.05, HOMES, 0.6, (0.002, 0.015), 0.2)
 
 
 class Stage(NamedTuple):
-    """Everything about a drawing but its painting."""
+    """Everything about a drawing except its painting."""
 
     kind: str
     shape: Shape
     view: View
     camera: Camera
     light: Light
-    scene: np.ndarray  # uint8, size×size×3: what is behind
+    scene: np.ndarray  # uint8, size×size×3: the background
     scene_name: str
-    uneven: bool  # whether the light is, see `light.tint`
+    uneven: bool  # whether the light is uneven, see `light.tint`
     manner: Manner
-    random: Random  # for what comes after
+    random: Random  # for the later steps
 
 
 def stream(class_name: str, index: int, seed: int) -> Random:
@@ -81,7 +81,7 @@ def stream(class_name: str, index: int, seed: int) -> Random:
 
 
 def any_vehicle(class_name: str, random: Random, kind: str | None = None) -> tuple[str, Callable, Shape]:
-    """A vehicle or an animal of a class, by chance or of one `kind`: the kind, what built it, and its shape."""
+    """A random vehicle or animal of a class, or one of `kind`: the kind, the function that built it, and its shape."""
     kinds = CLASSES[class_name]
     if kind is not None and kind not in kinds:
         raise ValueError(f"the kinds of {class_name} are {', '.join(kinds)}, not {kind!r}")
@@ -102,7 +102,7 @@ def set_up(
 ) -> Stage:
     """The set-up of drawing number `index`, with another light, scene or yaw if given (see `draw`).
 
-    Whatever is given, the same random numbers are used up, so that all the rest stays as it was.
+    In every case, the same random numbers are used, so that everything else stays the same.
     """
     random = stream(class_name, index, seed)
     kind, build, shape = any_vehicle(class_name, random)
@@ -120,7 +120,7 @@ def set_up(
         return frame(view, points, share, FILLING[build], place, size, manner.longest)
 
     camera = camera_at(view)
-    usual_yaw = None if shape.gaze is None else view.yaw  # a light for pets comes from where the camera is
+    usual_yaw = None if shape.gaze is None else view.yaw  # light on pets comes mostly from the camera's side
     usual_light = any_light(random, usual_yaw)
     if light is None:
         light = usual_light
@@ -130,7 +130,7 @@ def set_up(
     before = deepcopy(random) if scene is not None or yaw is not None else None
     picture, scene_name = paint_scene(camera, size, manner.scenes, manner.darkest, random)
     uneven = shape.gaze is None and scene_name != "studio"
-    if before:  # the scene that would have been there is painted as well: how many numbers it takes, only it knows
+    if before:  # the usual scene is painted as well: only this shows how many random numbers it uses
         view = view if yaw is None else view._replace(yaw=float(yaw))
         camera = camera_at(view)
         picture, scene_name = paint_scene(
@@ -142,9 +142,9 @@ def set_up(
 
 
 def any_view(random: np.random.Generator, length: float) -> View:
-    """From the side, from three quarters, or nearly from the front or the back; left and right alike.
+    """A view from the side, at three quarters, or nearly from the front or the back; left and right equally often.
 
-    `length` of the vehicle, in metres, because one steps back for a larger one.
+    `length` is that of the vehicle in metres, because photographers step back for a larger one.
     """
     side, quarter, front = 0.36, 0.46, 0.18
     which = random.choice(3, p=(side, quarter, front))
@@ -161,7 +161,7 @@ def any_view(random: np.random.Generator, length: float) -> View:
 
 
 def view_of_pet(random: np.random.Generator, gaze: float) -> View:
-    """From above, mostly from where the animal looks: people call it before they press the button."""
+    """A view from above, mostly from where the animal looks: people call it before they take the picture."""
     return View(
         yaw=float(gaze + random.normal(0, 0.25) if random.random() < 0.93 else random.uniform(-np.pi / 2, np.pi / 2)),
         pitch=float(np.radians(abs(random.normal(10, 9)) + 1)),

@@ -1,4 +1,4 @@
-"""Wheels of everything: tyre, rim, hub, spokes wire or cast, and the discs of brakes."""
+"""Wheels of all vehicles: tyre, rim, hub, wire or cast spokes, and brake discs."""
 
 from typing import NamedTuple
 
@@ -26,7 +26,7 @@ class WheelStyle(NamedTuple):
 def add_wheel(
     shape: Shape, centre: tuple, radius: float, width: float, style: WheelStyle, *, angle: float = 0.0, layer: int = 0
 ) -> None:
-    """Add a wheel in the vertical plane of travel; its whole disc is labelled `wheel`, gaps between spokes too."""
+    """Add a wheel in the vertical plane of travel; its whole disc is labelled `wheel`, also between spokes."""
     x, y, z = centre
     anchor = np.array(centre, float)
     common = {"anchor": anchor, "layer": layer}
@@ -74,7 +74,7 @@ def add_wheel(
 def add_mudguard(
     shape: Shape, centre: np.ndarray, radius: float, width: float, start: float, end: float, colour: Colour, part: str
 ) -> None:
-    """A band over a wheel from one angle to another, with a narrow edge down either side."""
+    """A band over a wheel from one angle to another, with a narrow edge on either side."""
     anchor = centre + (0, 0, radius)
     band = arc(centre, radius, 12, start, end)
     lip = arc(centre, radius - 0.035, 12, start, end)

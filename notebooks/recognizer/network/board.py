@@ -16,17 +16,17 @@ from ..settings import shown
 from .evaluation import Evaluation
 from .training import Epoch
 
-_open_boards: dict[Path, SummaryWriter] = {}  # of this process, by their folders
+_open_boards: dict[Path, SummaryWriter] = {}  # the writers of this process, by folder
 
 
 def open_board(run: Path) -> SummaryWriter:
-    """A writer for the folder `run`, cleared of an earlier run's curves, which would be drawn over the new ones.
+    """A writer for the folder `run`. Curves of an earlier run are deleted; otherwise both would be drawn together.
 
-    A writer that this process still has for the same folder is closed. Windows does not delete a file that another
-    program has open; TensorBoard is then told to hide what is in it.
+    If this process still has a writer for the same folder, it is closed. Windows does not delete a file that another
+    program has open; TensorBoard is then told to hide its content.
     """
     if not shutil.which("tensorboard"):
-        # %tensorboard starts the program of that name; a kernel started by its full path does not find its own.
+        # %tensorboard starts the program of this name. A kernel that was started by its full path does not find it.
         os.environ.setdefault("TENSORBOARD_BINARY", str(Path(sys.executable).with_name("tensorboard")))
     if earlier := _open_boards.pop(run.resolve(), None):
         earlier.close()
@@ -42,16 +42,16 @@ def open_board(run: Path) -> SummaryWriter:
 
 
 def log_batch(board: SummaryWriter, name: str, images: Tensor) -> None:
-    """A batch as the network sees it: float32 B×3×S×S in [0, 1]."""
+    """Write a batch as the network sees it: float32 B×3×S×S in [0, 1]."""
     board.add_image(name, make_grid(images, nrow=8))
 
 
 def log_graph(board: SummaryWriter, model: nn.Module) -> None:
-    """The graph of `model`. It is traced in eval mode, and before any hook is set, because tracing fires hooks."""
+    """Write the graph of `model`, traced in eval mode. Call this before setting hooks, because tracing calls them."""
     was_training = model.training
     example = torch.zeros(1, 3, model.image_size, model.image_size, device=next(model.parameters()).device)
     with warnings.catch_warnings():
-        # SummaryWriter traces with torch.jit, which is on its way out.
+        # SummaryWriter traces with torch.jit, which is deprecated.
         warnings.simplefilter("ignore", FutureWarning)
         warnings.simplefilter("ignore", DeprecationWarning)
         board.add_graph(model.eval(), example)
@@ -59,7 +59,7 @@ def log_graph(board: SummaryWriter, model: nn.Module) -> None:
 
 
 def log_scalars(board: SummaryWriter) -> Callable[[Epoch], None]:
-    """After each epoch: loss and accuracy for train and val, learning rate, speed."""
+    """A function that, after each epoch, writes loss and accuracy for train and val, learning rate and speed."""
 
     def log(epoch: Epoch) -> None:
         for name, value in {
@@ -76,7 +76,7 @@ def log_scalars(board: SummaryWriter) -> Callable[[Epoch], None]:
 
 
 def log_weights(board: SummaryWriter) -> Callable[[Epoch], None]:
-    """After each epoch: a histogram of the weights of every convolution and fully connected layer."""
+    """A function that, after each epoch, writes a histogram of the weights of every convolution and linear layer."""
 
     def log(epoch: Epoch) -> None:
         for name, layer in epoch.model.named_modules():
@@ -87,12 +87,12 @@ def log_weights(board: SummaryWriter) -> Callable[[Epoch], None]:
 
 
 def log_evaluation(board: SummaryWriter, evaluation: Evaluation, confusion_figure, epoch: int) -> None:
-    """At the end: the confusion matrix as a picture and a precision-recall curve for every class."""
+    """At the end, write the confusion matrix as a picture and a precision-recall curve for every class."""
     board.add_figure("test/confusion matrix", confusion_figure, epoch, close=False)
     for index, name in enumerate(evaluation.classes):
         board.add_pr_curve(f"test/{name}", evaluation.labels == index, evaluation.probabilities[:, index], epoch)
 
 
 def log_hparams(board: SummaryWriter, parameters: dict, metrics: dict[str, float]) -> None:
-    """What was chosen and what came of it. Last of all: it makes a run of its own inside this one."""
+    """Write hyperparameters and the resulting metrics. Call this last: it creates a separate run inside this one."""
     board.add_hparams(parameters, metrics, run_name="hparams")

@@ -21,9 +21,10 @@ from .training import History, logits_of, probabilities_of
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model made of a set of images. Arrays are in the order of the images.
+    """A model's predictions for a set of images. Arrays are in the order of the images.
 
-    `probabilities` float32 N×K, `predicted` and `labels` int N, `confusion` int K×K with a row for each true class.
+    `probabilities` is float32 N×K, `predicted` and `labels` are int N, and `confusion` is int K×K with one row per true
+    class.
     """
 
     classes: list[str]
@@ -37,36 +38,36 @@ class Evaluation:
         return float((self.predicted == self.labels).mean())
 
     def interval(self) -> tuple[float, float]:
-        """The 95 % interval of the accuracy (Wilson 1927)."""
+        """The 95 % confidence interval of the accuracy (Wilson 1927)."""
         return wilson_interval(int((self.predicted == self.labels).sum()), len(self.labels))
 
     def by_class(self) -> list[tuple[str, float, float, int]]:
-        """One row per class: name, precision, recall, number of images. A precision without predictions is 0."""
+        """One row per class: name, precision (0 if the class was never predicted), recall, number of images."""
         precision, recall, _, count = precision_recall_fscore_support(
             self.labels, self.predicted, labels=range(len(self.classes)), zero_division=0
         )
         return [(name, float(p), float(r), int(n)) for name, p, r, n in zip(self.classes, precision, recall, count)]
 
     def worst_mistakes(self, count: int) -> list[int]:
-        """Indices of the wrong answers, the most confident first, at most `count`."""
+        """Indices of at most `count` wrong predictions, the most confident first."""
         wrong = np.flatnonzero(self.predicted != self.labels)
         confidence = self.probabilities[wrong, self.predicted[wrong]]
         return wrong[np.argsort(-confidence, kind="stable")][:count].tolist()
 
 
 def wilson_interval(correct: int, total: int) -> tuple[float, float]:
-    """The 95 % interval of a share of `correct` in `total` (Wilson 1927), as SciPy computes it."""
+    """The 95 % confidence interval of the share `correct` / `total` (Wilson 1927), as SciPy computes it."""
     interval = binomtest(correct, total).proportion_ci(0.95, method="wilson")
     return float(interval.low), float(interval.high)
 
 
 def mirrored(images: Tensor) -> Tensor:
-    """The images, left and right exchanged."""
+    """The images with left and right exchanged."""
     return images.flip(3)
 
 
 def closer(images: Tensor) -> Tensor:
-    """The middle of the images, 80 % of each side, enlarged to their size."""
+    """The centre of the images, 80 % of each side, enlarged to their size."""
     side = images.shape[-1]
     return F.interpolate(center_crop(images, round(0.8 * side)), size=(side, side), mode="bilinear")
 
@@ -74,19 +75,18 @@ def closer(images: Tensor) -> Tensor:
 def predict(model: nn.Module, pictures: Pictures) -> Tensor:
     """Class probabilities for every image: float32 N×K, on the CPU, in the order of `pictures`.
 
-    They are the mean of four looks: at the image, at its middle from a little closer, and at the mirror images of both.
-    Augmentation mostly shows things larger than they are (see Touvron et al. 2019), and a bike seen from its other side
-    is one as well.
+    They are the mean over four views: the image, its enlarged centre, and the mirror images of both. Augmentation
+    mostly shows things larger than they are (see Touvron et al. 2019), and a mirrored bike is still a bike.
     """
-    looks = (lambda images: images, mirrored, closer, lambda images: mirrored(closer(images)))
-    return sum(probabilities_of(logits_of(model, pictures, look=look)) for look in looks) / len(looks)
+    views = (lambda images: images, mirrored, closer, lambda images: mirrored(closer(images)))
+    return sum(probabilities_of(logits_of(model, pictures, look=view)) for view in views) / len(views)
 
 
 def evaluate(model: nn.Module, pictures: Pictures) -> Evaluation:
-    """Let `model` (with `.classes`) answer for every image of `pictures`. Raises `Problem` for other classes."""
+    """Evaluate `model` (with `.classes`) on every image of `pictures`. Raises `Problem` if the classes differ."""
     if model.classes != pictures.classes:
-        theirs = ", ".join(pictures.classes)
-        raise Problem(f"The model knows {', '.join(model.classes)}, and the images are of {theirs}; run notebook 01.")
+        trained, shown = ", ".join(model.classes), ", ".join(pictures.classes)
+        raise Problem(f"The model was trained for {trained}, but the images are of {shown}; run notebook 01.")
     probabilities, labels = predict(model, pictures).numpy(), pictures.labels.numpy()
     predicted = probabilities.argmax(axis=1)
     confusion = confusion_matrix(labels, predicted, labels=range(len(model.classes)))
@@ -104,9 +104,9 @@ def metrics_of(
     dataset: str,
     train_seconds: float,
 ) -> dict:
-    """What `metrics.json` holds of a run: how good the kept epoch is, how long it took, and what was `chosen` for it.
+    """The content of a run's `metrics.json`: accuracy of the kept epoch, training time, and the `chosen` settings.
 
-    Accuracies are in [0, 1], `parameters` is their number, `confusion` has a row for each true class.
+    Accuracies are in [0, 1], `parameters` is the number of parameters, and `confusion` has one row per true class.
     """
     low, high = evaluation.interval()
     speeds = [epoch.images_per_second for epoch in history.epochs]
@@ -130,7 +130,7 @@ def metrics_of(
 
 
 def save_metrics(path: Path, metrics: dict) -> None:
-    """Write `metrics` as JSON that a person can read; half a file is never left behind."""
+    """Write `metrics` as readable JSON. An interrupted call never leaves an incomplete file under this name."""
     unfinished = path.with_suffix(f".{os.getpid()}.part")
     unfinished.write_text(json.dumps(metrics, indent=2) + "\n", "utf-8")
     unfinished.replace(path)

@@ -1,4 +1,4 @@
-"""A run of training: the folder it is kept in, and the newest one of what is in Train now."""
+"""Training runs: the folder of a run, and the newest run on the images that are now in Train."""
 
 import glob
 import itertools
@@ -21,12 +21,12 @@ from .torchvision_networks import TorchvisionNetwork, pretrained
 from .training import fit, save_epochs
 from .transfer import fit_last_layer
 
-# Images of Train are kept this many times larger than the network sees them, so that zooming in finds detail.
+# Images of Train are stored this many times larger than the network's input, so that zooming in shows detail.
 DETAIL = 1.25
 
 
 def run_folder(record: Record, image_size: int, recipe: Recipe, name: str = "") -> Path:
-    """Where a run keeps its logs: the same images and recipe, the same folder; others, another one.
+    """The folder for the logs of a run: one folder for each combination of images and recipe.
 
     `name` names any other difference from notebook 02.
     """
@@ -42,9 +42,9 @@ def name_of_run(architecture: str) -> str:
 def new_network(
     network: type[nn.Module], record: Record, train: Pictures, recipe: Recipe, name: str = ""
 ) -> tuple[nn.Module, Path]:
-    """An untrained `network` for the classes and the size of `train`, on the device to train on, and its `run_folder`.
+    """An untrained `network` for the classes and the image size of `train`, on the training device; its `run_folder`.
 
-    The seed of `recipe` gives the weights.
+    The seed of `recipe` determines the initial weights.
     """
     torch.manual_seed(recipe.seed)
     model = network(train.classes, train.image_size).to(choose_device())
@@ -52,14 +52,14 @@ def new_network(
 
 
 def recipe_of(path: Path) -> Recipe:
-    """The recipe of the run that left the file `path` in its folder, as far as the folder's name says it.
+    """The recipe of the run that left the file `path` in its folder, as far as the folder's name contains it.
 
-    Raises `Problem` for a folder that has another name than `run_folder` gives it.
+    Raises `Problem` if the folder does not have a name from `run_folder`.
     """
-    found = re.findall(r"-(\d+)epochs-batch(\d+)-lr([^/]*?)-seed(\d+)", path.parent.name)
-    if not found:
-        raise Problem(f"The name of {shown(path.parent)} does not say how its run learned; run notebook 02 again.")
-    num_epochs, batch_size, lr, seed = found[-1]
+    matches = re.findall(r"-(\d+)epochs-batch(\d+)-lr([^/]*?)-seed(\d+)", path.parent.name)
+    if not matches:
+        raise Problem(f"The name of {shown(path.parent)} does not contain its run's recipe; run notebook 02 again.")
+    num_epochs, batch_size, lr, seed = matches[-1]
     return Recipe(int(num_epochs), int(batch_size), float(lr), int(seed))
 
 
@@ -90,19 +90,20 @@ def usual_recipe(architecture: str, record: Record, num_images: int, **chosen: i
 
 
 def usual_epochs(record: Record, num_images: int) -> int:
-    """The default number of epochs for so many training images.
+    """The default number of epochs for `num_images` training images.
 
-    Drawings cost little, so there are many and each is seen 11 times (1,400 of them; more often if there are fewer).
-    Photographs are limited, so each is seen more often: 40 times up to 1,400 images, fewer with more, at least 8.
+    Drawings cost little, so there are many, and each is seen 11 times (with 1,400 of them; more often with fewer).
+    Photographs are limited, so each is seen more often: 40 times up to 1,400 images, less often with more, but at least
+    8 times.
     """
     fewest, images = (11, 15_400) if record.dataset == "sample" else (8, 56_000)
     return max(fewest, min(40, images // num_images))
 
 
 def trained(record: Record, architecture: str = "BikeCarCNN") -> Path:
-    """The newest `model.pt` of a network of `architecture` that learned from what is in Train now (`record`).
+    """The newest `model.pt` of a network of `architecture` that was trained on the images that are now in Train.
 
-    Where there is none, what notebook 02 would make. `architecture` is a name as `start_of` takes it.
+    If there is none, one is trained as in notebook 02. `architecture` is a name as `start_of` takes it.
     A `model.pt` that cannot be read is left as it is: the new model goes to a folder of its own.
     """
     for path in sorted(

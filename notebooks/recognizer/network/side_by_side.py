@@ -1,4 +1,4 @@
-"""Many networks trained at the same time, one process each, on as many cores or GPUs as there are."""
+"""Train many networks at the same time, each in its own process, on all available cores or GPUs."""
 
 import contextlib
 import glob
@@ -27,16 +27,16 @@ MOST = 60  # processes at once: Windows cannot wait for more than 63
 
 
 class Lesson(Protocol):
-    """What networks are to learn. It is sent to other processes, so it holds the way to the images, not the images."""
+    """What networks learn. It is sent to other processes, so it says how to load the images and does not hold them."""
 
     name: str
 
     def load(self) -> tuple[PixelSet, PixelSet, Tensor | None]:
-        """The images to learn from, those to validate on, and those of no class, as `fit` takes them."""
+        """The images for training, those for validation, and those of no class, as `fit` takes them."""
 
 
 class Job(NamedTuple):
-    """One network to train: what it learns, how, and the file that it is kept in."""
+    """One network to train: what it learns, how, and the file to save it to."""
 
     lesson: Lesson
     recipe: Recipe
@@ -44,13 +44,13 @@ class Job(NamedTuple):
 
 
 def train_side_by_side(jobs: Sequence[Job]) -> None:
-    """Train a BikeCarCNN for each of `jobs` and save it to its path, once it is complete.
+    """Train a BikeCarCNN for each of `jobs` and save it to its path once it is complete.
 
-    On a processor every network has one core, so that its weights do not depend on how many are trained at the same
-    time. On NVIDIA GPUs, each GPU trains one. Ctrl-C ends all of them and raises `KeyboardInterrupt`: those that are
-    complete stay, and a later call with the others goes on. If this process is killed, the others end after the epoch
-    that they are in. No other call may train the same jobs meanwhile.
-    Raises `Problem` when a process ends early, and what `fit` raises.
+    On a CPU, every network uses one core, so that its weights do not depend on how many are trained at the same time.
+    On NVIDIA GPUs, each GPU trains one network. Ctrl-C ends all processes and raises `KeyboardInterrupt`. Complete
+    networks are kept, and a later call can train the others. If this process is killed, the others end after their
+    current epoch. No other call may train the same jobs meanwhile.
+    Raises `Problem` if a process ends early, and what `fit` raises.
     """
     if not jobs:
         return
@@ -73,12 +73,12 @@ def _cores() -> int:
 
 @contextlib.contextmanager
 def _no_leftovers(jobs: Sequence[Job]) -> Iterator[None]:
-    """Remove the unfinished files of processes that were killed: before the block those of earlier calls, then ours."""
+    """Remove unfinished files of killed processes: before the block those of earlier calls, after it our own."""
 
     def remove() -> None:
         for job, ending in itertools.product(jobs, ("best", "part")):  # those of `_train` and of `save_model`
             for file in job.path.parent.glob(f"{glob.escape(job.path.stem)}.*.{ending}"):
-                # On Windows, a process whose notebook was killed may still write it. It then removes it itself.
+                # On Windows, a process whose notebook was killed may still write this file. It then removes it itself.
                 with contextlib.suppress(PermissionError):
                     file.unlink(missing_ok=True)
 
@@ -90,18 +90,18 @@ def _no_leftovers(jobs: Sequence[Job]) -> Iterator[None]:
 
 
 def _in_processes(jobs: Sequence[Job], count: int, on_gpus: bool, after_epoch: Callable[[], object]) -> None:
-    # Forked processes would inherit the locks of PyTorch's threads and could wait for them for ever.
+    # Forked processes would inherit the locks of PyTorch's threads and could wait for them forever.
     context = get_context("spawn")
-    workers = {}  # the end of a pipe where its messages arrive → the process
+    workers = {}  # receiving end of a pipe → its process
     try:
         for k in range(count):
-            # A pipe each: writing to it fails once this process is dead, and a shared queue would not notice.
+            # One pipe per process: writing to it fails once this process is dead. A shared queue would not notice.
             receiver, sender = context.Pipe(duplex=False)
             arguments = jobs[k::count], sender, k if on_gpus else None
             workers[receiver] = context.Process(target=_work, args=arguments, daemon=True)
             with _out_of_reach_of_ctrl_c():
                 workers[receiver].start()
-            sender.close()  # the process has its own; when it ends, so does the pipe
+            sender.close()  # the process has its own copy; the pipe closes when the process ends
         working = set(workers)
         while working:
             for receiver in wait(working, timeout=1):
@@ -114,10 +114,10 @@ def _in_processes(jobs: Sequence[Job], count: int, on_gpus: bool, after_epoch: C
                 if isinstance(message, Exception):
                     raise message
                 after_epoch()
-            if died := [worker for worker in workers.values() if worker.exitcode]:
+            if failed := [worker for worker in workers.values() if worker.exitcode]:
                 raise Problem(
-                    f"A process that trained networks ended early (code {died[0].exitcode}); perhaps memory ran "
-                    "out. The complete ones are kept: run again."
+                    f"A training process ended early (code {failed[0].exitcode}), perhaps because memory ran out. "
+                    "Complete networks are kept: run again."
                 )
     finally:
         started = [worker for worker in workers.values() if worker.pid]
@@ -131,15 +131,15 @@ def _in_processes(jobs: Sequence[Job], count: int, on_gpus: bool, after_epoch: C
 
 @contextlib.contextmanager
 def _out_of_reach_of_ctrl_c() -> Iterator[None]:
-    """Ctrl-C reaches all processes of a terminal or notebook, but never those that are started in this block.
+    """Keep Ctrl-C, which reaches all processes of a terminal or notebook, from those that are started in this block.
 
-    They would end with a traceback each, and this process ends them anyway. Blocking the signal, unlike ignoring it,
-    works in any thread, and no Ctrl-C is lost. Windows has no such thing: there `_work` is the first to ignore it.
+    Each of them would print a traceback, and this process ends them anyway. Blocking the signal, unlike ignoring it,
+    works in any thread, and no Ctrl-C is lost. Windows cannot block signals, so there only `_work` ignores it.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    resource_tracker.ensure_running()  # the first process would start it, which unblocks the signal
+    resource_tracker.ensure_running()  # otherwise the first process starts it, which unblocks the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -148,7 +148,7 @@ def _out_of_reach_of_ctrl_c() -> Iterator[None]:
 
 
 def _work(jobs: Sequence[Job], messages: Connection, gpu: int | None) -> None:
-    """What one process does: a network after the other. It sends True after each epoch, and what went wrong."""
+    """What one process does: train one network after another. It sends True after each epoch, and any error."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def send(message: bool | Problem) -> None:

@@ -26,11 +26,11 @@ NEITHER = -1  # the label of an image of no class
 
 @dataclass(frozen=True)
 class Epoch:
-    """What is known after one pass over the training images. Losses are mean cross-entropies, accuracies in [0, 1].
+    """The results of one pass over the training images. Losses are mean cross-entropies, and accuracies are in [0, 1].
 
-    `is_best` says that validation does not tell it from the best epoch so far (see `as_good_as`).
-    `model` is the running average of the network being trained (see `fit`). Validation looks at it, and it is what is
-    kept; whoever uses it leaves it in the mode it was in.
+    `is_best` says that validation cannot tell this epoch from the best one so far (see `as_good_as`).
+    `model` is the running average of the network being trained (see `fit`). It is what validation uses and what is
+    kept. Code that uses it must leave it in the mode it was in.
     """
 
     number: int
@@ -46,14 +46,14 @@ class Epoch:
 
 @dataclass
 class History:
-    """The epochs of a training run, and whether it was stopped before the last."""
+    """The epochs of a training run, and whether it was stopped before the last epoch."""
 
     epochs: list[Epoch] = field(default_factory=list)
     interrupted: bool = False
 
     @property
     def best(self) -> Epoch:
-        """The one that is kept."""
+        """The epoch that is kept."""
         return next(epoch for epoch in reversed(self.epochs) if epoch.is_best)
 
     def curves(self) -> dict[str, dict[str, list[float]]]:
@@ -66,17 +66,17 @@ class History:
 
 
 def loss_of(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy of N×K logits, or of N×1 logits that say how much the second of two classes is preferred.
+    """Mean cross-entropy of N×K logits, or of N×1 logits for the second of two classes.
 
-    The right answer to an image of no class, which has the label `NEITHER`, is the same probability for every class.
+    The target for an image of no class, which has the label `NEITHER`, is the same probability for every class.
     """
-    of_class, neither = labels.clamp(min=0), labels == NEITHER
+    indices, neither = labels.clamp(min=0), labels == NEITHER
     if logits.shape[1] == 1:
-        wanted = torch.where(neither, 0.5, of_class.float())
-        return F.binary_cross_entropy_with_logits(logits[:, 0].float(), wanted)
-    number = logits.shape[1]
-    certain = torch.eye(number, device=logits.device)[of_class]
-    return F.cross_entropy(logits.float(), torch.where(neither[:, None], 1 / number, certain))
+        targets = torch.where(neither, 0.5, indices.float())
+        return F.binary_cross_entropy_with_logits(logits[:, 0].float(), targets)
+    num_classes = logits.shape[1]
+    one_hot = torch.eye(num_classes, device=logits.device)[indices]
+    return F.cross_entropy(logits.float(), torch.where(neither[:, None], 1 / num_classes, one_hot))
 
 
 def probabilities_of(logits: Tensor) -> Tensor:
@@ -88,9 +88,9 @@ def probabilities_of(logits: Tensor) -> Tensor:
 
 
 def loss_and_accuracy(logits: Tensor, labels: Tensor) -> tuple[float, float]:
-    """The mean loss of logits, N×K or N×1, and the share of images that they are right about."""
-    right = probabilities_of(logits).argmax(dim=1) == labels
-    return loss_of(logits, labels).item(), right.float().mean().item()
+    """The mean loss of logits, N×K or N×1, and their accuracy."""
+    correct = probabilities_of(logits).argmax(dim=1) == labels
+    return loss_of(logits, labels).item(), correct.float().mean().item()
 
 
 def logits_of(
@@ -99,30 +99,30 @@ def logits_of(
     batch_size: int = 32,
     look: Callable[[Tensor], Tensor] = lambda images: images,
 ) -> Tensor:
-    """The model's answer to every image, or to what `look` makes of it.
+    """The model's logits for every image, or for what the function `look` makes of it.
 
     Returns float32 N×K (or N×1), on the CPU, in the order of `pictures`. `look` takes a batch, float32 B×3×S×S in
-    [0, 1], and returns one.
+    [0, 1], and returns another one.
     """
     device = device_of(model)
     was_training = model.training
     model.eval()
     in_order = batches(pictures, batch_size, device=device, room=room_for_pixels(device))
     with torch.no_grad(), autocast(device):
-        found = [model(look(images)).float().cpu() for images, _ in in_order]
+        logits = [model(look(images)).float().cpu() for images, _ in in_order]
     model.train(was_training)
-    return torch.cat(found)
+    return torch.cat(logits)
 
 
 def train_one_epoch(
     model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], optimizer: torch.optim.Optimizer
 ) -> tuple[float, float]:
-    """One pass over `batches` of images and labels. Returns the mean loss, and the share of right answers.
+    """One pass over `batches` of images and labels. Returns the mean loss and the accuracy.
 
-    Images of no class (see `loss_of`) do not count towards that share.
+    Images of no class (see `loss_of`) do not count towards the accuracy.
     """
     model.train()
-    losses, answers, asked = [], [], []
+    losses, predictions, targets = [], [], []
     for images, labels in batches:
         logits = model(images)
         loss = loss_of(logits, labels)
@@ -130,11 +130,11 @@ def train_one_epoch(
         loss.backward()
         optimizer.step()
         losses.append(loss.detach())
-        answers.append(probabilities_of(logits.detach()).argmax(dim=1))
-        asked.append(labels)
-    answers, asked = torch.cat(answers), torch.cat(asked)
-    right = (answers == asked).sum() / (asked != NEITHER).sum()
-    return torch.stack(losses).mean().item(), right.item()
+        predictions.append(probabilities_of(logits.detach()).argmax(dim=1))
+        targets.append(labels)
+    predictions, targets = torch.cat(predictions), torch.cat(targets)
+    accuracy = (predictions == targets).sum() / (targets != NEITHER).sum()
+    return torch.stack(losses).mean().item(), accuracy.item()
 
 
 def training_batches(
@@ -147,17 +147,17 @@ def training_batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The batches of one epoch: shuffled, and augmented if `recipe` says so. `progress` counts their images.
 
-    Each batch also gets images of `neither`, labelled `NEITHER`: one for every five of its own, at least one.
-    They are on `device` already.
+    If `neither` is given, each batch also gets some of its images, labelled `NEITHER`: one for every five of its own,
+    at least one. `neither` must already be on `device`.
     """
     shuffled = batches(train, recipe.batch_size, device=device, room=room_for_pixels(device), shuffle=generator)
     for images, labels in shuffled:
         count = len(images)
         if neither is not None:
-            chosen = torch.randint(len(neither), (max(1, count // 5),), generator=generator)
-            some = neither[chosen.to(neither.device, non_blocking=device.type == "cuda")]
-            images = torch.cat([images, some.float().div_(255)])
-            labels = F.pad(labels, (0, len(some)), value=NEITHER)
+            indices = torch.randint(len(neither), (max(1, count // 5),), generator=generator)
+            extra = neither[indices.to(neither.device, non_blocking=device.type == "cuda")]
+            images = torch.cat([images, extra.float().div_(255)])
+            labels = F.pad(labels, (0, len(extra)), value=NEITHER)
         if recipe.augmented:
             images = augment(images, generator, train.image_size)
         elif images.shape[-1] != train.image_size:
@@ -169,7 +169,7 @@ def training_batches(
 def training_epochs(
     model: nn.Module, train: Pictures, val: Pictures, recipe: Recipe, neither: Tensor | None = None
 ) -> Iterator[Epoch]:
-    """Train `model` by `recipe`, and look at `val` after each epoch. Arguments and errors as in `fit`."""
+    """Train `model` by `recipe`, and validate it on `val` after each epoch. Arguments and errors are as in `fit`."""
     keep_freed_memory()
     device = device_of(model)
     torch.manual_seed(recipe.seed)  # for dropout
@@ -179,20 +179,20 @@ def training_epochs(
     batch_size = min(recipe.batch_size, len(train))
     steps = len(train) // batch_size
     optimizer, average = optimizer_and_average(model, recipe, recipe.num_epochs * steps)
-    highest, total = 0.0, recipe.num_epochs * steps * batch_size
+    best_accuracy, total = 0.0, recipe.num_epochs * steps * batch_size
     with progress_bar("epoch 1", total, "images", leave=True, smoothing=0.05) as progress, fast_forward(model):
         for number in range(1, recipe.num_epochs + 1):
             started = time.perf_counter()
-            of_epoch = training_batches(train, recipe, device, generator, progress, neither)
-            train_loss, train_accuracy = train_one_epoch(model, of_epoch, optimizer)
+            epoch_batches = training_batches(train, recipe, device, generator, progress, neither)
+            train_loss, train_accuracy = train_one_epoch(model, epoch_batches, optimizer)
             seconds = time.perf_counter() - started
             val_loss, val_accuracy = loss_and_accuracy(logits_of(average, val), val.labels)
             if not math.isfinite(train_loss + val_loss):
                 raise Problem(
                     f"Training diverged in epoch {number}: the loss is no longer a number. "
-                    f"Take a learning rate below {recipe.lr:g}."
+                    f"Use a learning rate below {recipe.lr:g}."
                 )
-            highest = max(highest, val_accuracy)
+            best_accuracy = max(best_accuracy, val_accuracy)
             progress.set_description(f"epoch {number}/{recipe.num_epochs}, val accuracy {val_accuracy:.1%}")
             yield Epoch(
                 number=number,
@@ -203,7 +203,7 @@ def training_epochs(
                 val_loss=val_loss,
                 val_accuracy=val_accuracy,
                 images_per_second=steps * batch_size / seconds,
-                is_best=as_good_as(highest, val_accuracy, len(val)),
+                is_best=as_good_as(best_accuracy, val_accuracy, len(val)),
             )
 
 
@@ -216,25 +216,25 @@ def fit(
     after_epoch: Sequence[Callable[[Epoch], None]] = (),
     neither: Tensor | None = None,
 ) -> History:
-    """Train `model` by `recipe` on the device where it is; keep its best epoch by validation in the file `checkpoint`.
+    """Train `model` by `recipe` on the device where it is; save its best epoch by validation in the file `checkpoint`.
 
-    Of epochs that validation cannot tell apart the last one counts as the best (see `as_good_as`). A running average of
-    the weights is what is validated and kept (see `optimizer_and_average`). The loss is the cross-entropy, of one logit
-    the binary one. `neither`, uint8 M×3×D×D, as large as `train.pixels`, are images of none of the
-    classes: the network learns to be unsure about them.
-    After each epoch every function of `after_epoch` is called with what is known of it.
-    Ctrl-C (in Jupyter: the stop button) ends the run in good order once an epoch is complete.
-    Either way `model` is left in eval mode with the weights of its best epoch.
-    Raises `Problem` for fewer than two images, for other classes in `val`, and when the loss is no longer a number.
+    Among epochs that validation cannot tell apart, the last one counts as the best (see `as_good_as`). A running
+    average of the weights is validated and kept (see `optimizer_and_average`). The loss is the cross-entropy, or for
+    one logit the binary cross-entropy. `neither`, uint8 M×3×D×D and as large as `train.pixels`, are images of none of
+    the classes: the network learns to be uncertain about them.
+    After each epoch, every function of `after_epoch` is called with the `Epoch`.
+    Ctrl-C (in Jupyter: the stop button) ends the run normally if an epoch is complete.
+    In both cases, `model` is left in eval mode with the weights of its best epoch.
+    Raises `Problem` for fewer than two images, for other classes in `val`, and if the loss is no longer a number.
     """
     if len(train) < 2:
-        raise Problem(f"Training takes at least 2 images, not {len(train)}; add some to datasets/Train.")
+        raise Problem(f"Training needs at least 2 images, not {len(train)}; add images to datasets/Train.")
     if train.classes != val.classes:
-        theirs = " and ".join(", ".join(part.classes) for part in (train, val))
-        raise Problem(f"The images in Train and in Val are of other classes: {theirs}; run notebook 01.")
+        classes = " and ".join(", ".join(part.classes) for part in (train, val))
+        raise Problem(f"The images in Train and Val have different classes: {classes}; run notebook 01.")
     if neither is not None and (not len(neither) or neither.shape[1:] != train.pixels.shape[1:]):
-        theirs = " and ".join("×".join(map(str, pixels.shape)) for pixels in (neither, train.pixels))
-        raise Problem(f"The images of no class must be as large as those of Train; they are {theirs}.")
+        shapes = " and ".join("×".join(map(str, pixels.shape)) for pixels in (neither, train.pixels))
+        raise Problem(f"The images of no class must be as large as those of Train, but their shapes are {shapes}.")
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     history = History()
     with contextlib.closing(training_epochs(model, train, val, recipe, neither)) as epochs:
@@ -257,17 +257,17 @@ def fit(
 def as_good_as(highest: float, accuracy: float, count: int) -> bool:
     """Whether an accuracy on `count` images is within one standard error of the highest one (Breiman et al. 1984).
 
-    The highest of many accuracies on few images is a matter of luck as well, and a later epoch has learned more. One
-    image more or less never counts, or a highest accuracy of 100 % would have no error at all.
+    The highest of many accuracies on few images is partly luck, and a later epoch has learned more. A difference of one
+    image never counts; otherwise a highest accuracy of 100 % would have a standard error of 0.
     """
     standard_error = math.sqrt(highest * (1 - highest) / count)
-    return accuracy >= highest - max(standard_error, 1 / count) - 1e-6  # rounding
+    return accuracy >= highest - max(standard_error, 1 / count) - 1e-6  # allows for rounding
 
 
 def save_epochs(folder: Path) -> Callable[[Epoch], None]:
-    """After epochs 1, 2, 4, 8, …: the network as it is then, in `folder/epoch_<NNN>.pt`. At first it learns fastest.
+    """Save the network after epochs 1, 2, 4, 8, … in `folder/epoch_<NNN>.pt`. It learns fastest at first.
 
-    Those of an earlier run are removed.
+    Files of an earlier run are removed.
     """
     for old in folder.glob("epoch_*.pt"):
         old.unlink()
