@@ -716,7 +716,7 @@ def test_metrics_hold_parameters_and_results(parts, tmp_path):
         metrics
     )
     assert {"test_accuracy", "test_accuracy_low", "test_accuracy_high", "confusion"} < set(metrics)
-    numbers = {"image_size": 32, "num_epochs": 3, "batch_size": 8, "lr": 2e-3, "seed": 0}
+    numbers = {"network": "BikeCarCNN", "image_size": 32, "num_epochs": 3, "batch_size": 8, "lr": 2e-3, "seed": 0}
     assert metrics["chosen"] == numbers | {"augmented": False, "optimizer": "adamw"}
     assert json.loads(json.dumps(metrics)) == metrics
     recipe = Recipe(np.int64(3), lr=np.float32(0.5), new_optimizer=functools.partial(torch.optim.SGD, momentum=0.9))
