@@ -524,7 +524,7 @@ def test_checksums(workspace, server, tmp_path, quick, capsys):
 def test_no_room_for_a_download(workspace, server, tmp_path, quick, monkeypatch):
     address = server.serve("Bike.zip", BIKES)
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("usage", (), {"free": 100})())
-    with pytest.raises(Problem, match="There is no room for downloading Bike.zip: it takes 0 MB, but only 0 MB are free"):
+    with pytest.raises(Problem, match="no room for downloading Bike.zip: it takes 0 MB, but only 0 MB are free"):
         download(Download(address, None, "Bike.zip"), tmp_path / "Bike.zip")
 
 
