@@ -211,6 +211,42 @@ def test_odd_layers(tmp_path, opened):
     agrees(found, model, image)
 
 
+@pytest.mark.parametrize(
+    ("answers", "end"),
+    [(2, [nn.Softmax(1), nn.Flatten()]), (3, [nn.Flatten(), nn.Sigmoid()]), (1, [nn.Sigmoid(), nn.Flatten()])],
+)
+def test_answers_of_a_network_that_ends_in_probabilities(answers, end, tmp_path, opened):
+    """They are taken as they are, by the page and by Python, whatever is reshaped afterwards."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, answers, 3), nn.AdaptiveAvgPool2d(1), *end).eval()
+    image, names = pictures(1, 16)[0], ["a", "b", "c"][: max(2, answers)]
+    page = opened(explore(model, [image], path=tmp_path / "page.html", classes=names))
+    with torch.no_grad():
+        wanted = model(image[None])[0].tolist()
+    wanted = wanted if answers > 1 else [1 - wanted[0], wanted[0]]
+    assert page.forward(image)["probabilities"] == pytest.approx(wanted, abs=1e-3)
+    assert page.page.evaluate("DATA.pictures[0].probabilities") == pytest.approx(wanted, abs=1e-3)
+
+
+class InFive(nn.Module):
+    """Channels in two groups, as grouped shuffles have them: a dimension more than maps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.end = nn.Conv2d(3, 4, 3), nn.Linear(4, 2)
+
+    def forward(self, x):
+        x = self.conv(x).view(-1, 2, 2, 14, 14)
+        return self.end((x + x).view(-1, 4, 14, 14).mean((2, 3)))
+
+
+def test_arithmetic_of_more_dimensions_than_maps_have(tmp_path, opened):
+    torch.manual_seed(0)
+    model, image = InFive().eval(), pictures(1, 16)[0]
+    page = opened(explore(model, [image], path=tmp_path / "page.html"))
+    agrees(page.forward(image), model, image)
+
+
 def test_filters_that_are_off_put_out_zero(page_of):
     model, size, page = page_of("resnet")
     image = pictures(1, size)

@@ -85,7 +85,7 @@ def explore(
         print(f"{problem} The page shows maps of the given images, computed here.")
         page = _with_album(about | {"problem": str(problem)}, model, pictures, logits, room)
     else:
-        page = _with_network(about, program, _saved(model, epochs), pictures, room)
+        page = _with_network(about, model, program, _saved(model, epochs), pictures, room)
     with room_on_disk("the explorer", path.parent, len(page)):
         path.write_text(page, encoding="utf-8")
     return path
@@ -111,7 +111,9 @@ def _cards(folder: Path, model: nn.Module) -> dict[str, list[str]]:
 # The network, and what it was earlier
 
 
-def _with_network(about: dict, program: Program, saved: Mapping[str, nn.Module], pictures: Pictures, room: int) -> str:
+def _with_network(
+    about: dict, model: nn.Module, program: Program, saved: Mapping[str, nn.Module], pictures: Pictures, room: int
+) -> str:
     packed = Packed()
     numbers = [{name: packed.add(tensor) for name, tensor in step.tensors.items()} for step in program.steps]
     steps = [
@@ -119,10 +121,13 @@ def _with_network(about: dict, program: Program, saved: Mapping[str, nn.Module],
         | step.options
         for step, own in zip(program.steps, numbers)
     ]
-    about = about | {"steps": steps, "layers": _layers(program)}
+    done = _gives_probabilities(program)
+    for picture, answer in zip(about["pictures"], answers(model, pictures, done)[0]):
+        picture["probabilities"] = answer
+    about = about | {"steps": steps, "gives_probabilities": done, "layers": _layers(program)}
     page = _joined(about, packed)
     programs = {label: program_of(each, program.input_shape, pictures.normalise) for label, each in saved.items()}
-    earlier = {label: answers(each, pictures)[0] for label, each in saved.items()}
+    earlier = {label: answers(each, pictures, done)[0] for label, each in saved.items()}
     for form, with_linear in EPOCH_FORMATS if saved else ():
         with_epochs, entries = packed.copy(), []
         for label, of_epoch in programs.items():
@@ -141,6 +146,15 @@ def _with_network(about: dict, program: Program, saved: Mapping[str, nn.Module],
     if left_out := list(programs)[len(entries) :] if saved else []:
         print(f"There is no room for {', '.join(left_out)} in {room / 1e6:g} MB; megabytes=… makes some.")
     return page
+
+
+def _gives_probabilities(program: Program) -> bool:
+    """Whether the network ends in a softmax or a sigmoid, however its answer is reshaped afterwards."""
+    number = len(program.steps)
+    while number and program.steps[number - 1].kind == "same":
+        number = program.steps[number - 1].inputs[0].number
+    last = program.steps[number - 1] if number else None
+    return last is not None and (last.kind == "softmax" or last.options.get("function") == "sigmoid")
 
 
 def _numbers(

@@ -183,8 +183,8 @@ async function start() {
   allowTools();
   allowEpochs();
   allowKeys();
-  const { input, steps, layers, tensors, epochs, album } = DATA;
-  const description = { input, steps, layers, tensors, epochs, album };
+  const { input, steps, gives_probabilities, layers, tensors, epochs, album } = DATA;
+  const description = { input, steps, gives_probabilities, layers, tensors, epochs, album };
   const loading = ask({ what: "load", description, text: $("weights").textContent });
   $("weights").textContent = "";
   await showPictures();
