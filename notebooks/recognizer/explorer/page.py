@@ -222,10 +222,11 @@ def _layers(program: Program) -> list[dict]:
 
 def _kernels(program: Program, value: int) -> int | None:
     """The number of the value that the first convolution makes, where nothing but pooling and the like follows it."""
+    channels = program.steps[value - 1].shape[0] if value else 0
     while value and program.steps[value - 1].kind in BETWEEN:
         value = program.steps[value - 1].inputs[0].number
-    if not value or program.steps[value - 1].kind != "convolution":
-        return None
+    if not value or program.steps[value - 1].kind != "convolution" or program.steps[value - 1].shape[0] != channels:
+        return None  # flattened maps are no longer those of one kernel each
     behind = program.steps[value - 1].inputs[0].number
     while behind and program.steps[behind - 1].kind == "affine":
         behind = program.steps[behind - 1].inputs[0].number

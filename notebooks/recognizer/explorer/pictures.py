@@ -111,7 +111,7 @@ def answers(
 ) -> tuple[list[list[float]], list[list[float]]]:
     """Probabilities and logits for each picture, as `Network.forward` in engine.js gives them.
 
-    `gives_probabilities`: the network is known to end in a softmax or a sigmoid. Without it, rows that add up to 1 tell.
+    `gives_probabilities`: the network is known to end in a softmax or a sigmoid. Else rows that add up to 1 tell.
     """
     whole = nn.Sequential(model)  # so that what the network itself answers is the output of a layer
     logits = torch.from_numpy(capture(whole, "0", pictures.for_network())["0"])
