@@ -83,14 +83,15 @@ async function recompute() {
 }
 
 async function runOnce() {
-  const [number, second, epoch, untouched] = [state.first, state.second, state.epoch, isUntouched()];
-  const first = await runOf(number, covered || (await pixelsOf(number)));
-  const other = second === null ? null : await runOf(second, await pixelsOf(second));
-  const picture = pictures[number];
+  const [number, second, epoch, picture] = [state.first, state.second, state.epoch, pictures[state.first]];
+  const pixels = [covered || (await pixelsOf(number)), second === null ? null : await pixelsOf(second)];
+  const untouched = isUntouched() && pixels[0] === picture.pixels; // while they were read, more may have been chosen
+  const first = await runOf(number, pixels[0]);
+  const other = second === null ? null : await runOf(second, pixels[1]);
   if (untouched) picture.probabilities = first.probabilities;
   else if (!picture.probabilities) picture.probabilities = (await forward(picture.pixels)).probabilities;
   if (number !== state.first || second !== state.second || epoch !== state.epoch) return; // something else was chosen
-  runs = { first, second: other };
+  runs = { first, second: other, pixels };
   plain = picture.probabilities;
   showAnswer();
   showMaps();
