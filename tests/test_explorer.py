@@ -340,6 +340,16 @@ def test_an_epoch_that_is_the_trained_network_takes_no_room(tmp_path, opened):
     assert found.forward(images[0], epoch=0)["logits"] == found.forward(images[0])["logits"]
 
 
+def test_an_epoch_that_diverged_is_left_out(tmp_path, capsys):
+    model = BikeCarCNN(image_size=32).eval()
+    diverged = BikeCarCNN(image_size=32).eval()
+    nn.init.constant_(diverged.conv1.weight, float("nan"))
+    save_model(diverged, tmp_path / "epoch_001.pt")
+    page = explore(model, pictures(1, 32), path=tmp_path / "page.html", epochs=tmp_path)
+    assert "epoch 1 is left out: The network answers" in capsys.readouterr().out
+    assert '"epochs":[]' in page.read_text(encoding="utf-8")
+
+
 def test_the_strongest_places_are_those_of_pytorch(bike_car, opened):
     model, path = bike_car
     page = opened(path).page
@@ -800,6 +810,10 @@ def test_problems_are_sentences(tmp_path):
     ):
         with pytest.raises(Problem, match=words):
             explore(model, images, labels, path=path)
+    diverged = BikeCarCNN(image_size=32).eval()
+    nn.init.constant_(diverged.conv1.weight, float("nan"))
+    with pytest.raises(Problem, match="infinite or undefined"):
+        explore(diverged, pictures(1, 32), path=path)
     with pytest.raises(Problem, match="1 class names and 2 answers"):
         explore(model, pictures(1, 32), path=path, classes=["one"])
     assert not path.exists()

@@ -126,8 +126,14 @@ def _with_network(
         picture["probabilities"] = answer
     about = about | {"steps": steps, "gives_probabilities": done, "layers": _layers(program)}
     page = _joined(about, packed)
+    earlier = {}
+    for label, each in saved.items():
+        try:
+            earlier[label] = answers(each, pictures, done)[0]
+        except Problem as problem:
+            print(f"{label} is left out: {problem}")
+    saved = {label: saved[label] for label in earlier}
     programs = {label: program_of(each, program.input_shape, pictures.normalise) for label, each in saved.items()}
-    earlier = {label: answers(each, pictures, done)[0] for label, each in saved.items()}
     for form, with_linear in EPOCH_FORMATS if saved else ():
         with_epochs, entries = packed.copy(), []
         for label, of_epoch in programs.items():
