@@ -812,7 +812,7 @@ def test_problems_are_sentences(tmp_path):
             explore(model, images, labels, path=path)
     diverged = BikeCarCNN(image_size=32).eval()
     nn.init.constant_(diverged.conv1.weight, float("nan"))
-    with pytest.raises(Problem, match="infinite or undefined"):
+    with pytest.raises(Problem, match="infinite or undefined numbers"):
         explore(diverged, pictures(1, 32), path=path)
     with pytest.raises(Problem, match="1 class names and 2 answers"):
         explore(model, pictures(1, 32), path=path, classes=["one"])

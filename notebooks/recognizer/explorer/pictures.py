@@ -118,9 +118,7 @@ def answers(
     if logits.ndim != 2:
         raise Problem(f"The network answers {by(logits.shape)} for {len(logits)} images; explore takes rows of logits.")
     if not logits.isfinite().all():  # JSON has no word for them
-        raise Problem(
-            "The network answers infinite or undefined numbers; give explore one that did not diverge."
-        )
+        raise Problem("The network answers infinite or undefined numbers; give explore one that did not diverge.")
     is_softmax = bool((logits >= 0).all() and (logits.sum(dim=1) - 1).abs().max() < 1e-4)  # what it ends in
     is_softmax = is_softmax and logits.shape[1] > 1
     if not gives_probabilities and not is_softmax:
