@@ -215,6 +215,42 @@ def test_odd_layers(tmp_path, opened):
     agrees(found, model, image)
 
 
+@pytest.mark.parametrize(
+    ("answers", "end"),
+    [(2, [nn.Softmax(1), nn.Flatten()]), (3, [nn.Flatten(), nn.Sigmoid()]), (1, [nn.Sigmoid(), nn.Flatten()])],
+)
+def test_answers_of_a_network_that_ends_in_probabilities(answers, end, tmp_path, opened):
+    """They are taken as they are, by the page and by Python, whatever is reshaped afterwards."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, answers, 3), nn.AdaptiveAvgPool2d(1), *end).eval()
+    image, names = pictures(1, 16)[0], ["a", "b", "c"][: max(2, answers)]
+    page = opened(explore(model, [image], path=tmp_path / "page.html", classes=names))
+    with torch.no_grad():
+        wanted = model(image[None])[0].tolist()
+    wanted = wanted if answers > 1 else [1 - wanted[0], wanted[0]]
+    assert page.forward(image)["probabilities"] == pytest.approx(wanted, abs=1e-3)
+    assert page.page.evaluate("DATA.pictures[0].probabilities") == pytest.approx(wanted, abs=1e-3)
+
+
+class InFive(nn.Module):
+    """Channels in two groups, as grouped shuffles have them: a dimension more than maps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.end = nn.Conv2d(3, 4, 3), nn.Linear(4, 2)
+
+    def forward(self, x):
+        x = self.conv(x).view(-1, 2, 2, 14, 14)
+        return self.end((x + x).view(-1, 4, 14, 14).mean((2, 3)))
+
+
+def test_arithmetic_of_more_dimensions_than_maps_have(tmp_path, opened):
+    torch.manual_seed(0)
+    model, image = InFive().eval(), pictures(1, 16)[0]
+    page = opened(explore(model, [image], path=tmp_path / "page.html"))
+    agrees(page.forward(image), model, image)
+
+
 def test_filters_that_are_off_put_out_zero(page_of):
     model, size, page = page_of("resnet")
     image = pictures(1, size)
@@ -308,6 +344,16 @@ def test_an_epoch_that_is_the_trained_network_takes_no_room(tmp_path, opened):
     assert found.forward(images[0], epoch=0)["logits"] == found.forward(images[0])["logits"]
 
 
+def test_an_epoch_that_diverged_is_left_out(tmp_path, capsys):
+    model = BikeCarCNN(image_size=32).eval()
+    diverged = BikeCarCNN(image_size=32).eval()
+    nn.init.constant_(diverged.conv1.weight, float("nan"))
+    save_model(diverged, tmp_path / "epoch_001.pt")
+    page = explore(model, pictures(1, 32), path=tmp_path / "page.html", epochs=tmp_path)
+    assert "epoch 1 is left out: The network answers" in capsys.readouterr().out
+    assert '"epochs":[]' in page.read_text(encoding="utf-8")
+
+
 def test_the_strongest_places_are_those_of_pytorch(bike_car, opened):
     model, path = bike_car
     page = opened(path).page
@@ -373,6 +419,176 @@ def test_covering_the_picture_changes_the_answer(bike_car, opened):
     page.locator("#answer", has_not_text="Untouched").wait_for()
 
 
+def test_covering_the_picture_with_keys(bike_car, opened):
+    page = opened(bike_car[1]).page
+    place = lambda: page.evaluate("brushAt")  # noqa: E731
+    page.locator("#brush").focus()
+    page.keyboard.press("Enter")
+    assert "arrow keys" in page.locator("#brush-help").inner_text()
+    assert page.evaluate("document.activeElement.id") == "stage"
+    assert place() == [32, 32]
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowUp")
+    assert place()[0] == place()[1] < 32
+    for _ in range(40):
+        page.keyboard.press("ArrowDown")
+    assert place()[1] == 63.5, "it stays on the picture"
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Space")
+    page.locator("#answer", has_text="Untouched").wait_for()
+    row, column = int(place()[1]), int(place()[0])
+    assert page.evaluate(f"covered[{row} * 64 + {column}]") == 0.5
+    assert f"row {row}, column {column}" in page.locator("#reading").inner_text()
+    assert page.evaluate("focused()") is None, "arrows do not move in the grid as well"
+    page.keyboard.press("Escape")
+    page.locator("#answer", has_not_text="Untouched").wait_for()
+    assert page.evaluate("covered") is None
+    assert page.evaluate("document.activeElement.id") == "stage"
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")  # the button again: the brush is off
+    assert page.locator("#brush-help").is_hidden()
+    assert page.locator("#stage").get_attribute("tabindex") is None
+
+
+def test_the_smallest_brush_covers_something(bike_car_page):
+    covers = "(() => { $('brush-size').value = 2; dab([32, 32]); const many = covered.filter((v) => v === 0.5).length;"
+    covers += " $('brush-size').value = 12; covered = null; return many; })()"
+    assert bike_car_page.page.evaluate(covers) > 0
+
+
+def test_keys_keep_the_focus_where_it_was(bike_car, opened):
+    page = opened(bike_car[1]).page
+    page.locator("#strip button").nth(2).focus()
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "Car 1"
+    page.locator("#uncover").evaluate("(button) => button.focus()")
+    page.locator("#strip button").last.focus()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "file"
+    ring = "getComputedStyle(document.querySelector('label[for=file]')).outlineStyle"
+    assert page.evaluate(ring) == "solid", "the button that has the focus shows it"
+    # [ and ] need AltGr (on Windows: Ctrl and Alt) on many keyboards.
+    press = "(key) => document.body.dispatchEvent(new KeyboardEvent('keydown', {bubbles: true, ...key}))"
+    page.evaluate(press, {"key": "]", "ctrlKey": True, "altKey": True})
+    assert page.evaluate("state.layer === LAYERS[1].name")
+    page.evaluate(press, {"key": "[", "metaKey": True})
+    assert page.evaluate("state.layer === LAYERS[1].name")
+
+
+def test_what_is_chosen_while_a_picture_is_read(bike_car, opened):
+    """Nothing stops on a picture that is not there yet, and no answer is kept under the name of another."""
+    opening = opened(bike_car[1])
+    page = opening.page
+    page.evaluate("chooseLayer('relu1', 3)")
+    page.select_option("#second", label="Car 1")
+    page.locator("#grid .map").nth(31).wait_for(state="attached")
+    page.wait_for_function("!running && !lookingAhead")
+    page.evaluate("strongest.clear(); pictures.forEach((each) => (each.pixels = null))")
+    page.evaluate(
+        "choosePicture(1); chooseFilter(5); point({filter: 5, row: 0, column: 0, second: true}); point(null);"
+    )
+    page.evaluate("cover([3, 3], [3, 3])")
+    page.locator("#picture[aria-label$='image 2']").wait_for()
+    page.evaluate("state.second = null; point({filter: 5, row: 0, column: 0, second: true}); point(null)")
+    # An epoch that is chosen while the picture is read.
+    found = page.evaluate(
+        """async () => {
+          await choosePicture(0);
+          while (running) await new Promise((done) => setTimeout(done, 20));
+          const before = pictures[0].probabilities;
+          pictures[0].pixels = null;
+          recompute();
+          state.epoch = 0;
+          await recompute();
+          while (running) await new Promise((done) => setTimeout(done, 20));
+          return [before, pictures[0].probabilities];
+        }"""
+    )
+    assert found[0] == found[1]
+
+
+def test_an_address_with_another_layer_while_the_page_computes(bike_car, opened):
+    """The filter that is chosen belongs to the layer that is chosen, at every moment."""
+    page = opened(bike_car[1]).page
+    page.evaluate(
+        """async () => {
+          while (lookingAhead || running) await new Promise((done) => setTimeout(done, 20));
+          chooseLayer("relu1", 2);
+          window.addEventListener("hashchange", () => showPatches());  // as lookAhead does at any time
+          location.hash = "#layer=relu7&filter=60&order=difference";
+        }"""
+    )
+    page.locator("#filter-title", has_text="relu7 · filter 60").wait_for()
+    assert page.locator("#order").input_value() == "number", "there is nothing to compare with"
+
+
+def test_layers_that_an_epoch_does_not_have(bike_car, opened, tmp_path):
+    model, path = bike_car
+    images = pictures(1, 64)
+    alone = explore(model, images, ["Bike"], path=tmp_path / "alone.html").stat().st_size
+    saved = path.parent / "epochs"
+    page = opened(explore(model, images, path=tmp_path / "page.html", epochs=saved, megabytes=alone / 1e6 + 0.4)).page
+    page.evaluate("chooseLayer('relu1', 0); state.epoch = 0; recompute();")
+    page.locator("#answer", has_text="The answer").or_(page.locator("#answer", has_text="It says")).wait_for()
+    page.wait_for_function("!running")
+    # The kernel arrives when its layer is not shown any more.
+    page.evaluate("kernels.clear(); chooseFilter(1); chooseLayer('fc1');")
+    page.wait_for_function("kernels.size")
+    assert "layer=fc1" in page.url
+    page.keyboard.press("/")
+    page.keyboard.type("fc1")
+    page.keyboard.press("Enter")
+    page.keyboard.press("ArrowRight")
+
+
+def test_values_far_beyond_the_scale_have_the_colours_of_its_ends(bike_car_page):
+    drawn = """() => {
+      const canvas = document.createElement("canvas");
+      const values = Float32Array.from([1e12, 3e9, -1e12, 0.5]);
+      paint(canvas, values, 1, 4, {low: 0, high: 1}, DATA.palettes.gray);
+      return [...canvas.getContext("2d").getImageData(0, 0, 4, 1).data].filter((_, i) => i % 4 === 0);
+    }"""
+    assert bike_car_page.page.evaluate(drawn) == [255, 255, 0, 128]
+
+
+class Strange(nn.Sequential):
+    classes = ("<b>&'\"</script>", "C#")
+    image_size = 16
+
+
+def test_names_of_all_kinds(tmp_path, opened):
+    """Of layers, classes and files; and flattened maps have no kernel, and maps in rows are cut by the channel."""
+    torch.manual_seed(0)
+    model = Strange()
+    for name, layer in {
+        "<i>:,&%'": nn.Conv2d(3, 4, 3),
+        "rows": nn.Flatten(2),
+        "flat": nn.Flatten(),
+        "end": nn.Linear(4 * 196, 2),
+    }.items():
+        model.add_module(name, layer)
+    card = tmp_path / "results_C#/filter_cards/rows/filter_2.png"
+    card.parent.mkdir(parents=True)
+    card.touch()
+    file = tmp_path / "<img src=x onerror=alert(1)>.png"
+    Image.new("RGB", (16, 16), "red").save(file)
+    page = opened(explore(model.eval(), [file], ["</script>"], path=tmp_path / "page.html")).page
+    page.evaluate("chooseLayer(LAYERS[0].name, 1); toggle([1, 2])")
+    assert page.locator("#layer-title").inner_text() == "<i>:,&%'"
+    page.locator("#off-text", has_text="<i>:,&%'").wait_for()
+    page.reload()
+    page.evaluate("window.explorer.ready")
+    assert page.evaluate("offList()") == [["<i>:,&%'", [1, 2]]]
+    assert page.locator("#filter-title").inner_text() == "<i>:,&%' · filter 1 · switched off"
+    assert page.evaluate("chooseLayer('rows', 2), view.first.count") == 4
+    rows = "mapOf(view.first, 3).data.every((value, i) => value === runs.first.maps.rows.data[3 * 196 + i])"
+    assert page.evaluate(rows)
+    assert page.evaluate("[view.first.height, view.first.width]") == [14, 14]
+    assert page.locator("#filter-facts a").get_attribute("href") == "results_C%23/filter_cards/rows/filter_2.png"
+    assert page.evaluate("LAYERS.map(({kernels}) => kernels)") == [1, 1, None, None]
+    assert page.locator("#problem").is_hidden()
+
+
 ADD = """async (text) => {
   const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   await window.explorer.addPicture(new Blob([bytes], {type: "image/png"}), "own.png");
@@ -422,6 +638,11 @@ def test_a_file_that_is_no_picture_gets_a_sentence(bike_car, opened):
     page.locator("#strip div:last-child button").nth(1).wait_for()
     page.locator("#strip button[aria-pressed=true][title^='small.png']").wait_for()
     assert page.locator("#problem").is_hidden()
+    # Of several files some are pictures: what is said of the others stays.
+    page.evaluate(drop, [["letter.txt", ""], ["small.png", base64.b64encode(buffers[1].getvalue()).decode()]])
+    page.locator("#strip div:last-child button").nth(2).wait_for()
+    page.evaluate("adding")
+    assert "letter.txt" in page.locator("#problem").inner_text()
 
 
 def test_scales(bike_car_page):
@@ -474,30 +695,6 @@ def test_a_network_in_channels_last_has_a_page(tmp_path):
     assert explore(model, [torch.rand(3, 32, 32)], path=tmp_path / "page.html").stat().st_size > 100_000
 
 
-def test_the_brush_can_be_used_from_the_keyboard(opened, tmp_path):
-    torch.manual_seed(0)
-    model = BikeCarCNN(image_size=32).eval()
-    page = opened(explore(model, [torch.rand(3, 32, 32)], path=tmp_path / "page.html")).page
-    page.locator("#brush").focus()
-    page.keyboard.press("Enter")
-    page.locator("#marks").focus()
-    for _ in range(40):
-        page.keyboard.press("ArrowLeft")
-        page.keyboard.press("ArrowUp")
-    page.keyboard.press("Space")
-    of_canvas = """(() => {
-      const copy = new OffscreenCanvas(32, 32).getContext("2d", {willReadFrequently: true});
-      copy.drawImage(document.querySelector("#picture"), 0, 0);
-      return Array.from(copy.getImageData(0, 0, 32, 32).data);
-    })()"""
-    covered = np.array(page.evaluate(of_canvas)).reshape(32, 32, 4)[:, :, :3]
-    assert (covered[0, 0] == 128).all() and not (covered[16:, 16:] == 128).all(axis=2).any()
-    page.wait_for_function("document.querySelector('#answer p').textContent.includes('Untouched')")
-    page.keyboard.press("Escape")
-    assert page.locator("#uncover").is_disabled()
-    assert not (np.array(page.evaluate(of_canvas)).reshape(32, 32, 4)[0, 0, :3] == 128).all()
-
-
 def test_a_filter_leads_to_its_card_whatever_its_class_is_called(opened, tmp_path):
     name = "Bike #1 [50%]"
     card = tmp_path / f"results_{name}" / "filter_cards" / "relu1" / "filter_003.png"
@@ -519,6 +716,22 @@ def test_default_page_is_small_and_tells_no_path(tmp_path):
     text = page.read_text(encoding="utf-8")
     assert str(tmp_path) not in text
     assert str(Path.home()) + "/" not in text
+
+
+def test_the_middle_of_a_picture_is_where_torchvision_has_it(tmp_path, opened):
+    """Halves of pixels are rounded to the even number, as Python does."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    preset = torchvision.transforms._presets.ImageClassification(crop_size=16, resize_size=16)
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8))
+    page = opened(explore(model, [picture], path=tmp_path / "page.html", transform=preset)).page
+    mean, deviation = (torch.tensor(each)[:, None, None] for each in (preset.mean, preset.std))
+    for width in (17, 18, 19, 21, 23):
+        pixels = np.random.default_rng(width).integers(0, 256, (16, width, 3), np.uint8)
+        rgba = np.dstack([pixels, np.full((16, width), 255, np.uint8)]).flatten().tolist()
+        found = page.evaluate(f"(rgba) => [...explorer.fitted(Uint8ClampedArray.from(rgba), {width}, 16)]", rgba)
+        wanted = preset(Image.fromarray(pixels)) * deviation + mean
+        np.testing.assert_allclose(np.reshape(found, wanted.shape), wanted, atol=1.01 / 255)
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
@@ -614,6 +827,10 @@ def test_problems_are_sentences(tmp_path):
     ):
         with pytest.raises(Problem, match=words):
             explore(model, images, labels, path=path)
+    diverged = BikeCarCNN(image_size=32).eval()
+    nn.init.constant_(diverged.conv1.weight, float("nan"))
+    with pytest.raises(Problem, match="infinite or undefined numbers"):
+        explore(diverged, pictures(1, 32), path=path)
     with pytest.raises(Problem, match="1 class names and 2 answers"):
         explore(model, pictures(1, 32), path=path, classes=["one"])
     assert not path.exists()

@@ -86,7 +86,7 @@ def explore(
         print(f"{problem} The page shows maps of the given images, computed here.")
         page = _with_album(about | {"problem": str(problem)}, model, pictures, logits, room)
     else:
-        page = _with_network(about, program, _saved(model, epochs), pictures, room)
+        page = _with_network(about, model, program, _saved(model, epochs), pictures, room)
     with room_on_disk("the explorer", path.parent, len(page)):
         path.write_text(page, encoding="utf-8")
     return path
@@ -112,7 +112,9 @@ def _cards(folder: Path, model: nn.Module) -> dict[str, list[str]]:
 # The network, and what it was earlier
 
 
-def _with_network(about: dict, program: Program, saved: Mapping[str, nn.Module], pictures: Pictures, room: int) -> str:
+def _with_network(
+    about: dict, model: nn.Module, program: Program, saved: Mapping[str, nn.Module], pictures: Pictures, room: int
+) -> str:
     packed = Packed()
     numbers = [{name: packed.add(tensor) for name, tensor in step.tensors.items()} for step in program.steps]
     steps = [
@@ -120,10 +122,19 @@ def _with_network(about: dict, program: Program, saved: Mapping[str, nn.Module],
         | step.options
         for step, own in zip(program.steps, numbers)
     ]
-    about = about | {"steps": steps, "layers": _layers(program)}
+    done = _gives_probabilities(program)
+    for picture, answer in zip(about["pictures"], answers(model, pictures, done)[0]):
+        picture["probabilities"] = answer
+    about = about | {"steps": steps, "gives_probabilities": done, "layers": _layers(program)}
     page = _joined(about, packed)
+    earlier = {}
+    for label, each in saved.items():
+        try:
+            earlier[label] = answers(each, pictures, done)[0]
+        except Problem as problem:
+            print(f"{label} is left out: {problem}")
+    saved = {label: saved[label] for label in earlier}
     programs = {label: program_of(each, program.input_shape, pictures.normalise) for label, each in saved.items()}
-    earlier = {label: answers(each, pictures)[0] for label, each in saved.items()}
     for form, with_linear in EPOCH_FORMATS if saved else ():
         with_epochs, entries = packed.copy(), []
         for label, of_epoch in programs.items():
@@ -142,6 +153,15 @@ def _with_network(about: dict, program: Program, saved: Mapping[str, nn.Module],
     if left_out := list(programs)[len(entries) :] if saved else []:
         print(f"There is no room for {', '.join(left_out)} in {room / 1e6:g} MB; megabytes=… makes some.")
     return page
+
+
+def _gives_probabilities(program: Program) -> bool:
+    """Whether the network ends in a softmax or a sigmoid, however its answer is reshaped afterwards."""
+    number = len(program.steps)
+    while number and program.steps[number - 1].kind == "same":
+        number = program.steps[number - 1].inputs[0].number
+    last = program.steps[number - 1] if number else None
+    return last is not None and (last.kind == "softmax" or last.options.get("function") == "sigmoid")
 
 
 def _numbers(
@@ -209,10 +229,11 @@ def _layers(program: Program) -> list[dict]:
 
 def _kernels(program: Program, value: int) -> int | None:
     """The number of the value that the first convolution makes, where nothing but pooling and the like follows it."""
+    channels = program.steps[value - 1].shape[0] if value else 0
     while value and program.steps[value - 1].kind in BETWEEN:
         value = program.steps[value - 1].inputs[0].number
-    if not value or program.steps[value - 1].kind != "convolution":
-        return None
+    if not value or program.steps[value - 1].kind != "convolution" or program.steps[value - 1].shape[0] != channels:
+        return None  # flattened maps are no longer those of one kernel each
     behind = program.steps[value - 1].inputs[0].number
     while behind and program.steps[behind - 1].kind == "affine":
         behind = program.steps[behind - 1].inputs[0].number

@@ -106,12 +106,22 @@ def _folder(image: Picture, classes: Sequence[str]) -> str:
     return folder if folder in classes else ""
 
 
-def answers(model: nn.Module, pictures: Pictures) -> tuple[list[list[float]], list[list[float]]]:
-    """Probabilities and logits for each picture, as `Network.forward` in engine.js gives them."""
+def answers(
+    model: nn.Module, pictures: Pictures, gives_probabilities: bool = False
+) -> tuple[list[list[float]], list[list[float]]]:
+    """Probabilities and logits for each picture, as `Network.forward` in engine.js gives them.
+
+    `gives_probabilities`: the network is known to end in a softmax or a sigmoid. Else rows that add up to 1 tell.
+    """
     whole = nn.Sequential(model)  # so that what the network itself answers is the output of a layer
     logits = torch.from_numpy(capture(whole, "0", pictures.for_network())["0"])
     if logits.ndim != 2:
         raise Problem(f"The network answers {by(logits.shape)} for {len(logits)} images; explore takes rows of logits.")
+    if not logits.isfinite().all():  # JSON has no word for them
+        raise Problem("The network answers infinite or undefined numbers; give explore one that did not diverge.")
     is_softmax = bool((logits >= 0).all() and (logits.sum(dim=1) - 1).abs().max() < 1e-4)  # what it ends in
     is_softmax = is_softmax and logits.shape[1] > 1
-    return (logits if is_softmax else probabilities_of(logits)).tolist(), logits.tolist()
+    if not gives_probabilities and not is_softmax:
+        return probabilities_of(logits).tolist(), logits.tolist()
+    both = torch.cat([1 - logits, logits], dim=1) if logits.shape[1] == 1 else logits
+    return both.tolist(), logits.tolist()

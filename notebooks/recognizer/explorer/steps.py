@@ -182,6 +182,8 @@ def _two(kind: str, with_constant: Callable[[Value, float | Tensor], Step]) -> C
         if isinstance(a, Value) and isinstance(b, Value):
             if len(a.shape) != len(b.shape):
                 raise Unknown("arithmetic of values with different numbers of dimensions")
+            if len(a.shape) > 3 and a.shape != b.shape:
+                raise Unknown("arithmetic that repeats values of more dimensions than maps have")
             return Step(kind, [a, b])
         if isinstance(a, Value):
             return with_constant(a, b)

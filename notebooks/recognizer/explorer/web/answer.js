@@ -54,8 +54,8 @@ function offList() {
   return sorted.filter(([, filters]) => filters.length);
 }
 
-async function runOf(number, pixels, off, epoch) {
-  if (KNOWS_NETWORK) return forward(pixels, off, epoch);
+async function runOf(number, pixels) {
+  if (KNOWS_NETWORK) return forward(pixels, offList(), state.epoch);
   return ask({ what: "given", picture: number });
 }
 
@@ -83,15 +83,15 @@ async function recompute() {
 }
 
 async function runOnce() {
-  // All that is chosen now: it may change while pictures load.
-  const [number, second, epoch, off, untouched] = [state.first, state.second, state.epoch, offList(), isUntouched()];
-  const first = await runOf(number, covered || (await pixelsOf(number)), off, epoch);
-  const other = second === null ? null : await runOf(second, await pixelsOf(second), off, epoch);
-  const picture = pictures[number];
+  const [number, second, epoch, picture] = [state.first, state.second, state.epoch, pictures[state.first]];
+  const pixels = [covered || (await pixelsOf(number)), second === null ? null : await pixelsOf(second)];
+  const untouched = isUntouched() && pixels[0] === picture.pixels; // while they were read, more may have been chosen
+  const first = await runOf(number, pixels[0]);
+  const other = second === null ? null : await runOf(second, pixels[1]);
   if (untouched) picture.probabilities = first.probabilities;
   else if (!picture.probabilities) picture.probabilities = (await forward(picture.pixels)).probabilities;
   if (number !== state.first || second !== state.second || epoch !== state.epoch) return; // something else was chosen
-  runs = { first, second: other };
+  runs = { first, second: other, pixels };
   plain = picture.probabilities;
   showAnswer();
   showMaps();

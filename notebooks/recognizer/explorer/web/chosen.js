@@ -39,6 +39,7 @@ function pictureTitle(number) {
 
 function showStrip() {
   const groups = [...new Set(pictures.map((picture) => picture.label))];
+  const focusedAt = [...$("strip").querySelectorAll("button")].indexOf(document.activeElement);
   $("strip").replaceChildren(
     ...groups.flatMap((label) => {
       const title = document.createElement("h3");
@@ -61,6 +62,7 @@ function showStrip() {
       return [title, row];
     }),
   );
+  if (focusedAt >= 0) $("strip").querySelectorAll("button")[focusedAt].focus({ preventScroll: true });
   const options = pictures.map((_, number) => new Option(pictureTitle(number), number));
   $("second").replaceChildren(new Option("nothing", ""), ...options);
   $("second").value = state.second ?? "";
@@ -75,6 +77,7 @@ function placeUnder(event) {
 
 // Cover what the brush passes on its way between two places of the picture.
 function cover(from, to) {
+  if (!pictures[state.first].pixels) return; // it is being read
   const steps = Math.max(1, Math.ceil(Math.hypot(to[0] - from[0], to[1] - from[1]) / 2));
   for (let step = 1; step <= steps; step++) dab(from.map((start, axis) => start + ((to[axis] - start) * step) / steps));
   show($("picture"), covered, DATA.input);
@@ -83,7 +86,7 @@ function cover(from, to) {
 }
 
 function dab([x, y]) {
-  const radius = (Number($("brush-size").value) / 200) * WIDTH;
+  const radius = brushRadius();
   covered = covered || pictures[state.first].pixels.slice();
   const each = HEIGHT * WIDTH;
   for (let row = Math.max(0, Math.floor(y - radius)); row < Math.min(HEIGHT, y + radius); row++)
@@ -92,28 +95,76 @@ function dab([x, y]) {
         for (let c = 0; c < CHANNELS; c++) covered[c * each + row * WIDTH + column] = 0.5;
 }
 
+function brushRadius() {
+  return Math.max(0.71, (Number($("brush-size").value) / 200) * WIDTH); // at least a pixel, wherever its middle is
+}
+
+// With keys: the brush has a place, that arrows move, while the picture has the focus.
+let brushAt = null;
+const BRUSH_MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+function moveBrush(place) {
+  brushAt = place.map((at, axis) => Math.min(Math.max(at, 0.5), [WIDTH, HEIGHT][axis] - 0.5));
+}
+
+function allowBrushKeys(isOn) {
+  const stage = $("stage");
+  stage.onfocus = () => {
+    if (!brushAt) moveBrush([WIDTH / 2, HEIGHT / 2]);
+    point(null);
+  };
+  stage.onblur = () => point(null);
+  stage.onkeydown = (event) => {
+    if (!isOn() || event.ctrlKey || event.metaKey || event.altKey) return;
+    const step = Math.max(1, brushRadius());
+    if (event.key in BRUSH_MOVES) moveBrush(brushAt.map((at, axis) => at + step * BRUSH_MOVES[event.key][axis]));
+    else if (event.key === " ") cover(brushAt, brushAt);
+    else if (event.key === "Escape" && covered) $("uncover").onclick();
+    else return;
+    point(null);
+    event.preventDefault();
+    event.stopPropagation(); // else the same keys would move in the grid, or close a filter
+  };
+}
+
+function showBrush(context, scale) {
+  const [x, y] = brushAt;
+  for (const [colour, width] of [["#000", 5], ["#ffd400", 2]]) {
+    [context.strokeStyle, context.lineWidth] = [colour, width];
+    context.beginPath();
+    context.arc(x * scale, y * scale, brushRadius() * scale, 0, 2 * Math.PI);
+    context.stroke();
+  }
+  $("reading").textContent = `The brush is at row ${Math.floor(y)}, column ${Math.floor(x)}.`;
+}
+
 function allowBrush() {
   $("brush-row").hidden = !KNOWS_NETWORK;
   const isOn = () => $("brush").getAttribute("aria-pressed") === "true";
-  const marks = $("marks");
-  $("brush").onclick = () => {
+  const asked = { tabindex: 0, role: "application", "aria-label": "The brush", "aria-describedby": "brush-help" };
+  $("brush").onclick = (event) => {
     $("brush").setAttribute("aria-pressed", !isOn());
     for (const id of ["stage", "brush-row"]) $(id).classList.toggle("brushing", isOn());
-    marks.tabIndex = isOn() ? 0 : -1;
-    if (isOn()) marks.removeAttribute("aria-hidden");
-    else marks.setAttribute("aria-hidden", "true");
+    for (const name in asked)
+      if (isOn()) $("stage").setAttribute(name, asked[name]);
+      else $("stage").removeAttribute(name);
+    $("reading").setAttribute("aria-live", isOn() ? "polite" : "off");
+    if (isOn() && event.detail === 0) $("stage").focus(); // pressed with a key
   };
-  const uncover = ($("uncover").onclick = () => {
+  $("brush-size").oninput = () => point(null);
+  allowBrushKeys(isOn);
+  $("uncover").onclick = () => {
     covered = null;
     showPicture();
     recompute();
-  });
-  allowBrushKeys(isOn, uncover);
+  };
   let last = null; // where the brush was, while it is down
+  const marks = $("marks");
   marks.onpointerdown = (event) => {
     if (!isOn()) return;
     marks.setPointerCapture(event.pointerId);
     last = placeUnder(event);
+    moveBrush(last);
     cover(last, last);
   };
   marks.onpointerup = marks.onpointercancel = () => (last = null);
@@ -122,44 +173,10 @@ function allowBrush() {
     if (last) {
       cover(last, place);
       last = place;
+      moveBrush(last);
     } else if (!isOn() && view && state.filter !== null) pointAtPicture(place);
   };
   marks.onpointerleave = () => point(null);
-}
-
-// The brush without a pointer: arrows move a ring over the picture, the space bar covers what is in it.
-function allowBrushKeys(isOn, uncover) {
-  const marks = $("marks");
-  const radius = () => (Number($("brush-size").value) / 200) * WIDTH;
-  let place = [WIDTH / 2, HEIGHT / 2];
-  const ring = () => {
-    const scale = marks.width / WIDTH;
-    const context = marks.getContext("2d");
-    context.clearRect(0, 0, marks.width, marks.height);
-    for (const [colour, width] of [["#000", 6], ["#ffd400", 3]]) {
-      [context.strokeStyle, context.lineWidth] = [colour, width];
-      context.beginPath();
-      context.arc(place[0] * scale, place[1] * scale, radius() * scale, 0, 2 * Math.PI);
-      context.stroke();
-    }
-  };
-  marks.onfocus = () => {
-    if (isOn() && marks.matches(":focus-visible")) ring();
-  };
-  marks.onblur = () => point(null);
-  marks.onkeydown = (event) => {
-    if (!isOn() || event.ctrlKey || event.metaKey || event.altKey) return;
-    const ways = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-    const sides = [WIDTH, HEIGHT];
-    if (event.key in ways)
-      place = place.map((at, axis) => Math.min(sides[axis], Math.max(0, at + (ways[event.key][axis] * radius()) / 2)));
-    else if (event.key === " ") cover(place, place);
-    else if (event.key === "Escape") uncover();
-    else return;
-    event.preventDefault();
-    event.stopPropagation(); // elsewhere these keys go from filter to filter
-    ring();
-  };
 }
 
 // The position of a map whose window has its middle nearest to a place of the picture.
@@ -184,6 +201,7 @@ function point(place) {
   showUnderMarks(place !== null && place.second);
   if (place === null) {
     $("reading").textContent = view && view.layer.window ? "Point at a map: its window is drawn on the picture." : "";
+    if (document.activeElement === $("stage")) showBrush(context, marks.width / WIDTH);
     if (view && state.filter !== null) showStrongestPlace();
     return;
   }
@@ -214,7 +232,8 @@ let isSecondShown = false;
 function showUnderMarks(second) {
   if (second === isSecondShown) return;
   isSecondShown = second;
-  show($("picture"), second ? pictures[state.second].pixels : covered || pictures[state.first].pixels, DATA.input);
+  if (second) show($("picture"), runs.pixels[1], DATA.input);
+  else showPicture();
 }
 
 function boxOf({ window: { size, stride, start } }, row, column) {

@@ -96,8 +96,8 @@ function paint(canvas, data, height, width, { low, high }, palette) {
       pixels[p] = 255;
       continue;
     }
-    let index = ((value - low) * factor) | 0;
-    index = 3 * (index < 0 ? 0 : index > 255 ? 255 : index);
+    const place = (value - low) * factor; // of a value far beyond the scale it has more than 32 bits
+    const index = place > 0 ? 3 * (place < 255 ? place | 0 : 255) : 0;
     pixels[p] = palette[index];
     pixels[p + 1] = palette[index + 1];
     pixels[p + 2] = palette[index + 2];

@@ -1,8 +1,8 @@
 "use strict";
 // Runs a network. Nothing here knows of the page: the same text runs in a worker, beside the page.
 //
-// A network is {input: [C, H, W], steps, layers, tensors, epochs}. Step i makes value i + 1 out of earlier values;
-// value 0 is the picture. A value is {shape, data}, data a Float32Array; no step writes over what another made.
+// A network is {input: [C, H, W], steps, gives_probabilities, layers, tensors, epochs}. Step i makes value i + 1 out of
+// earlier values; value 0 is the picture. A value is {shape, data}, data a Float32Array; no step writes over what another made.
 
 class Network {
   // `text`: the tensors as packing.py wrote them, a chapter on each line.
@@ -88,8 +88,7 @@ class Network {
   }
 
   probabilities(logits) {
-    const last = this.steps[this.steps.length - 1];
-    const done = last.kind === "softmax" || last.function === "sigmoid";
+    const done = this.gives_probabilities;
     if (logits.length === 1) {
       const second = done ? logits[0] : 1 / (1 + Math.exp(-logits[0]));
       return [1 - second, second];

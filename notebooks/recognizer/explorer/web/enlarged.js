@@ -35,8 +35,8 @@ function showFilter() {
   const key = `${layer.name}/${state.filter}`;
   $("filter-facts").textContent = map.data.length > 1 ? `Values ${text}${spread}. ` : `Value ${short(map.data[0])}. `;
   for (const address of DATA.cards[key] || []) {
-    const ofClass = decodeURIComponent(address.match(/results_(.*?)\//)[1]);
-    const link = Object.assign(document.createElement("a"), { href: address, target: "_blank" });
+    const ofClass = address.match(/results_(.*?)\//)[1];
+    const link = Object.assign(document.createElement("a"), { href: encodeURI(address).replace(/[?#]/g, encodeURIComponent), target: "_blank" });
     link.textContent = `Its card for ${ofClass}, from notebook 04`;
     $("filter-facts").append(link, " ");
   }
@@ -51,9 +51,8 @@ function showFilter() {
 function showOverlay(map, ends) {
   const canvas = $("overlay");
   canvas.parentElement.hidden = map.data.length === 1;
-  const pixels = covered || pictures[state.first].pixels;
   canvas.setAttribute("aria-label", "The picture, bright where the filter answers");
-  const lit = pixels.slice();
+  const lit = runs.pixels[0].slice();
   const most = Math.max(Math.abs(ends.low), Math.abs(ends.high)) || 1;
   for (let y = 0; y < HEIGHT; y++)
     for (let x = 0; x < WIDTH; x++) {
@@ -90,7 +89,7 @@ function showStrongestPlace() {
 }
 
 function showSeen(box, isStrongest = false) {
-  crop($("seen"), covered || pictures[state.first].pixels, box);
+  crop($("seen"), runs.pixels[0], box);
   $("seen-caption").textContent = isStrongest ? "where it is strongest" : "what it sees there";
   $("seen").setAttribute("aria-label", $("seen-caption").textContent);
 }
@@ -104,7 +103,7 @@ async function showKernel() {
   if (layer.kernels === null) return;
   const key = `${layer.kernels} ${epoch}`;
   if (!kernels.has(key)) kernels.set(key, await ask({ what: "kernels", value: layer.kernels, epoch }));
-  if (layer !== view.layer || filter !== state.filter || epoch !== state.epoch) return;
+  if (layer !== view?.layer || filter !== state.filter || epoch !== state.epoch) return;
   const { shape, data } = kernels.get(key);
   const [, channels, height, width] = shape;
   const own = data.subarray(filter * channels * height * width, (filter + 1) * channels * height * width);
@@ -144,7 +143,7 @@ async function lookAhead() {
 function showPatches() {
   if (!view || state.filter === null) return;
   const { layer, first } = view;
-  const possible = KNOWS_NETWORK && layer.window && first.height * first.width > 1;
+  const possible = KNOWS_NETWORK && layer.window && layer.shape.length === 3 && first.height * first.width > 1;
   $("patches-box").hidden = !possible;
   if (possible) drawPatches(strongestOf(state.epoch).map((ofPicture) => ofPicture[layer.name]), state.filter);
 }

@@ -2,11 +2,17 @@
 // All maps of a layer at once.
 
 // The values of a layer as maps: {count, height, width, data}. Rows of numbers are maps of one value each; very long
-// ones, as of flattening, are folded into a single map.
+// ones, as of flattening, are folded into a single map. Where channels have rows, or more than maps, they are folded.
 function asMaps(found) {
   if (!found) return null;
   const { shape, data } = found;
   if (shape.length === 3) return { count: shape[0], height: shape[1], width: shape[2], data, shape };
+  if (shape.length > 1) {
+    const each = data.length / shape[0];
+    let rows = Math.floor(Math.sqrt(each));
+    while (each % rows) rows--;
+    return { count: shape[0], height: rows, width: each / rows, data, shape };
+  }
   if (shape[0] <= FOLDED) return { count: shape[0], height: 1, width: 1, data, shape };
   const width = Math.ceil(Math.sqrt(shape[0]) / 8) * 8;
   const height = Math.ceil(shape[0] / width);
@@ -32,6 +38,7 @@ function showMaps() {
     $("layer-facts").textContent = "This epoch was kept without the weights of this layer, to keep the file small.";
     view = null;
     for (const id of ["filter", "legend", "layer-off"]) $(id).hidden = true;
+    remember();
     return;
   }
   $("legend").hidden = false;

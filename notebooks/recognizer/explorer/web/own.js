@@ -19,7 +19,6 @@ async function addNow(source, name) {
   const canvas = document.createElement("canvas");
   show(canvas, pixels, DATA.input);
   pictures.push({ label: "Yours", name, pixels, address: canvas.toDataURL(), probabilities: null, given: false });
-  complain("");
   await choosePicture(pictures.length - 1);
 }
 
@@ -30,6 +29,7 @@ function whyNot(name) {
 }
 
 function takeFiles(files) {
+  if (files.length) complain(""); // not later: what is said of one file stays when the next is a picture
   return Promise.all([...files].map((file) => addOwn(file, file.name)));
 }
 
@@ -76,6 +76,7 @@ function allowCamera() {
   };
   $("camera").hidden = !(navigator.mediaDevices && navigator.mediaDevices.getUserMedia);
   $("camera").onclick = async () => {
+    complain("");
     $("camera").disabled = true; // a second stream would stay on
     $("shoot").disabled = true;
     try {

@@ -78,7 +78,9 @@ function columnsOfGrid() {
 
 function allowKeys() {
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, select, textarea")) return;
+    if (event.metaKey || event.target.matches("input, select, textarea")) return;
+    const isTyped = event.altKey && "[]".includes(event.key); // with AltGr (on Windows: Ctrl and Alt) or Option
+    if ((event.ctrlKey || event.altKey) && !isTyped) return;
     const place = LAYERS.findIndex(({ name }) => name === state.layer);
     const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columnsOfGrid(), ArrowDown: columnsOfGrid() };
     if (event.key === "/") {
@@ -106,6 +108,7 @@ function switchFocused() {
 }
 
 function moveFocus(by) {
+  if (!view) return;
   const grid = $("grid");
   const now = focused() || grid.querySelector(".chosen");
   const place = now ? [...grid.children].indexOf(now) + by : 0;
@@ -120,6 +123,7 @@ function moveFocus(by) {
 
 // What is chosen, in the address: a link or a bookmark leads back to it.
 let written = "";
+const inList = (name) => name.replace(/[%:,]/g, encodeURIComponent); // those have a meaning in the list of what is off
 function remember() {
   const parts = { layer: state.layer };
   if (state.filter !== null) parts.filter = state.filter;
@@ -129,7 +133,7 @@ function remember() {
   for (const name of ["scale", "ends", "colours", "order"])
     if (state[name] !== $(name).options[0].value) parts[name] = state[name];
   const off = offList();
-  if (off.length) parts.off = off.map(([name, filters]) => `${name}:${filters.join(".")}`).join(",");
+  if (off.length) parts.off = off.map(([name, filters]) => `${inList(name)}:${filters.join(".")}`).join(",");
   const readable = (value) => encodeURIComponent(value).replace(/%3A/g, ":").replace(/%2C/g, ",");
   const text = "#" + Object.entries(parts).map(([name, value]) => `${name}=${readable(value)}`).join("&");
   if (text === written) return;
@@ -152,13 +156,14 @@ function recall() {
     state[name] = known.includes(parts[name]) ? parts[name] : known[0];
     $(name).value = state[name];
   }
+  if (state.second === null && state.order === "difference") state.order = $("order").value = "number";
   state.off.clear();
   for (const part of KNOWS_NETWORK ? (parts.off || "").split(",") : []) {
     const [name, numbers] = part.split(":");
-    const layer = LAYERS.find((each) => each.name === name);
+    const layer = LAYERS.find((each) => inList(each.name) === name);
     if (!layer || !numbers) continue;
     const known = numbers.split(".").map((number) => numberOf(number, layer.shape[0]));
-    state.off.set(name, new Set(known.filter((number) => number !== null)));
+    state.off.set(layer.name, new Set(known.filter((number) => number !== null)));
   }
   const layer = LAYERS.find(({ name }) => name === parts.layer) || LAYERS[0];
   state.layer = layer.name;
@@ -183,8 +188,8 @@ async function start() {
   allowTools();
   allowEpochs();
   allowKeys();
-  const { input, steps, layers, tensors, epochs, album } = DATA;
-  const description = { input, steps, layers, tensors, epochs, album };
+  const { input, steps, gives_probabilities, layers, tensors, epochs, album } = DATA;
+  const description = { input, steps, gives_probabilities, layers, tensors, epochs, album };
   const loading = ask({ what: "load", description, text: $("weights").textContent });
   $("weights").textContent = "";
   await showPictures();
@@ -195,9 +200,9 @@ async function start() {
     if (location.hash === written) return;
     recall();
     showEpoch();
+    chooseLayer(state.layer, state.filter); // at once: until all is computed, a filter must not belong to another layer
     await showPictures();
-    await recompute();
-    chooseLayer(state.layer, state.filter);
+    return recompute();
   });
 }
 

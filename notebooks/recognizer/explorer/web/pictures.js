@@ -79,7 +79,8 @@ function fitted(picture, [channels, height, width], resize) {
   const short = Math.min(picture.width, picture.height);
   const [rows, columns] = [picture.height, picture.width].map((length) => Math.trunc((side * length) / short));
   const rgb = squeezed(picture, rows, columns, FILTERS[filter]);
-  const [top, left] = [Math.round((rows - crop) / 2), Math.round((columns - crop) / 2)];
+  const half = (length) => Math.floor(length / 2) + (length % 4 === 3 ? 1 : 0); // of two, the even one, as in Python
+  const [top, left] = [half(rows - crop), half(columns - crop)];
   const cut = new Uint8ClampedArray(3 * crop * crop);
   for (let y = 0; y < crop; y++)
     for (let x = 0; x < 3 * crop; x++) cut[3 * crop * y + x] = rgb[3 * (columns * (top + y) + left) + x];

@@ -15,6 +15,6 @@ const state = {
   order: "number", size: null, epoch: null, off: new Map(),
 };
 let covered = null; // the pixels of the first picture with what the brush covers
-let runs = { first: null, second: null }; // what the network made of both pictures
+let runs = { first: null, second: null, pixels: [] }; // what the network made of both pictures, and their numbers
 let plain = null; // the answer to the first picture, untouched, of the whole network
 let view = null; // what is on the grid: maps, scales, order

@@ -241,6 +241,8 @@ function concatenate(step, inputs) {
 function together(step, [a, b], apply) {
   const output = new Float32Array(count(step.shape));
   const [channels, height, width] = [...step.shape, 1, 1];
+  if (a.data.length === output.length && b.data.length === output.length)
+    return output.map((_, place) => apply(a.data[place], b.data[place]));
   const strides = [a, b].map(({ shape }) => {
     const [c, h, w] = [...shape, 1, 1];
     return [c > 1 ? h * w : 0, h > 1 ? w : 0, w > 1 ? 1 : 0];
