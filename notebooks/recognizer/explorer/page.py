@@ -5,7 +5,6 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from urllib.parse import quote
 
 import matplotlib
 import numpy as np
@@ -105,7 +104,7 @@ def _cards(folder: Path, model: nn.Module) -> dict[str, list[str]]:
     for name in getattr(model, "classes", []):
         for card in sorted((folder / f"results_{name}" / "filter_cards").glob("*/filter_*.png")):
             key = f"{card.parent.name}/{int(card.stem.rpartition('_')[2])}"
-            found.setdefault(key, []).append(quote(card.relative_to(folder).as_posix()))
+            found.setdefault(key, []).append(card.relative_to(folder).as_posix())
     return found
 
 
