@@ -21,8 +21,9 @@ import torchvision
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
 from recognizer import capture, layer_names
-from recognizer.maps.activations import layer_of, run
+from recognizer.maps.activations import layer_of
 from recognizer.maps.colours import colour
+from recognizer.maps.hooks import run
 from recognizer.maps.layers import layers_by_name
 from recognizer.maps.pictures import maps_of
 from recognizer.settings import Problem
@@ -135,6 +136,8 @@ def differs(model: torch.nn.Module, image: torch.Tensor, outputs: dict[str, np.n
 
     def same(name: str, value: object) -> bool:
         ours = outputs[name].ravel()
+        if isinstance(value, tuple):
+            value = value[0]  # `capture` gives the other tensors of a tuple other names
         if not isinstance(value, torch.Tensor) or value.numel() != ours.size:
             return False
         return np.allclose(ours, value.numpy().ravel(), atol=1e-4, rtol=1e-3)

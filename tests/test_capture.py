@@ -11,7 +11,8 @@ from torch import nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from recognizer import BikeCarCNN, capture, layer_names
-from recognizer.maps.activations import hooked, layer_table
+from recognizer.maps.activations import layer_table
+from recognizer.maps.hooks import hooked
 from recognizer.maps.layers import input_shape
 from recognizer.settings import Problem
 
@@ -66,6 +67,38 @@ def test_an_in_place_relu_does_not_overwrite_what_was_captured():
     found = capture(model, ["0", "1"], torch.randn(1, 3, 8, 8))
     assert found["0"].min() < 0
     np.testing.assert_array_equal(np.maximum(found["0"], 0), found["1"])
+
+
+@pytest.mark.parametrize(
+    "overwrite",
+    [
+        lambda x: x.relu_(),
+        lambda x: x[:, 1].zero_(),
+        lambda x: torch.clamp(x, 0, 1, out=x),
+        lambda x: torch._foreach_mul_([x, x.new_ones(2)], 2),
+        lambda x: x.data.fill_(7),
+        lambda x: x.permute(0, 2, 3, 1).copy_(torch.zeros(2, 8, 8, 4)),
+        lambda x: x.resize_(2, 4, 9, 9).fill_(3),
+    ],
+)
+def test_no_way_to_overwrite_an_output_changes_what_was_captured(overwrite):
+    model = ending_in(lambda x: (overwrite(x), x)[1])
+    images = torch.randn(2, 3, 8, 8)
+    captured = capture(model, ["0", "1"], images)
+    np.testing.assert_array_equal(captured["0"], model[0](images).detach().numpy())
+    assert not np.array_equal(captured["0"], captured["1"])
+
+
+def test_no_two_arrays_share_memory_with_each_other_or_with_the_model():
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Identity(), Calls(lambda x: x[:1]), nn.Flatten()).eval()
+    model.append(Calls(lambda x: model[0].weight))
+    weight = model[0].weight.detach().clone()
+    captured = capture(model, ["0", "1", "2", "3", "4"], torch.rand(1, 3, 8, 8))
+    values = {name: array.copy() for name, array in captured.items()}
+    for name, array in captured.items():
+        np.testing.assert_array_equal(array, values[name])
+        array[:] = np.nan
+    assert torch.equal(model[0].weight, weight)
 
 
 def test_a_model_that_writes_over_its_input_gets_a_copy():

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ..maps.activations import as_array, run
+from ..maps.activations import as_array
 from ..maps.colours import as_maps
+from ..maps.hooks import run
 from ..maps.layers import is_features_last, layers_by_name
 from .pictures import Pictures
 

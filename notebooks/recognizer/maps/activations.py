@@ -1,84 +1,18 @@
-"""Capture the outputs of layers by name; the hooks are always removed."""
+"""Capture the outputs of layers by name, as arrays that begin with the image."""
 
-import itertools
 import re
-import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import is_dataclass
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
 from ..inputs import Transform
 from ..settings import Problem
 from .given import Given, as_batch
-from .layers import by, input_shape, layer_names, layers_by_name, stated_size, takes_volumes, unknown_layer
-
-# The name of a layer that ran, and what it output: see `hooked`.
-Call = tuple[str, dict[str, Tensor] | str]
-
-
-@contextmanager
-def hooked(model: nn.Module, names: Iterable[str]) -> Iterator[list[Call]]:
-    """While open, a forward pass appends (name, output) to the list it yields whenever a layer of `names` has run.
-
-    Outputs are copies: each tensor by what follows the layer's name (see `_tensors_of`), '' for an only one; or words
-    that say why there is none. The hooks are gone afterwards, also when something raises.
-    Raises `Problem`, a ValueError, for an unknown name, with the closest ones.
-    """
-    layers = layers_by_name(model)
-    calls: list[Call] = []
-    hooks = []
-    try:
-        for name in dict.fromkeys(names):
-            if name not in layers:
-                of_layer = [known for known, layer in layers.items() if layer is name]
-                if of_layer:
-                    raise Problem(f"layer_name is the layer itself; pass its name, {of_layer[0]!r}.")
-                raise Problem(unknown_layer(name, layer_names(model)))
-
-            def keep(layer: nn.Module, inputs: tuple, output: object, name: str = name) -> None:
-                # Copies, because an in-place ReLU that follows would write over them. Returning nothing,
-                # because what a hook returns takes the place of the layer's output.
-                tensors = {part: tensor.detach().clone() for part, tensor in _tensors_of(output).items()}
-                calls.append((name, tensors or f"{_kind_of(output)}, not a tensor"))
-
-            hooks.append(_hookable(name, layers[name]).register_forward_hook(keep))
-        yield calls
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def run(model: nn.Module, names: Iterable[str], images: Tensor) -> list[Call]:
-    """One forward pass in eval mode: what `hooked` collects of the layers `names`, in the order in which they ran.
-
-    The images go in as a copy, in the model's own type and on its device. The model is left as it was. Raises `Problem`
-    as `hooked` does, and for a model that has no weights yet or stops with an error.
-    """
-    weights = list(itertools.chain(model.parameters(), model.buffers())) if isinstance(model, nn.Module) else []
-    if any(is_lazy(each) for each in weights):
-        raise Problem("The model has lazy layers without weights; run it once, model(images), and ask again.")
-    # Complex numbers, and floats of one byte, are weights only; no image is given in them.
-    dtype = next((w.dtype for w in weights if w.is_floating_point() and w.element_size() > 1), images.dtype)
-    device = weights[0].device if weights else images.device
-    with hooked(model, names) as calls, _in_use(model):
-        inside = model
-        while isinstance(inside, nn.DataParallel | nn.parallel.DistributedDataParallel):
-            inside = inside.module  # on one device, so that each layer runs once
-        try:
-            inside(images.detach().to(device, dtype, copy=True))  # some models write over what goes in
-        except (Problem, MemoryError, torch.OutOfMemoryError):
-            raise
-        except Exception as error:  # whatever a stranger's forward raises; it stays chained to the sentence
-            if "allocat" in str(error):  # PyTorch has no error of its own for a processor without memory
-                raise
-            raise Problem(_stopped(model, images, error)) from error
-    return calls
+from .hooks import run
+from .layers import by, input_shape, layer_names, layers_by_name, takes_volumes
 
 
 def capture(
@@ -87,18 +21,19 @@ def capture(
     images: Tensor | Given | Sequence[Given],
     transform: Transform | None = None,
 ) -> dict[str, np.ndarray]:
-    """What layers output for `images`, in one forward pass in eval mode: name → float32 array N×….
+    """The outputs of layers for `images`, in one forward pass in eval mode: name → float32 array N×….
 
-    `images` is float32 N×C×H×W, or C×H×W for one image (N = 1); or a file, PIL image or uint8 array, or a list of them,
-    which are prepared as `display_image_filtered` does it, with `transform` where one is given. Complex outputs stay
-    complex (complex64). Where a layer does not output the image first, as with tokens T×N×D, windows or proposals, the
-    array begins with the image all the same: N×T×D, N×windows×…; finding out may take a second forward pass. A layer
-    that runs more than once in a forward pass has its further calls under 'name#2', 'name#3', …; a layer that does not
-    run is a `Problem`.
-    Of several tensors in an output, each has a name: of a tuple or a result object the first is 'name' and others are
-    'name[1]', 'name[hidden]', …, if they have values for each image; of a list or a dictionary all are named so.
-    The model is left in the mode it was in, without hooks. Raises `Problem` as `run` does, and for a layer whose output
-    is not a tensor or cannot be divided among the images.
+    `images` is float32 N×C×H×W, or C×H×W for one image (N = 1). It may also be a file, a PIL image, a uint8 array, or
+    a list of them. They are prepared as in `display_image_filtered`, with `transform` if it is given. Complex outputs
+    stay complex (complex64). Every array begins with the image. Some layers output something else first, such as
+    tokens T×N×D, windows or proposals. They become N×T×D or N×windows×…, which may take a second forward pass.
+
+    If a layer runs several times in a forward pass, its further calls are 'name#2', 'name#3', …. If an output is a
+    tuple or a result object, its first tensor is 'name', and the others are 'name[1]', 'name[hidden]', …, provided they
+    have values for each image. In a list or a dictionary, all tensors have names of this kind.
+
+    The model stays in its mode and keeps no hooks. Raises `Problem` as `run` does, for a layer that does not run, and
+    for an output that is not a tensor or cannot be divided among the images.
     """
     single = isinstance(layer_names, str) or not isinstance(layer_names, Iterable)
     names = [layer_names] if single else list(layer_names)
@@ -118,7 +53,7 @@ def capture(
         if output.shape[:1] != (count,) or (count > 1 and count in output.shape[1:])
     }
     if unclear:
-        # What grows with the number of images tells where in the output they are.
+        # The images are in the dimension that grows with their number.
         fewer_or_more = images[:1] if count > 1 else torch.cat([images, images])
         try:
             probe = _arrays(model, [name for name in names if _calls_of(name, unclear)], fewer_or_more)
@@ -145,9 +80,9 @@ def as_array(output: Tensor) -> np.ndarray:
 
 
 def layer_table(model: nn.Module) -> list[tuple[str, str, tuple[int, ...], int]]:
-    """A row for each layer, in the order they run: name, kind, output shape without the batch, number of parameters.
+    """One row per layer, in the order they run: name, kind, output shape without the batch, number of parameters.
 
-    A layer that runs several times (a shared pooling layer) has a row each time; its parameters count once.
+    A layer that runs several times, such as a shared pooling layer, has one row per call. Its parameters count once.
     """
     layers = layers_by_name(model)
     leaves = {name: layers[name] for name in layer_names(model) if not any(layers[name].children())}
@@ -160,73 +95,10 @@ def layer_table(model: nn.Module) -> list[tuple[str, str, tuple[int, ...], int]]
     return rows
 
 
-def _hookable(name: object, layer: nn.Module) -> nn.Module:
-    if isinstance(layer, torch.jit.ScriptModule):
-        raise Problem(f"torch.jit made layer {name!r}, and nothing can hook it; pass the network before torch.jit.")
-    return layer
-
-
-def _tensors_of(output: object) -> dict[str, Tensor]:
-    """The tensors in what a layer outputs, each by what follows the layer's name: '[1]', '[hidden]', '[0][boxes]'.
-
-    An only tensor has the name '', and so has the first one of a tuple (attention, recurrent layers) or of a result
-    object (transformers): it is the layer's answer. A list and a dictionary have no first.
-    """
-    tensors = _parts_of(output)
-    has_first = len(tensors) == 1 or isinstance(output, tuple) or is_dataclass(output)
-    if tensors and has_first:
-        first, *others = tensors.items()
-        return {"": first[1], **dict(others)}
-    return tensors
-
-
-def _parts_of(output: object) -> dict[str, Tensor]:
-    if isinstance(output, Tensor):
-        return {"": output}
-    if isinstance(output, Mapping):
-        parts = output.items()
-    elif is_dataclass(output):
-        parts = vars(output).items()
-    else:
-        parts = enumerate(output) if isinstance(output, tuple | list) else ()
-    return {f"[{key}]{inner}": tensor for key, part in parts for inner, tensor in _parts_of(part).items()}
-
-
-def _kind_of(output: object) -> str:
-    return "nothing (None)" if output is None else f"a {type(output).__name__}"
-
-
-@contextmanager
-def _in_use(model: nn.Module) -> Iterator[None]:
-    """Eval mode, no gradients, compiled parts run layer by layer; afterwards every layer is in the mode it was in."""
-    training = [layer for layer in model.modules() if getattr(layer, "training", False)]
-    with ExitStack() as stack:
-        stack.enter_context(torch.no_grad())
-        if "torch._dynamo" in sys.modules:  # else nothing is compiled, and importing it would take seconds
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
-        try:
-            for layer in training:  # not model.eval(): exported models refuse it, and some models do more in theirs
-                layer.training = False
-            yield
-        finally:
-            for layer in training:
-                layer.training = True
-
-
-def _stopped(model: nn.Module, images: Tensor, error: Exception) -> str:
-    """The sentence for a forward pass that raised `error`."""
-    why = (str(error).strip().splitlines() or [""])[0][:200]
-    size = stated_size(model)
-    says = f" (it says that it takes {size[0]}×{size[1]} pixels)" if size else ""
-    return (
-        f"The model stopped on images of {by(images.shape)} with {type(error).__name__}: {why}. Pass a float tensor of "
-        f"the shape it takes{says}; a model that needs more than model(images) needs a wrapper that gives it the rest."
-    )
-
-
 def _arrays(model: nn.Module, names: list[str], images: Tensor) -> dict[str, np.ndarray]:
-    """`capture` without a look at where the image is."""
+    """As `capture`, but wherever in the output the images are. No two arrays share memory."""
     calls, times, layers = run(model, names, images), Counter(), layers_by_name(model)
+    memory = set()
     of_layer: dict[str, dict[str, np.ndarray]] = {name: {} for name in names}
     for name, tensors in calls:
         times[name] += 1
@@ -238,7 +110,9 @@ def _arrays(model: nn.Module, names: list[str], images: Tensor) -> dict[str, np.
         for part, tensor in tensors.items():
             why_not = _without_numbers(tensor)
             if not why_not:
-                of_layer[name][key + part] = as_array(tensor)
+                array = as_array(tensor)
+                of_layer[name][key + part] = array.copy() if array.ctypes.data in memory else array
+                memory.add(array.ctypes.data)
             elif part == "" or "" not in tensors:
                 raise Problem(f"Layer {key + part!r} outputs {why_not}.")
     for name, outputs in of_layer.items():
@@ -263,7 +137,7 @@ def _is_further_part(key: str, keys: Iterable[str]) -> bool:
 
 
 def _idle(model: nn.Module, name: str, layer: nn.Module) -> str:
-    """The sentence for a layer that does not run."""
+    """What to say about a layer that does not run."""
     if isinstance(model, torch.fx.GraphModule):
         return (
             f"Layer {name!r} does not run in this model: torch.export or torch.fx made it a graph, with steps in place "
@@ -275,7 +149,7 @@ def _idle(model: nn.Module, name: str, layer: nn.Module) -> str:
 
 
 def _without_numbers(output: Tensor) -> str:
-    """Why `output` has no values for each image, and what to do; '' where it has some."""
+    """Why `output` has no values for each image, and what to do. '' if it has some."""
     if output.is_meta:
         return "no numbers, because the model is on the device meta; load its weights"
     if output.is_nested:
@@ -286,26 +160,26 @@ def _without_numbers(output: Tensor) -> str:
 
 
 def _image_first(key: str, output: np.ndarray, count: int, probe: np.ndarray | None, probe_count: int) -> np.ndarray:
-    """`output` for `count` images as N×…, told from what the same layer outputs for `probe_count` of them."""
+    """`output` for `count` images as N×…. `probe` is the same layer's output for `probe_count` images, if known."""
     grew = []
     if probe is not None and probe.ndim == output.ndim:
         grew = [place for place, (one, other) in enumerate(zip(output.shape, probe.shape)) if one != other]
     if len(grew) == 1 and output.shape[grew[0]] * probe_count == probe.shape[grew[0]] * count:
         rows, of_probe = np.moveaxis(output, grew[0], 0), np.moveaxis(probe, grew[0], 0)
-        each = len(rows) // count
-        if each == 1:
+        per_image = len(rows) // count
+        if per_image == 1:
             return rows
-        by_image = rows.reshape(count, each, *rows.shape[1:])  # all windows of the first image, all of the second, …
+        by_image = rows.reshape(count, per_image, *rows.shape[1:])  # all windows of the first image, then of the second
         if count == 1:
             return by_image
-        by_part = np.moveaxis(rows.reshape(each, count, *rows.shape[1:]), 1, 0)  # … or each window of all images
-        return max(by_image, by_part, key=lambda way: np.isclose(way[0], of_probe, 1e-3, 1e-5, equal_nan=True).sum())
+        by_window = np.moveaxis(rows.reshape(per_image, count, *rows.shape[1:]), 1, 0)  # the first window of all images
+        return max(by_image, by_window, key=lambda way: np.isclose(way[0], of_probe, 1e-3, 1e-5, equal_nan=True).sum())
     if count == 1:  # all of it belongs to the only image
         ones = [place for place, length in enumerate(output.shape) if length == 1]
         return np.moveaxis(output, ones[0], 0) if probe is None and len(ones) == 1 else output[np.newaxis]
     if len(output) == count and (probe is None or probe.ndim != output.ndim):
         return output
     raise Problem(
-        f"Layer {key!r} outputs {by(output.shape)} for {count} images, and nothing tells which part "
-        "belongs to which image; pass one image at a time."
+        f"Layer {key!r} outputs {by(output.shape)} for {count} images, and it is not clear which part belongs to which "
+        "image; pass one image at a time."
     )

@@ -19,10 +19,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ..settings import Problem, results_folder, shown
-from .activations import as_array, capture, layer_of, run
+from .activations import as_array, capture, layer_of
 from .colours import CLIP, Scale, as_maps, colormap_for, colour, ends_of, most_varying
 from .given import Given, Transform, as_given, as_seen, cropped, transform_of
 from .grids import draw_grid, draw_strip, picture_of
+from .hooks import run
 from .layers import by, is_features_last, layer_names, layers_by_name, takes_volumes, token_grid
 
 ALL_LAYERS = "all_layers"  # the file of `stack_grids`
