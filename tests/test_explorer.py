@@ -19,6 +19,7 @@ from torch import nn
 from recognizer import BikeCarCNN, LayerByLayerCNN, capture, explore, layer_names, load_model, to_input
 from recognizer.drawings import draw
 from recognizer.evidence.ablation import ablate
+from recognizer.explorer.packing import Packed
 from recognizer.explorer.program import program_of
 from recognizer.maps.windows import Window
 from recognizer.network.models import save_model
@@ -247,6 +248,27 @@ class InFive(nn.Module):
 def test_arithmetic_of_more_dimensions_than_maps_have(tmp_path, opened):
     torch.manual_seed(0)
     model, image = InFive().eval(), pictures(1, 16)[0]
+    page = opened(explore(model, [image], path=tmp_path / "page.html"))
+    agrees(page.forward(image), model, image)
+
+
+class InPlace(nn.Module):
+    """Steps that overwrite a value which is used again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.relu, self.end = nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Linear(4, 2)
+
+    def forward(self, x):
+        y = self.conv(x)
+        self.relu(y)  # what it returns is not used, because y has changed
+        z = y.sub_(0.2)
+        return self.end((y + z).mean((2, 3)))
+
+
+def test_a_value_that_was_overwritten_is_used_as_it_is_then(tmp_path, opened):
+    torch.manual_seed(0)
+    model, image = InPlace().eval(), pictures(1, 16)[0]
     page = opened(explore(model, [image], path=tmp_path / "page.html"))
     agrees(page.forward(image), model, image)
 
@@ -561,7 +583,7 @@ def test_names_of_all_kinds(tmp_path, opened):
     torch.manual_seed(0)
     model = Strange()
     for name, layer in {
-        "<i>:,&%'": nn.Conv2d(3, 4, 3),
+        "<i>\":,&%'": nn.Conv2d(3, 4, 3),
         "rows": nn.Flatten(2),
         "flat": nn.Flatten(),
         "end": nn.Linear(4 * 196, 2),
@@ -574,12 +596,12 @@ def test_names_of_all_kinds(tmp_path, opened):
     Image.new("RGB", (16, 16), "red").save(file)
     page = opened(explore(model.eval(), [file], ["</script>"], path=tmp_path / "page.html")).page
     page.evaluate("chooseLayer(LAYERS[0].name, 1); toggle([1, 2])")
-    assert page.locator("#layer-title").inner_text() == "<i>:,&%'"
-    page.locator("#off-text", has_text="<i>:,&%'").wait_for()
+    assert page.locator("#layer-title").inner_text() == "<i>\":,&%'"
+    page.locator("#off-text", has_text="<i>\":,&%'").wait_for()
     page.reload()
     page.evaluate("window.explorer.ready")
-    assert page.evaluate("offList()") == [["<i>:,&%'", [1, 2]]]
-    assert page.locator("#filter-title").inner_text() == "<i>:,&%' · filter 1 · switched off"
+    assert page.evaluate("offList()") == [["<i>\":,&%'", [1, 2]]]
+    assert page.locator("#filter-title").inner_text() == "<i>\":,&%' · filter 1 · switched off"
     assert page.evaluate("chooseLayer('rows', 2), view.first.count") == 4
     rows = "mapOf(view.first, 3).data.every((value, i) => value === runs.first.maps.rows.data[3 * 196 + i])"
     assert page.evaluate(rows)
@@ -656,6 +678,7 @@ def test_scales(bike_car_page):
             endsOf([planted], "percentiles", false), endsOf([planted], "extremes", false),
             endsOf([Float32Array.from([-1, 3])], "extremes", true), range([broken]),
             endsOf([new Float32Array(9).fill(2)], "percentiles", false),
+            endsOf([new Float32Array(9)], "percentiles", true),
           ].map(({low, high, broken}) => [low, high, broken]);
         }"""
     )
@@ -664,6 +687,7 @@ def test_scales(bike_car_page):
     assert found[2][:2] == [-3, 3]
     assert found[3] == [0, 1, 2]
     assert found[4][:2] == [2, 2]
+    assert found[5][0] < 0 < found[5][1], "a signed map of zeros has the colour of zero"
 
 
 def test_phone_frame_and_screen_reader(bike_car, opened):
@@ -817,6 +841,65 @@ def test_windows_of_pictures_that_are_not_square():
     assert layers["3"] == (Window(16, 0, 0), Window(24, 0, 0))
 
 
+def test_marks_lie_where_they_belong_on_a_picture_that_is_wide(tmp_path, opened):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 9, stride=4), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    page = opened(explore(model, [torch.rand(3, 200, 400)], path=tmp_path / "page.html")).page
+    page.evaluate("point({filter: 0, row: 40, column: 10, second: false})")
+    rows = """(() => {
+      const {width, height} = $("marks");
+      const {data} = $("marks").getContext("2d").getImageData(0, 0, width, height);
+      const drawn = Array.from({length: height}, (_, y) => y).filter((y) => {
+        for (let x = 0; x < width; x++) if (data[4 * (y * width + x) + 3]) return true;
+        return false;
+      });
+      return [drawn[0] / height, drawn[drawn.length - 1] / height];
+    })()"""
+    top, bottom = page.evaluate(rows)
+    assert (top, bottom) == pytest.approx((160 / 200, 169 / 200), abs=0.02)
+
+
+def test_a_layer_sees_the_whole_picture_only_if_its_corners_do(tmp_path, opened):
+    """A window as large as the picture, moved by a pixel, no longer covers all of it."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 2, 15, padding=7), nn.Conv2d(2, 2, 31, padding=15), nn.Flatten())
+    model.append(nn.Linear(2 * 16 * 16, 2))
+    page = opened(explore(model.eval(), [torch.rand(3, 16, 16)], path=tmp_path / "page.html")).page
+    assert page.evaluate("LAYERS.map(windowText)") == [
+        "sees 15×15 pixels",
+        "sees the whole picture",
+        "sees the whole picture",
+        "sees the whole picture",
+    ]
+    page.evaluate("LAYERS[1].window.size = [17, 17]; LAYERS[1].window.start = [-8, -8]")
+    assert page.evaluate("windowText(LAYERS[1])") == "sees up to the whole picture"
+
+
+def test_dropout_that_stays_on_is_not_taken_for_nothing(tmp_path, capsys):
+    """`functional.dropout` is on by default, also in eval mode."""
+
+    class Dropping(nn.Module):
+        def __init__(self, training: bool) -> None:
+            super().__init__()
+            self.conv, self.options = nn.Conv2d(3, 2, 3), {"training": training}
+
+        def forward(self, x):
+            return nn.functional.dropout(self.conv(x), 0.1, **self.options).mean((2, 3))
+
+    explore(Dropping(True).eval(), pictures(1, 16), path=tmp_path / "page.html")
+    assert "dropout that is on" in capsys.readouterr().out
+    explore(Dropping(False).eval(), pictures(1, 16), path=tmp_path / "page.html")
+    assert capsys.readouterr().out == ""
+
+
+def test_one_weight_that_is_no_number_leaves_the_others_alone():
+    packed = Packed()
+    packed.add(np.array([[1.0, np.nan], [0.5, -2.0]]))
+    packed.add(np.array([[1.0, np.inf], [0.5, -2.0]]), "int8")
+    assert packed.entries[0]["scale"] == 2
+    assert np.isfinite(packed.entries[1]["scale"]).all()
+
+
 def test_problems_are_sentences(tmp_path):
     model, path = BikeCarCNN(image_size=32).eval(), tmp_path / "page.html"
     for images, labels, words in (
@@ -831,6 +914,9 @@ def test_problems_are_sentences(tmp_path):
     nn.init.constant_(diverged.conv1.weight, float("nan"))
     with pytest.raises(Problem, match="infinite or undefined numbers"):
         explore(diverged, pictures(1, 32), path=path)
+    unnamed = type("Unnamed", (nn.Module,), {"forward": lambda self, x: x.mean((2, 3))})
+    with pytest.raises(Problem, match="Unnamed has no layers"):
+        explore(unnamed(), pictures(1, 32), path=path)
     with pytest.raises(Problem, match="1 class names and 2 answers"):
         explore(model, pictures(1, 32), path=path, classes=["one"])
     assert not path.exists()

@@ -63,7 +63,8 @@ class Packed:
 
 
 def _largest(array: np.ndarray) -> float:
-    return float(np.abs(array).max(initial=0)) or 1.0
+    """The largest size of a number in `array`, 1 if there is none. A weight may be infinite or undefined."""
+    return float(np.abs(array[np.isfinite(array)]).max(initial=0)) or 1.0
 
 
 def _halves(array: np.ndarray) -> tuple[bytes, float]:
@@ -81,7 +82,8 @@ def _signed_bytes(array: np.ndarray, like: np.ndarray | None = None) -> tuple[by
     rows = array.reshape(len(array), -1)
     differences = rows if like is None else rows - like.reshape(rows.shape)
     scales = [_short(max(map(_largest, both)) / 126.9) for both in zip(rows, differences)]
-    return (differences / np.array(scales)[:, None]).round().astype(np.int8).tobytes(), scales
+    steps = np.nan_to_num(differences / np.array(scales)[:, None], posinf=127, neginf=-127)
+    return steps.round().astype(np.int8).tobytes(), scales
 
 
 def _bytes_and_ends(array: np.ndarray) -> tuple[bytes, int]:

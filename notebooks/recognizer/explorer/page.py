@@ -62,6 +62,8 @@ def explore(
     page shows the maps of the given images, computed here: as many, and as fine, as fit in `megabytes`.
     Raises `Problem` for images that cannot be used, or that differ in shape.
     """
+    if not layers_by_name(model):
+        raise Problem(f"This {type(model).__name__} has no layers with names, so there is nothing to explore.")
     path = Path(path or settings.WORKSPACE / "explorer.html")
     pictures = pictures_of(model, images, labels, transform)
     probabilities, logits = answers(model, pictures)

@@ -1,4 +1,4 @@
-"""A network as a list of steps that a page can compute, each with its shape, its layer's name and its window."""
+"""A network as a list of steps that a page can compute. Each step has its shape, its layer's name and its window."""
 
 import copy
 from collections.abc import Callable
@@ -15,8 +15,8 @@ from .steps import FUNCTIONS, LAYERS, Step, Unknown, Value, by_channel
 
 @dataclass(frozen=True)
 class Layer:
-    """A named layer: its type, the number of the value it makes (0 is the picture), that value's shape, and the
-    windows of its positions downwards and across.
+    """A named layer: its type, the number of its output value (0 is the picture), the shape of that value, and the
+    windows of its positions, vertically and horizontally.
 
     `is_block`: it consists of other layers.
     """
@@ -31,7 +31,7 @@ class Layer:
 
 @dataclass
 class Program:
-    """The steps of a network: step i makes value i + 1 out of earlier ones, the last step its answer."""
+    """The steps of a network. Step i computes value i + 1 from earlier values. The last value is the answer."""
 
     input_shape: tuple[int, int, int]
     steps: list[Step] = field(default_factory=list)
@@ -43,21 +43,36 @@ def program_of(
 ) -> Program:
     """The steps of `model` for one image of `input_shape` (channels, height, width).
 
-    `normalise`, a mean and a standard deviation for each channel, is done to the image first. Layers have the names of
-    `model.named_modules()`; further calls are 'name#2', 'name#3', …, as in `capture`.
-    Raises `Problem` for a network that `torch.fx` cannot trace, and for an operation that the page does not know: the
+    If `normalise` is given, a mean and a standard deviation per channel, the first step normalises the image. Layers
+    have the names of `model.named_modules()`. Further calls are 'name#2', 'name#3', …, as in `capture`.
+    Raises `Problem` for a network that `torch.fx` cannot trace, and for an operation that the page does not know. The
     sentence names its layer.
     """
     model = copy.deepcopy(model).cpu().float().eval()
     return _Translation(model, trace(model, fx.Tracer()), input_shape, normalise).program
 
 
+class _Observed(fx.Interpreter):
+    """Runs a graph, keeps all values, and notes for each node which earlier values it overwrites."""
+
+    def __init__(self, model: nn.Module, graph: fx.Graph) -> None:
+        super().__init__(model, garbage_collect_values=False, graph=graph)
+        self.overwritten: dict[fx.Node, list[fx.Node]] = {}
+
+    def run_node(self, node: fx.Node) -> object:
+        # PyTorch counts the changes of each tensor, and views of one tensor share a count.
+        counts = {other: value._version for other, value in self.env.items() if isinstance(value, Tensor)}
+        result = super().run_node(node)
+        self.overwritten[node] = [other for other, count in counts.items() if self.env[other]._version != count]
+        return result
+
+
 class _Translation:
-    """Goes through the steps of `torch.fx`, with real values beside them: they tell shapes, and what is constant."""
+    """Translates the graph of `torch.fx`. The values of a real run tell which shapes there are and what is constant."""
 
     def __init__(self, model: nn.Module, graph: fx.Graph, input_shape: tuple[int, ...], normalise) -> None:
         self.model, self.program = model, Program(input_shape)
-        run = fx.Interpreter(fx.GraphModule(model, graph), garbage_collect_values=False)
+        run = _Observed(model, graph)
         with torch.no_grad():
             run.run(torch.full((2, *input_shape), 0.5))  # two images, so that the batch can be told from a channel
         self.real = run.env
@@ -68,9 +83,11 @@ class _Translation:
                 self.values[node] = self._picture(normalise)
             elif node.op == "output":
                 self._end(node)
-            elif isinstance(self.real[node], Tensor) and any(each in self.values for each in node.all_input_nodes):
+            elif isinstance(self.real[node], Tensor) and any(source in self.values for source in node.all_input_nodes):
                 self.values[node] = self._add(self._step(node), tuple(self.real[node].shape))
-                # The last step inside a block is what the block makes. torch.fx writes its second call as 'name@1'.
+                for other in run.overwritten[node]:
+                    self._overwrite(other, node)
+                # The value of the last step inside a block is the block's output. torch.fx writes its second call as 'name@1'.
                 for name in node.meta.get("nn_module_stack", ()):
                     name, _, repeat = name.partition("@")
                     of_module[f"{name}#{int(repeat) + 1}" if repeat else name] = self.values[node]
@@ -82,7 +99,7 @@ class _Translation:
         picture = Value(0, self.program.input_shape)
         if normalise is None:
             return picture
-        mean, deviation = (each.double() for each in normalise)
+        mean, deviation = (values.double() for values in normalise)
         return self._add(by_channel(picture, 1 / deviation, -mean / deviation), (2, *picture.shape))
 
     def _step(self, node: fx.Node) -> Step:
@@ -95,7 +112,7 @@ class _Translation:
             if known is None:
                 raise Unknown(f"the operation {what}")
             step = known(*([] if layer is None else [layer]), *arguments, **options)
-            if not all(isinstance(each, Value) for each in step.inputs):
+            if not all(isinstance(value, Value) for value in step.inputs):
                 raise Unknown(f"{what} of weights alone")
             if len(self.real[node].shape) < 2 or self.real[node].shape[0] != 2:
                 raise Unknown(f"{what} that mixes the images of a batch")
@@ -108,6 +125,15 @@ class _Translation:
     def _argument(self, node: fx.Node) -> object:
         return self.values.get(node, self.real[node])
 
+    def _overwrite(self, other: fx.Node, node: fx.Node) -> None:
+        """After `node` has overwritten the value of `other`, whatever uses `other` gets the new one."""
+        if other not in self.values:
+            return
+        if self.values[other].shape == self.values[node].shape:
+            self.values[other] = self.values[node]
+        elif any(user > node for user in other.users):
+            raise Problem(f"{_where(node)} needs what the page does not know: a change of a part of another value.")
+
     def _add(self, step: Step, shape: tuple[int, ...]) -> Value:
         step.shape = shape[1:]
         self.program.steps.append(step)
@@ -116,8 +142,8 @@ class _Translation:
     def _end(self, node: fx.Node) -> None:
         answer = self.values.get(node.args[0]) if isinstance(node.args[0], fx.Node) else None
         if answer is None or len(answer.shape) != 1:
-            raise Problem(f"This {type(self.model).__name__} answers with other than a row of numbers for an image.")
-        del self.program.steps[answer.number :]  # whatever follows has no part in the answer
+            raise Problem(f"The output of this {type(self.model).__name__} is not one row of numbers per image.")
+        del self.program.steps[answer.number :]  # later steps take no part in the answer
 
     def _layer(self, name: str, value: Value, windows: tuple[Window, Window]) -> Layer:
         module = self.model.get_submodule(name.partition("#")[0])
@@ -126,6 +152,6 @@ class _Translation:
 
 
 def _where(node: fx.Node) -> str:
-    """The layer that a node belongs to, in words."""
+    """The layer that a node belongs to, as a phrase."""
     names = [name.partition("@")[0] for name in node.meta.get("nn_module_stack", ()) if name]
     return f"Layer {names[-1]!r}" if names else "The forward of the network"

@@ -150,7 +150,21 @@ def concatenate(tensors, dim=0):
 
 
 def same(x, *_, **__):
-    """What changes nothing once a network has been trained: dropout, for example."""
+    """An operation that does not change the values, such as a copy."""
+    return Step("same", [x])
+
+
+def dropout(x, p=0.5, training=True, inplace=False):
+    return _only_in_training(x, p, training)
+
+
+def stochastic_depth(input, p, mode, training=True):
+    return _only_in_training(input, p, training)
+
+
+def _only_in_training(x: Value, p: float, training: bool) -> Step:
+    if training and p > 0:
+        raise Unknown("dropout that is on (training=True)")
     return Step("same", [x])
 
 
@@ -268,6 +282,8 @@ for names, convert in (
     (("relu", "relu_"), relu),
     (("clamp", "clamp_"), clamp),
     (("flatten", "view", "reshape", "squeeze", "unsqueeze", "unflatten"), reshaped),
-    (("dropout", "dropout2d", "stochastic_depth", "contiguous", "clone", "detach", "to", "float"), same),
+    (("dropout", "dropout1d", "dropout2d"), dropout),
+    (("stochastic_depth",), stochastic_depth),
+    (("contiguous", "clone", "detach", "to", "float"), same),
 ):
     FUNCTIONS |= dict.fromkeys(names, convert)

@@ -28,7 +28,8 @@ function showPicture() {
   $("picture").setAttribute("aria-label", `The picture: ${picture.label} ${picture.name}`);
   $("uncover").disabled = !covered;
   const marks = $("marks");
-  [marks.width, marks.height] = [WIDTH * 4, HEIGHT * 4].map((side) => Math.min(side, 1024));
+  const scale = Math.min(4, 1024 / Math.max(WIDTH, HEIGHT)); // the same both ways, so that circles stay circles
+  [marks.width, marks.height] = [WIDTH, HEIGHT].map((side) => Math.round(side * scale));
 }
 
 function pictureTitle(number) {

@@ -65,7 +65,7 @@ function endsOf(arrays, kind, signed) {
   if (kind === "percentiles") [low, high] = percentiles(arrays, [0.005, 0.995]);
   if (low === high) [low, high] = [plain.low, plain.high]; // all but a few values are the same
   if (signed) {
-    high = Math.max(Math.abs(low), Math.abs(high));
+    high = Math.max(Math.abs(low), Math.abs(high)) || 1; // if all are 0, they get the colour of 0
     low = -high;
   }
   return { low, high };

@@ -26,10 +26,13 @@ function shapeText({ shape }) {
   return shape[1] * shape[2] === 1 ? `${shape[0]} values` : `${shape[0]} maps of ${shape[1]}×${shape[2]}`;
 }
 
-function windowText({ window }) {
-  if (!window) return "";
-  if (window.size[0] >= HEIGHT && window.size[1] >= WIDTH) return "sees the whole picture";
-  return `sees ${window.size[0]}×${window.size[1]} pixels`;
+function windowText(layer) {
+  if (!layer.window) return "";
+  const [height, width] = layer.window.size;
+  if (height < HEIGHT || width < WIDTH) return `sees ${height}×${width} pixels`;
+  const [, rows, columns] = [...layer.shape, 1, 1];
+  const all = boxOf(layer, 0, 0).isWhole && boxOf(layer, rows - 1, columns - 1).isWhole;
+  return all ? "sees the whole picture" : "sees up to the whole picture"; // at the edges, its window leaves the picture
 }
 
 function listLayers() {
@@ -45,7 +48,7 @@ function listLayers() {
       button.querySelector("strong").textContent = layer.name;
       const [kind, isLong] = [layer.kind.replace(/2d$/, ""), layer.name.length > 13];
       button.firstChild.textContent = isLong ? "" : kind;
-      const seen = windowText(layer).replace(/ pixels$/, "").replace("the whole picture", "all");
+      const seen = windowText(layer).replace(/ pixels$/, "").replace(/(up to )?the whole picture/, "all");
       const facts = [isLong ? kind : "", shapeText(layer).replace(" maps of ", "×"), seen];
       button.lastChild.textContent = facts.filter(Boolean).join(" · ");
       button.onclick = () => chooseLayer(layer.name);
