@@ -135,7 +135,7 @@ def differs(model: torch.nn.Module, image: torch.Tensor, outputs: dict[str, np.n
             return create_feature_extractor(model, names, suppress_diff_warning=True)(image)
 
     def same(name: str, value: object) -> bool:
-        """Whether the extractor's value is one call's output of this layer. It gives only the last call of some layers."""
+        """Whether the extractor's value is what one call of this layer gave. For some, it gives only the last call."""
         if isinstance(value, tuple):
             value = value[0]  # `capture` gives the other tensors of a tuple other names
         calls = [ours.ravel() for key, ours in outputs.items() if key.split("#")[0] == name and "[" not in key]

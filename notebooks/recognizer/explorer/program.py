@@ -87,7 +87,7 @@ class _Translation:
                 self.values[node] = self._add(self._step(node), tuple(self.real[node].shape))
                 for other in run.overwritten[node]:
                     self._overwrite(other, node)
-                # The value of the last step inside a block is the block's output. torch.fx writes its second call as 'name@1'.
+                # A block outputs the value of its last step. torch.fx writes its second call as 'name@1'.
                 for name in node.meta.get("nn_module_stack", ()):
                     name, _, repeat = name.partition("@")
                     of_module[f"{name}#{int(repeat) + 1}" if repeat else name] = self.values[node]
