@@ -31,11 +31,13 @@ def scenes(page: Page):
     yield "Choose another picture, or drop one of your own", 2.2
     page.evaluate("choosePicture(2)")
     yield "Back to the bike. Which filters does its answer need?", 2.2
-    page.evaluate("state.order = $('order').value = 'variation'; showMaps()")
-    yield "Order the maps by how much they vary", 1.6
+    # The order is kept, because a filter that is off no longer varies.
+    strongest = page.evaluate(
+        "[...view.order].sort((a, b) => variation(mapOf(view.first, b).data) - variation(mapOf(view.first, a).data))"
+    )
     for count in (4, 8, 16, 24):
-        page.evaluate(f"toggle(view.order.slice(0, {count}), true)")
-        yield f"Switch off {count} of the 64 filters, and see how the answer changes", 1.4
+        page.evaluate("(filters) => toggle(filters, true)", strongest[:count])
+        yield f"Switch off {count} of the 64 filters, and see how the answer changes", 1.5
     page.evaluate("$('all-on').onclick()")
     yield "All filters are on again. Now cover a part of the picture", 1.6
     page.evaluate("$('brush').click(); $('brush-size').value = 24")
@@ -43,7 +45,8 @@ def scenes(page: Page):
         page.evaluate(f"cover([{x}, {y}], [{x}, {y}])")
         yield "Cover parts of the picture with a brush, and see how the answer changes", 0.8
     yield "Cover parts of the picture with a brush, and see how the answer changes", 1.2
-    page.evaluate("$('uncover').onclick(); $('brush').click(); chooseLayer('relu5'); chooseFilter(view.order[0])")
+    page.evaluate("$('uncover').onclick(); $('brush').click(); chooseLayer('relu5')")
+    page.evaluate("(filter) => chooseFilter(filter)", strongest[0])
     page.wait_for_timeout(1500)
     yield "Enlarge a filter: its map, where it responds most, and in which pictures", 3.0
 
@@ -62,7 +65,7 @@ def main() -> None:
     frames, seconds = [], []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1120, "height": 679}, color_scheme="light")
+        page = browser.new_page(viewport={"width": 1280, "height": 776}, color_scheme="light")
         page.goto(source.as_uri())
         page.evaluate("window.explorer.ready")
         for caption, shown in scenes(page):
