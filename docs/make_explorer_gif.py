@@ -1,4 +1,4 @@
-"""Record explorer.gif for the README: a few things to do in the page that notebook 03 writes.
+"""Record notebooks/pictures/explorer.gif for the README: a few things to do in the page that notebook 03 writes.
 
 .venv/bin/python docs/make_explorer_gif.py explorer.html    # after make run DATASET=sample
 """
@@ -80,7 +80,7 @@ def main() -> None:
         sheet.paste(frame, (0, SIZE[1] * number))
     palette = sheet.quantize(160, Image.Quantize.MEDIANCUT)
     flat = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
-    target = Path(__file__).parent.parent / "explorer.gif"
+    target = Path(__file__).parent.parent / "notebooks/pictures/explorer.gif"
     durations = [int(1000 * shown) for shown in seconds]
     flat[0].save(target, save_all=True, append_images=flat[1:], duration=durations, loop=0, optimize=True)
     print(f"{target.name}: {len(frames)} frames, {target.stat().st_size / 1e6:.2f} MB")

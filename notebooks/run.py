@@ -181,13 +181,17 @@ def cleaned(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def write_pictures(notebook: nbformat.NotebookNode) -> None:
-    """Write the picture of a cell that is tagged with a file name to that file, for the README."""
+    """Write the picture of a cell that is tagged with a file name to that file, for the README or a first cell."""
     for cell in notebook.cells:
         for tag in cell.metadata.get("tags", []):
             if tag.endswith((".png", ".jpg")):
                 (picture,) = (o.data for o in cell.outputs if "data" in o)
-                encoded = picture.get("image/jpeg") or picture["image/png"]
-                (HERE.parent / tag).write_bytes(base64.b64decode(encoded))
+                encoded = base64.b64decode(picture.get("image/jpeg") or picture["image/png"])
+                if tag.endswith(".jpg") and "image/jpeg" not in picture:
+                    jpeg = io.BytesIO()
+                    Image.open(io.BytesIO(encoded)).convert("RGB").save(jpeg, "JPEG", quality=80, optimize=True)
+                    encoded = jpeg.getvalue()
+                (HERE.parent / tag).write_bytes(encoded)
 
 
 def drop_pages(notebook: nbformat.NotebookNode) -> None:
