@@ -1,4 +1,4 @@
-"""Notebooks 04 to 06: measures of what filters respond to and what layers keep, one file for each measure."""
+"""Notebooks 04 to 06: measures of what filters respond to and what layers keep, one file per measure."""
 
 from .ablation import ablate, accuracy_without
 from .cards import painted_maps, save_cards

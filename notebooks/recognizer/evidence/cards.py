@@ -129,10 +129,10 @@ def facts(
         )
     lines.append(f"prefers {_prefers(evidence, number, classes)} (twin: {_prefers(of_twin, number, classes)})")
     changes = [f"{each.ablation.change[number]:.1%}" for each in (evidence, of_twin)]
-    flips = round(evidence.ablation.flips[number] * len(evidence.ablation.right))
+    flips = round(evidence.ablation.flips[number] * len(evidence.ablation.baseline_correct))
     lines.append(
         f"without it, answers change by {changes[0]} of a typical one (twin: {changes[1]}); "
-        f"{flips} of {len(evidence.ablation.right)} turn over"
+        f"{flips} of {len(evidence.ablation.baseline_correct)} turn over"
     )
     return lines
 
