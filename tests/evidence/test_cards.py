@@ -1,4 +1,4 @@
-"""All measures of planted filters together, and the cards that show them."""
+"""All measures of planted filters, and the cards that show them."""
 
 import numpy as np
 import pytest
@@ -25,32 +25,34 @@ def scenes_of(pixels, labels, masks=None):
     return Scenes(pixels, labels, torch.from_numpy(masks), torch.ones(len(pixels), dtype=torch.bool))
 
 
-def test_the_planted_filter_is_found_by_every_measure_and_only_it(red_or_not):
+def test_every_measure_singles_out_the_planted_filter(red_or_not):
     pixels, labels = red_or_not
     masks = np.zeros((60, 64, 64), np.uint8)
-    masks[1::2, 20:28, 20:28] = 1  # where the red images are reddest
+    masks[1::2, 20:28, 20:28] = 1  # the reddest place of the red images
     pixels = pixels.clone()
     pixels[1::2, 0, 5:7, 5:7] = 255
-    found = measure(planted(), ["relu"], scenes_of(pixels, labels, masks), ["background", "red"])["relu"]
-    assert found.dead.tolist() == [False, False, False, True]
-    assert found.auroc[0] == 1 and (np.abs(found.auroc[1:] - 0.5) < 0.2).all()
-    assert found.ablation.flips.tolist() == [0.5, 0, 0, 0] and found.ablation.change.argmax() == 0
-    in_red = found.precision[1, :, 1]
+    measured = measure(planted(), ["relu"], scenes_of(pixels, labels, masks), ["background", "red"])["relu"]
+    assert measured.dead.tolist() == [False, False, False, True]
+    assert measured.auroc[0] == 1 and (np.abs(measured.auroc[1:] - 0.5) < 0.2).all()
+    assert measured.ablation.flips.tolist() == [0.5, 0, 0, 0] and measured.ablation.change.argmax() == 0
+    in_red = measured.precision[1, :, 1]
     assert in_red.argmax() == 0 and in_red[0] > 20 and (in_red[1:] < 2).all()
-    assert np.isnan(found.precision[0, :, 1]).all()  # there is none in the other class
-    lines = facts(found, found, 0, ["Bike", "Car"], receptive_fields(planted(), 16)["relu"], 16, ["background", "red"])
+    assert np.isnan(measured.precision[0, :, 1]).all()  # the other class has no red part
+    lines = facts(
+        measured, measured, 0, ["Bike", "Car"], receptive_fields(planted(), 16)["relu"], 16, ["background", "red"]
+    )
     assert len(lines) == 5 and "finds the red of a Car best" in lines[2] and "prefers Car by AUROC 1.00" in lines[3]
     assert lines[4].endswith("30 of 60 turn over")
 
 
-def test_without_masks_a_card_has_one_fact_less(red_or_not):
-    found = measure(planted(), ["relu"], scenes_of(*red_or_not))["relu"]
-    lines = facts(found, found, 3, ["Bike", "Car"], receptive_fields(planted(), 16)["relu"], 16, ())
-    assert found.precision is None and len(lines) == 4
+def test_without_masks_a_card_has_four_facts(red_or_not):
+    measured = measure(planted(), ["relu"], scenes_of(*red_or_not))["relu"]
+    lines = facts(measured, measured, 3, ["Bike", "Car"], receptive_fields(planted(), 16)["relu"], 16, ())
+    assert measured.precision is None and len(lines) == 4
     assert "none of the patterns" in lines[1] and "no class" in lines[2]
 
 
-def test_cards(workspace, network, pixels):
+def test_cards_and_pages_are_written_and_old_cards_are_removed(workspace, network, pixels):
     labels = torch.arange(len(pixels)) % 2
     masks = np.zeros((len(pixels), 64, 64), np.uint8)
     masks[:, 16:32, 16:32] = 1
@@ -64,7 +66,7 @@ def test_cards(workspace, network, pixels):
     assert "Car" not in pages["relu5"]
     assert [p.name for p in sorted(stale.parent.iterdir())] == ["filter_000.png", "filter_005.png"]
     page, card = Image.open(pages["relu5"]["Bike"]), Image.open(stale.with_name("filter_000.png"))
-    assert 2 * card.height < page.height < 3 * card.height  # two cards, and above them the summary of the layer
+    assert 2 * card.height < page.height < 3 * card.height  # two cards below the summary of the layer
     assert page.width == card.width
     for name, field in receptive_fields(network, 64).items():
         if name in layers:
@@ -74,20 +76,20 @@ def test_cards(workspace, network, pixels):
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-def test_measures_take_any_precision_and_leave_every_layer_in_its_mode(red_or_not, dtype):
+def test_measures_accept_any_precision_and_leave_each_layer_in_its_mode(red_or_not, dtype):
     model = planted().to(dtype).train()
     model.relu.eval()
     before = {name: layer.training for name, layer in model.named_modules()}
-    found = measure(model, ["relu"], scenes_of(*red_or_not))["relu"]
+    measured = measure(model, ["relu"], scenes_of(*red_or_not))["relu"]
     retention(model, ["relu"], red_or_not, red_or_not)
     assert {name: layer.training for name, layer in model.named_modules()} == before
     assert not any(layer._forward_hooks for layer in model.modules())
-    assert found.auroc[0] == 1 and found.ablation.change[0] > 0.5
+    assert measured.auroc[0] == 1 and measured.ablation.change[0] > 0.5
 
 
 @pytest.mark.parametrize("size", [48, 64, 100, 224])
-def test_patches_and_paint_are_where_the_filter_responds(size):
-    """Dark noise with a bright red tile in each image, and a filter of red behind poolings that leave rows out."""
+def test_patches_and_paint_lie_where_the_filter_responds(size):
+    """Each image is dark noise with a bright red tile. The filter responds to red, after poolings that drop rows."""
     random = np.random.default_rng(0)
     pixels = torch.from_numpy(random.integers(0, 80, (9, 3, size, size)).astype(np.uint8))
     corners = random.integers(0, size - 16, (9, 2))
@@ -100,8 +102,8 @@ def test_patches_and_paint_are_where_the_filter_responds(size):
     assert patches.shape == (9, 56, 56, 3) and (patches == [255, 0, 0]).all()
     maps = torch.from_numpy(all_maps(model, ["3"], pixels)["3"])
     strength = enlarged(maps, field, size, (size, size))[:, 0]
-    for image, each, (y, x) in zip(pixels, strength, corners):
-        orange = np.ptp(painted(image.permute(1, 2, 0).numpy(), each.numpy()), axis=2).astype(
+    for image, response, (y, x) in zip(pixels, strength, corners):
+        orange = np.ptp(painted(image.permute(1, 2, 0).numpy(), response.numpy()), axis=2).astype(
             float
         )  # grey has no colour
         weights = orange / orange.sum()
@@ -109,7 +111,7 @@ def test_patches_and_paint_are_where_the_filter_responds(size):
         assert np.abs(np.array(middle) - (y + 7.5, x + 7.5)).max() < 2
 
 
-def test_paint_is_where_the_map_is_high():
+def test_paint_lies_where_the_map_is_high():
     image = np.full((8, 8, 3), 200, np.uint8)
     response = np.zeros((8, 8))
     response[2, 3] = 1
@@ -119,7 +121,7 @@ def test_paint_is_where_the_map_is_high():
 
 
 def test_the_longest_facts_fit_on_a_card():
-    """The kind and the part with the longest names, in a network of two classes with long names."""
+    """The kind of pattern and the part have the longest names, and both classes have long names."""
     parts = ["background", "tail light"]
     tuning = OrientationTuning(np.eye(12)[11:] * 0.5, np.full(1, 8.0))
     ablation = Ablation(np.full((1, 60), -12.345), np.zeros((1, 60), bool), np.full(60, 1.0), np.ones(60, bool))
@@ -131,13 +133,13 @@ def test_the_longest_facts_fit_on_a_card():
         assert font(13).getlength(line) < 5 * 184 - 12 - 28, line
 
 
-def test_the_brightest_place_of_all_pictures_is_painted_most():
-    """A filter that passes red on: the map of a picture is its red."""
+def test_the_brightest_place_in_all_pictures_gets_the_most_paint():
+    """The filter passes red on, so the map of a picture is its red channel."""
     model = nn.Sequential(conv([[[[1]], [[0]], [[0]]]]))
     pixels = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
     pixels[0, 0, 4, 5], pixels[1, 0, 20, 21] = 200, 100
-    first, second = (each.astype(int) for each in painted_maps(model, "0", 0, pixels))
-    orange = [each[..., 0] - each[..., 2] for each in (first, second)]
+    first, second = (picture.astype(int) for picture in painted_maps(model, "0", 0, pixels))
+    orange = [picture[..., 0] - picture[..., 2] for picture in (first, second)]
     assert np.unravel_index(orange[0].argmax(), (32, 32)) == (4, 5)
     assert np.unravel_index(orange[1].argmax(), (32, 32)) == (20, 21)
     assert orange[0].max() == pytest.approx(2 * orange[1].max(), rel=0.02)

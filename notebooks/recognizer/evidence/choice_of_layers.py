@@ -1,4 +1,4 @@
-"""Which layers of a network notebook 04 looks into."""
+"""The choice of layers that notebook 04 measures."""
 
 from collections.abc import Mapping
 
@@ -11,16 +11,17 @@ from ..settings import Problem
 from .receptive_field import ReceptiveField
 
 ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish)
-MOST = 9  # layers; more do not fit into a figure
+MOST = 9  # layers; a figure has no room for more
 
 
 def layers_to_measure(model: nn.Module, fields: Mapping[str, ReceptiveField], pixels: Tensor) -> list[str]:
-    """The names of at most `MOST` layers, from the first to the last, whose maps say where a pattern is.
+    """The names of at most `MOST` layers, from first to last, whose maps show where a pattern is.
 
-    Those are activation functions that run once, and blocks of layers that end in one, as those of a ResNet do: their
-    maps of `pixels`, a few images uint8 N×3×S×S, are never negative. Layers of which every position sees the whole
-    image (`fields`, see `receptive_fields`) have no such maps. Of more than `MOST`, some are chosen at even distances.
-    Raises `Problem` where there is none, as in a transformer.
+    These are activation functions that run once, and blocks of layers that end in an activation function, as in a
+    ResNet. The maps of such a block are never negative for `pixels`, a few images uint8 N×3×S×S. A layer is left out if
+    each of its positions sees the whole image (`fields`, see `receptive_fields`). If there are more than `MOST` layers,
+    evenly spaced ones are chosen.
+    Raises `Problem` if there is no such layer, as in a transformer.
     """
     layers = dict(model.named_modules())
     names = [
@@ -28,7 +29,7 @@ def layers_to_measure(model: nn.Module, fields: Mapping[str, ReceptiveField], pi
         for name in layer_names(model)
         if name in fields and f"{name}#2" not in fields and fields[name].stride
         if isinstance(layers[name], ACTIVATIONS) or any(layers[name].children())
-        if not isinstance(layers[name], nn.Sequential)  # it ends as its last layer does
+        if not isinstance(layers[name], nn.Sequential)  # its output is that of its last layer
     ]
     outputs = capture(model, names, pixels.float() / 255)
     chosen = []
@@ -43,8 +44,8 @@ def layers_to_measure(model: nn.Module, fields: Mapping[str, ReceptiveField], pi
             chosen.append(name)
     if not chosen:
         raise Problem(
-            f"No layer of this {type(model).__name__} has maps after an activation function that notebook 04 could "
-            "measure; choose a NETWORK made of convolutions, such as BikeCarCNN or resnet18."
+            f"No layer of this {type(model).__name__} has maps after an activation function, so notebook 04 cannot "
+            "measure it: choose a NETWORK made of convolutions, such as BikeCarCNN or resnet18."
         )
-    at_even_distances = np.linspace(0, len(chosen) - 1, min(MOST, len(chosen))).round().astype(int)
-    return [chosen[i] for i in at_even_distances]
+    evenly_spaced = np.linspace(0, len(chosen) - 1, min(MOST, len(chosen))).round().astype(int)
+    return [chosen[i] for i in evenly_spaced]
