@@ -17,7 +17,7 @@ from torch import nn
 import temporary_workspace  # noqa: F401, before the package, because it says where that works
 from recognizer import BikeCarCNN, evidence, layer_names
 from recognizer.drawings import VEHICLES
-from recognizer.evidence.claims import DOES_NOT, HOLDS, NOTHING_WORTH, Claim
+from recognizer.evidence.claims import DOES_NOT, HOLDS, NO_DIFFERENCE, Claim
 from recognizer.evidence.usual_claims import SAID, numbers_of_all
 from recognizer.network.evaluation import wilson_interval
 
@@ -53,7 +53,7 @@ def main() -> None:
             planted.append(more.verdict == HOLDS)
         alarms = sum(verdict in (HOLDS, DOES_NOT) for verdict in verdicts)
         low, high = wilson_interval(alarms, args.splits)
-        nothing = np.mean([verdict == NOTHING_WORTH for verdict in verdicts])
+        nothing = np.mean([verdict == NO_DIFFERENCE for verdict in verdicts])
         print(f"| {said} | {alarms} | {low:.1%} to {high:.1%} | {nothing:.0%} | {np.mean(planted):.0%} |", flush=True)
         total = [total[0] + alarms, total[1] + args.splits]
     low, high = wilson_interval(*total)

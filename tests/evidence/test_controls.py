@@ -1,4 +1,4 @@
-"""The network before training, to compare with."""
+"""The network before training, as a control."""
 
 import numpy as np
 import pytest
@@ -9,12 +9,12 @@ from recognizer.evidence.controls import untrained
 
 
 @pytest.mark.parametrize("count", [1, 33])
-def test_statistics_of_batch_norms_need_no_whole_batch_in_the_end(count):
+def test_batch_norm_statistics_are_finite_without_a_full_last_batch(count):
     fresh = untrained(BikeCarCNN(image_size=64), torch.randint(0, 256, (count, 3, 64, 64), dtype=torch.uint8))
     assert torch.isfinite(fresh.bn7.running_var).all()
 
 
-def test_batch_norms_of_the_untrained_network_have_seen_images(network, pixels):
+def test_batch_norms_of_the_untrained_network_normalise_the_images(network, pixels):
     fresh = untrained(network, pixels, seed=0)
     assert not fresh.training
     maps = capture(fresh, "bn1", pixels.float() / 255)["bn1"]

@@ -1,4 +1,7 @@
-"""Verdicts that are calibrated: what is compared are networks, and luck would give another verdict in 1 case of 20."""
+"""Verdicts on claims about networks of one kind, from comparisons of several networks.
+
+If only chance made the differences, at most 1 verdict in 20 would be wrong.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,14 +12,14 @@ from typing import NamedTuple
 import numpy as np
 
 LEVEL = 0.05
-FEWEST = 6  # networks: with fewer, even differences of one sign alone are not rarer than 1 in 20 (2 of 2⁵ is 1 in 16)
-MOST_EXACT = 12  # networks whose signs are all flipped; of more, so many flips are drawn as 12 have
-HOLDS, DOES_NOT, NOTHING_WORTH = "holds", "does not hold", "no difference worth naming"
+FEWEST = 6  # networks; with five, even equal signs throughout happen by chance in 1 of 16 cases (2 of 2⁵)
+MOST_EXACT = 12  # networks for which every combination of signs is computed; for more, 2¹² combinations are drawn
+HOLDS, DOES_NOT, NO_DIFFERENCE = "holds", "does not hold", "no difference worth naming"
 CANNOT_TELL, TOO_FEW = "cannot tell", "too few to judge"
 
 
 class Comparison(NamedTuple):
-    """By how much networks exceed others: the mean difference, its 95 % interval, and p of a sign-flip test."""
+    """How far networks exceed others: the mean difference, its 95 % interval, and the p-value of a sign-flip test."""
 
     value: float
     low: float
@@ -26,37 +29,41 @@ class Comparison(NamedTuple):
 
 
 def sign_flip_p(differences: np.ndarray) -> float:
-    """How often differences of no direction would have a mean at least as far from 0: two-sided p in (0, 1].
+    """The two-sided p-value of a sign-flip test, in (0, 1] (Fisher 1935).
 
-    `differences` float n, one per pair of networks. If pairs differ by luck alone, each difference could as well have
-    the other sign. So all signs are flipped in every combination (Fisher 1935), or in 4,096 drawn ones for n > 12.
+    `differences` float n, one per pair of networks. If only chance makes the pairs differ, each difference is equally
+    likely to have the other sign. So the test flips the signs in every combination, or in 4,096 random ones for n > 12.
+    p is the share of combinations with a mean at least as far from 0 as that of the data.
     """
-    found = abs(differences.mean())
+    observed = abs(differences.mean())
     signs = _flips(len(differences))
-    as_far = np.abs(signs @ differences) / len(differences) >= found - 1e-12 * max(1.0, found)  # rounding
-    return float(as_far.mean())
+    at_least_as_far = np.abs(signs @ differences) / len(differences) >= observed - 1e-12 * max(
+        1.0, observed
+    )  # tolerates rounding
+    return float(at_least_as_far.mean())
 
 
 def sign_flip_interval(differences: np.ndarray) -> tuple[float, float]:
-    """The 95 % interval of the mean difference: all values that `sign_flip_p` does not refute when they are subtracted.
+    """The 95 % interval of the mean difference: all values that `sign_flip_p` does not reject.
 
-    After subtracting a value, flipping some of the signs moves the mean away from 0 exactly if the value lies between
-    the mean of the flipped differences and that of the others. So the ends are found by sorting these means.
-    (−∞, ∞) for fewer than six differences, with which the test refutes nothing.
+    To test a value, it is subtracted from the differences. Flipping some signs then moves the mean further from 0
+    exactly if the value lies between the mean of the flipped differences and the mean of the others. So sorting these
+    means gives the ends of the interval. For fewer than six differences, the test rejects nothing, and the interval is
+    (−∞, ∞).
     """
     if len(differences) < FEWEST:
         return -np.inf, np.inf
     flipped = _flips(len(differences)) < 0
     flipped = flipped[flipped.any(axis=1) & ~flipped.all(axis=1)]
-    means = [(some @ differences) / some.sum(axis=1) for some in (flipped, ~flipped)]
-    total, trivial = len(flipped) + 2, 2  # flipping none or all of them changes nothing
-    refuted = max(0, int(np.floor(LEVEL * total)) - trivial)
-    return float(np.sort(np.minimum(*means))[refuted]), float(np.sort(np.maximum(*means))[-1 - refuted])
+    means = [(group @ differences) / group.sum(axis=1) for group in (flipped, ~flipped)]
+    total, trivial = len(flipped) + 2, 2  # flipping no sign or all signs changes nothing
+    rejected = max(0, int(np.floor(LEVEL * total)) - trivial)
+    return float(np.sort(np.minimum(*means))[rejected]), float(np.sort(np.maximum(*means))[-1 - rejected])
 
 
 @cache
 def _flips(count: int) -> np.ndarray:
-    """Combinations of signs, ±1 flips×count: all of them, or 4,096 drawn ones, the unflipped one among them."""
+    """Combinations of signs, ±1 flips×count: all of them, or 4,096 random ones that include the unflipped one."""
     if count <= MOST_EXACT:
         return np.array(list(product((1, -1), repeat=count)))
     signs = np.random.default_rng(0).choice((1, -1), size=(2**MOST_EXACT, count))
@@ -64,14 +71,14 @@ def _flips(count: int) -> np.ndarray:
     return signs
 
 
-def compare(ours: np.ndarray, theirs: np.ndarray, of_images: float = 0.0) -> Comparison:
-    """How much networks exceed others of the same seeds. `ours` and `theirs` are float n, one number per network.
+def compare(ours: np.ndarray, theirs: np.ndarray, standard_error: float = 0.0) -> Comparison:
+    """How far networks exceed others of the same seeds. `ours` and `theirs` are float n, one number per network.
 
-    NaN says that a measure has no number for a network. Such a pair of networks is left out, and `num_networks` counts
-    the pairs that remain. Without any, `value` is NaN, the interval is (−∞, ∞), and p is 1.
-    `of_images` is the standard error that the mean difference has because all networks were asked about the same
-    pictures (see `image_error`). Other pictures might favour all of them alike, which the networks cannot tell. The
-    interval of the networks and that of the pictures are independent, so that their half-widths add up as squares.
+    NaN means that a measure has no number for a network. A pair with such a network is left out, and `num_networks`
+    counts the remaining pairs. If none remains, `value` is NaN, the interval is (−∞, ∞), and p is 1.
+    All networks are measured on the same pictures, and other pictures might favour one side in all pairs.
+    `standard_error` is the standard error of the mean difference from this choice of pictures (see `image_error`). It
+    is independent of the differences between networks, so the half-widths of the two intervals add up as squares.
     """
     differences = np.asarray(ours, float) - theirs
     differences = differences[~np.isnan(differences)]
@@ -79,16 +86,16 @@ def compare(ours: np.ndarray, theirs: np.ndarray, of_images: float = 0.0) -> Com
         return Comparison(np.nan, -np.inf, np.inf, 1.0, 0)
     value = float(differences.mean())
     low, high = sign_flip_interval(differences)
-    below, above = (np.hypot(end - value, 1.96 * of_images) for end in (low, high))
+    below, above = (np.hypot(end - value, 1.96 * standard_error) for end in (low, high))
     return Comparison(value, value - below, value + above, sign_flip_p(differences), len(differences))
 
 
 def image_error(ours: np.ndarray, theirs: np.ndarray, num_resamples: int = 500, seed: int = 0) -> float:
-    """The standard error of the mean difference from the choice of pictures: `ours` and `theirs` float n×N, N pictures.
+    """The standard error of the mean difference due to the choice of pictures. `ours`, `theirs` float n×N, N pictures.
 
-    The N pictures are drawn anew with replacement, the same for all networks (Efron 1979). Values may be NaN: pairs of
-    networks without any value are left out, as `compare` does, and then pictures without a value for every other pair.
-    The error is ∞ where nothing remains.
+    It comes from a bootstrap (Efron 1979) that draws the same N pictures with replacement for all networks. Values may
+    be NaN. A pair of networks without any value is left out, as in `compare`. Then a picture is left out if any
+    remaining pair has no value for it. If nothing remains, the error is ∞.
     """
     differences = np.asarray(ours, float) - theirs
     differences = differences[~np.isnan(differences).all(axis=1)]
@@ -103,14 +110,14 @@ def image_error(ours: np.ndarray, theirs: np.ndarray, num_resamples: int = 500, 
 def judge(comparison: Comparison, smallest: float) -> str:
     """The verdict of one comparison. `smallest` is the smallest difference worth naming.
 
-    *No difference worth naming*: the whole interval is nearer to 0 than that. Otherwise it *holds* where the interval
-    lies above 0, and *does not hold* where it lies below. *Cannot tell*: anything else. *Too few to judge*: fewer than
-    six pairs of networks with a number (see `compare`).
+    *No difference worth naming*: the whole interval is closer to 0 than `smallest`. Otherwise, the claim *holds* if the
+    interval lies above 0, and *does not hold* if it lies below 0. *Cannot tell*: anything else. *Too few to judge*:
+    fewer than six pairs of networks have a number (see `compare`).
     """
     if comparison.num_networks < FEWEST:
         return TOO_FEW
     if -smallest < comparison.low and comparison.high < smallest:
-        return NOTHING_WORTH
+        return NO_DIFFERENCE
     if comparison.low > 0:
         return HOLDS
     return DOES_NOT if comparison.high < 0 else CANNOT_TELL
@@ -118,10 +125,11 @@ def judge(comparison: Comparison, smallest: float) -> str:
 
 @dataclass(frozen=True)
 class Claim:
-    """What people say, as a number of each trained network, and the same number of others that it must exceed.
+    """A common claim, as one number per trained network and one per control network.
 
-    `trained` float n; `controls` name → float n, networks of the same seeds; `smallest` as in `judge`; `of_images`
-    name → the standard error in `compare`, 0 where it is not given. NaN: the measure has no number for that network.
+    `trained` float n. `controls` name → float n, for networks of the same seeds. `smallest` as in `judge`.
+    `standard_errors` name → the standard error in `compare`, 0 if it is missing. NaN means that the measure has no
+    number for that network.
     """
 
     claim: str
@@ -129,35 +137,37 @@ class Claim:
     trained: np.ndarray
     controls: Mapping[str, np.ndarray]
     smallest: float
-    of_images: Mapping[str, float] = field(default_factory=dict)
+    standard_errors: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def comparisons(self) -> dict[str, Comparison]:
         return {
-            name: compare(self.trained, values, self.of_images.get(name, 0.0)) for name, values in self.controls.items()
+            name: compare(self.trained, values, self.standard_errors.get(name, 0.0))
+            for name, values in self.controls.items()
         }
 
     @property
     def verdict(self) -> str:
-        """That of all comparisons together: it holds above every control, and does not hold below every one.
+        """The verdict of all comparisons together.
 
-        So one claim is wrong by luck in at most 1 case of 20, however many controls it has. Where some comparisons show
-        no difference worth naming, and the others hold, the claim has none either. From each comparison, a network
-        without a number is left out together with the one of the same seed; too few remain where fewer than six do.
+        The claim holds if the trained networks are above every control, and does not hold if they are below every
+        control. So chance makes at most 1 claim in 20 wrong, however many controls there are. If some comparisons hold
+        and the others show no difference worth naming, the claim has no difference worth naming. If a comparison has
+        fewer than six pairs with a number, there are too few to judge.
         """
-        found = {judge(each, self.smallest) for each in self.comparisons.values()}
-        if len(found) == 1:
-            return found.pop()
-        if TOO_FEW in found:
+        verdicts = {judge(comparison, self.smallest) for comparison in self.comparisons.values()}
+        if len(verdicts) == 1:
+            return verdicts.pop()
+        if TOO_FEW in verdicts:
             return TOO_FEW
-        return NOTHING_WORTH if found == {HOLDS, NOTHING_WORTH} else CANNOT_TELL
+        return NO_DIFFERENCE if verdicts == {HOLDS, NO_DIFFERENCE} else CANNOT_TELL
 
 
 def claim_rows(claims: Sequence[Claim], controls: Sequence[str]) -> list[list[str]]:
     """One row per claim for `figures.table`: claim, measure, trained networks, `controls`, smallest effect, verdict.
 
-    The cell of a control holds its mean, and the mean difference with its interval; '–' where there is no such control,
-    or no pair of networks with a number. Networks without a number are left out of each mean, and where a comparison
+    The cell of a control holds its mean, and the mean difference with its interval. It is '–' if there is no such
+    control, or no pair of networks with a number. Each mean leaves out networks without a number. If a comparison
     leaves out pairs, its cell says how many remain.
     """
 

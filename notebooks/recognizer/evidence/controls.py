@@ -1,4 +1,4 @@
-"""A network to compare with: the same before training."""
+"""A network to compare with: the same network before training."""
 
 from collections.abc import Sequence
 
@@ -11,9 +11,9 @@ from .responses import BATCH_SIZE
 
 
 def untrained(model: nn.Module, pixels: Tensor, seed: int = 0) -> nn.Module:
-    """A network of the same class and size, with the weights that training starts from, in eval mode.
+    """A network of the same class and size as `model`, with the weights that training starts from, in eval mode.
 
-    Its batch norms know the statistics of `pixels`, uint8 N×3×S×S.
+    Its batch norms have the statistics of `pixels`, uint8 N×3×S×S.
     """
     torch.manual_seed(seed)
     fresh = new_like(model)
@@ -22,19 +22,20 @@ def untrained(model: nn.Module, pixels: Tensor, seed: int = 0) -> nn.Module:
 
 
 def _calibrate(model: nn.Module, norms: Sequence[nn.BatchNorm2d], pixels: Tensor) -> None:
-    """Give `norms`, batch norms of `model`, the mean and variance of `pixels` there, and leave `model` in eval mode.
+    """Give `norms`, batch norms of `model`, the mean and variance of their inputs for `pixels`.
 
-    A batch norm that never saw an image does nothing, and a network without its batch norms is no fair comparison.
+    A batch norm that has never seen an image does not normalise, and then the comparison would not be fair. `model`
+    ends in eval mode.
     """
     model.eval()
     weights = next(model.parameters())
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None  # the plain mean over all batches
+        norm.momentum = None  # an equal-weight mean over all batches
         norm.train()
     with torch.no_grad():
         for batch in pixels.split(BATCH_SIZE):
-            # A last batch of one image has no variance, and any smaller batch would count too much.
+            # A smaller last batch would have too much weight, and a batch of one image has no variance.
             if len(batch) == min(BATCH_SIZE, len(pixels)):
                 model(to_dtype(batch.to(weights.device), weights.dtype, scale=True))
     model.eval()

@@ -1,4 +1,4 @@
-"""A network as the list of its steps, so that what follows a layer can be run without what comes before it."""
+"""A network as a list of steps, so that the steps after a layer can run without the steps before it."""
 
 import copy
 import operator
@@ -14,7 +14,7 @@ from ..maps.layers import unknown_layer
 from ..maps.tracing import trace
 from ..settings import Problem
 
-SMALL = 64  # pixels
+SMALL = 64  # pixels on each side
 IN_PLACE = {
     operator.iadd: operator.add,
     operator.isub: operator.sub,
@@ -25,14 +25,14 @@ IN_PLACE = {
 
 
 class _ByLayer(Tracer):
-    """Makes one step of each layer, while `torch.fx` itself looks into layers that are not PyTorch's own."""
+    """Makes each layer one step. `torch.fx` itself traces into layers that are not PyTorch's own."""
 
     def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
         return not any(module.children())
 
 
 def traced(model: nn.Module) -> GraphModule:
-    """A copy of `model` in eval mode as a graph of its steps (`torch.fx`), none of which overwrites what another made.
+    """A copy of `model` in eval mode as a graph of steps (`torch.fx`). No step overwrites the output of another.
 
     Raises `Problem` for a network that `torch.fx` cannot trace.
     """
@@ -45,7 +45,7 @@ def traced(model: nn.Module) -> GraphModule:
         node.target = IN_PLACE.get(node.target, node.target)
         node.kwargs = {name: value for name, value in node.kwargs.items() if name != "inplace"}
         if node.target is functional.relu:
-            node.args = node.args[:1]  # the second would be inplace as well
+            node.args = node.args[:1]  # the second argument is `inplace`
         if node.op == "call_method" and node.target.endswith("_"):
             node.target = node.target.removesuffix("_")
     graph.recompile()
@@ -53,9 +53,9 @@ def traced(model: nn.Module) -> GraphModule:
 
 
 def node_of(graph: GraphModule, layer_name: str) -> Node:
-    """The step at which the layer `layer_name` runs; of a block of layers, its last step.
+    """The step at which the layer `layer_name` runs, or the last step of a block of layers.
 
-    Raises `Problem` where it does not run, or several times.
+    Raises `Problem` if the layer does not run, or runs several times.
     """
     last_steps = {}  # torch.fx writes the second call of a layer as 'name@1'
     for node in graph.graph.nodes:
@@ -69,11 +69,11 @@ def node_of(graph: GraphModule, layer_name: str) -> Node:
 
 
 def start_of(model: nn.Module, layer_names: Sequence[str], image_size: int) -> tuple[nn.Module, int]:
-    """The steps of `model` up to the last of these layers, and the side of the images to ask them about.
+    """The steps of `model` up to the last of these layers, and the side of the images to test them with.
 
-    Early layers see a few pixels and need no large image: a side of `SMALL` is an eighth of the work where the network
-    takes 128. Where that is not possible, because the network cannot be traced or does not take such images, it is the
-    whole network and `image_size`.
+    Early layers see only a few pixels of an image, so images with a side of `SMALL` are enough and save time. This is
+    not possible if the network cannot be traced or does not accept such images. Then the whole network and `image_size`
+    are returned.
     """
     try:
         graph = traced(model)
@@ -94,9 +94,9 @@ def start_of(model: nn.Module, layer_names: Sequence[str], image_size: int) -> t
 
 
 def following(node: Node) -> list[Node]:
-    """The steps that depend on that step, in their order."""
-    found = {node}
+    """The steps that depend on `node`, in the order in which they run."""
+    dependent = {node}
     for later in node.graph.nodes:
-        if found.intersection(later.all_input_nodes):
-            found.add(later)
-    return [later for later in node.graph.nodes if later in found and later is not node]
+        if dependent.intersection(later.all_input_nodes):
+            dependent.add(later)
+    return [later for later in node.graph.nodes if later in dependent and later is not node]
