@@ -1,4 +1,4 @@
-"""Which patterns hand-made filters prefer, what a machine reads from patches, and what layers keep of the picture."""
+"""Which patterns hand-made filters prefer, what the machine reader learns, and what layers keep of the picture."""
 
 import numpy as np
 import pytest
@@ -17,14 +17,14 @@ AWAY = np.arange(9) - 4
 
 
 def filters(*kernels: np.ndarray, rectified: bool = True) -> nn.Sequential:
-    """A convolution with grey kernels 9×9, each without a mean, so that brightness alone excites none of them."""
+    """A convolution with grey kernels, 9×9, with mean 0, so that brightness alone excites none of them."""
     weights = torch.tensor(np.stack([k - k.mean() for k in kernels]), dtype=torch.float32)
     layer = nn.Conv2d(3, len(kernels), 9, padding=4, bias=False)
     layer.weight = nn.Parameter(weights[:, None].expand(-1, 3, -1, -1) / 3)
     return nn.Sequential(layer, nn.ReLU() if rectified else nn.Identity())
 
 
-def test_every_kind_has_as_many_patterns_of_full_contrast():
+def test_every_kind_has_equally_many_patterns_of_full_contrast():
     for name, kind in KINDS.items():
         stimuli = kind(32)
         assert stimuli.shape == (PER_KIND, 3, 32, 32) and set(stimuli.unique().tolist()) == {0, 1}, name
@@ -32,28 +32,28 @@ def test_every_kind_has_as_many_patterns_of_full_contrast():
 
 
 def gabor(angle: float, phase: float, period: float = 8) -> np.ndarray:
-    """An even filter (a line) with a phase of 0, an odd one (an edge) with 90 degrees."""
+    """A Gabor filter: with phase 0 it is even and responds to lines, with phase 90 it is odd and responds to edges."""
     across = AWAY * np.cos(np.deg2rad(angle)) - AWAY[:, None] * np.sin(np.deg2rad(angle))
     envelope = np.exp(-(AWAY**2 + AWAY[:, None] ** 2) / (2 * 2.0**2))
     return envelope * np.cos(2 * np.pi / period * across + np.deg2rad(phase))
 
 
 @pytest.mark.parametrize("size", [32, 33, 128])
-def test_upright_and_level_patterns_are_straight(size):
-    """Of 12 angles of stripes, the first is upright and the seventh level."""
+def test_vertical_and_horizontal_stripes_are_straight(size):
+    """The first of the 12 angles is vertical, and the seventh is horizontal."""
     stimuli = KINDS["stripes"](size)[:, 0].numpy()
-    upright, level = stimuli[:12], stimuli[6 * 12 : 7 * 12]
-    assert (upright == upright[:, :1]).all()
-    assert (level == level[:, :, :1]).all()
+    vertical, horizontal = stimuli[:12], stimuli[6 * 12 : 7 * 12]
+    assert (vertical == vertical[:, :1]).all()
+    assert (horizontal == horizontal[:, :, :1]).all()
     for number, width in enumerate((1, 1.5, 2, 3)):
         period = int(2 * width)
-        rows = level[3 * number : 3 * number + 3]
+        rows = horizontal[3 * number : 3 * number + 3]
         assert (rows[:, period:] == rows[:, :-period]).all(), width
 
 
 @pytest.mark.parametrize("size", [32, 33, 128])
 def test_corners_are_wedges_without_notches(size):
-    """A wedge of less than 180° meets each row and each column in one piece."""
+    """A wedge of less than 180° intersects each row and each column in one piece."""
     for wedge in KINDS["corners"](size)[::2, 0].numpy().astype(int):
         for lines in (wedge, wedge.T):
             starts = (np.diff(lines, axis=1, prepend=0) == 1).sum(axis=1)

@@ -1,4 +1,4 @@
-"""Networks for verdicts: trained once, side by side, continued where they were stopped."""
+"""Networks for verdicts: they are trained once, side by side, and training continues after an interruption."""
 
 import contextlib
 import os
@@ -28,7 +28,7 @@ from ..conftest import Started
 
 
 class Sides:
-    """A lesson that needs no files: is the left half brighter, or the right one?"""
+    """A lesson without files: is the left or the right half of the image brighter?"""
 
     name = "sides"
 
@@ -56,7 +56,7 @@ class Dies(Sides):
 
 
 def run_of(num_epochs: int) -> Path:
-    """A run of notebook 02, as far as verdicts need it."""
+    """The part of a run of notebook 02 that verdicts need."""
     path = run_folder(type("Record", (), {"name": "own-123456"}), 32, Recipe(num_epochs, seed=5)) / "model.pt"
     path.parent.mkdir(parents=True)
     torch.manual_seed(0)
@@ -74,7 +74,7 @@ def weights(model):
     return torch.cat([value.flatten().float() for value in model.state_dict().values()])
 
 
-def test_side_by_side_gives_the_weights_of_one_after_the_other(run, monkeypatch):
+def test_training_side_by_side_and_one_by_one_give_the_same_weights(run, monkeypatch):
     together = trained_networks(run, [Sides()], 2)["sides"]
     files = sorted((run.parent / "networks").glob("[!.]*"))
     assert [file.name for file in files] == ["sides-seed0.pt", "sides-seed1.pt"]
@@ -88,12 +88,12 @@ def test_side_by_side_gives_the_weights_of_one_after_the_other(run, monkeypatch)
     assert alone[0].classes == ["Left", "Right"]
 
 
-def test_what_is_there_is_kept_and_what_is_older_than_the_model_is_not(run, monkeypatch, capsys):
+def test_existing_networks_are_kept_unless_they_are_older_than_the_model(run, monkeypatch, capsys):
     monkeypatch.setattr(side_by_side, "_cores", lambda: 1)
     trained_networks(run, [Sides()], 1)
     first, second = (run.parent / "networks" / f"sides-seed{k}.pt" for k in range(2))
     before = first.stat().st_mtime_ns
-    trained_networks(run, [Sides()], 2)  # goes on with the second
+    trained_networks(run, [Sides()], 2)  # trains the second
     assert first.stat().st_mtime_ns == before and second.exists()
     assert "earlier run" not in capsys.readouterr().out
     os.utime(first, (0, 0))
@@ -105,7 +105,7 @@ def test_what_is_there_is_kept_and_what_is_older_than_the_model_is_not(run, monk
     )
 
 
-def test_who_comes_second_says_so_waits_and_trains_only_what_is_missing(run, tmp_path, monkeypatch, capsys):
+def test_a_second_notebook_waits_and_trains_only_the_missing_networks(run, tmp_path, monkeypatch, capsys):
     folder, go_on = run.parent / "networks", tmp_path / "go on"
 
     def first():
@@ -115,27 +115,27 @@ def test_who_comes_second_says_so_waits_and_trains_only_what_is_missing(run, tmp
                 time.sleep(0.01)
             save_model(load_model(run), folder / "sides-seed0.pt")
 
-    fitted, fit = [], side_by_side.fit
-    monkeypatch.setattr(side_by_side, "fit", lambda *args, **options: fitted.append(1) or fit(*args, **options))
+    calls, fit = [], side_by_side.fit
+    monkeypatch.setattr(side_by_side, "fit", lambda *args, **options: calls.append(1) or fit(*args, **options))
     monkeypatch.setattr(side_by_side, "_cores", lambda: 1)
     other = Started(tmp_path / "first", first)
     other.wait_for("held")
     second = threading.Thread(target=trained_networks, args=(run, [Sides()], 2))
     second.start()
-    said = ""
-    while f"Another notebook is at work in logs/{run.parent.name}/networks/" not in said:
-        assert second.is_alive(), said
-        said += capsys.readouterr().out
+    printed = ""
+    while f"Another notebook is at work in logs/{run.parent.name}/networks/" not in printed:
+        assert second.is_alive(), printed
+        printed += capsys.readouterr().out
         time.sleep(0.01)
     go_on.touch()
     second.join(60)
     other.end()
-    assert len(fitted) == 1 and torch.equal(weights(load_model(folder / "sides-seed0.pt")), weights(load_model(run)))
+    assert len(calls) == 1 and torch.equal(weights(load_model(folder / "sides-seed0.pt")), weights(load_model(run)))
     assert (folder / "sides-seed1.pt").exists()
 
 
 class Notebook:
-    """A process that trains two networks for very long, two at a time, in a process group as that of a kernel."""
+    """A process that trains two networks at a time for a very long time, in its own process group like a kernel."""
 
     def __init__(self, log: Path) -> None:
         if not hasattr(os, "fork"):
@@ -147,7 +147,7 @@ class Notebook:
             return
         try:
             os.setsid()
-            for descriptor in (1, 2):  # what workers complain of as well
+            for descriptor in (1, 2):  # with the error messages of its workers
                 os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
             side_by_side._cores = lambda: 2
             trained_networks(path, [Sides()], 2)
@@ -157,7 +157,7 @@ class Notebook:
             os._exit(0)
 
     def workers(self) -> int:
-        """How many there are."""
+        """The number of worker processes."""
         ps = subprocess.run(["ps", "-A", "-ww", "-o", "pgid=,stat=,args="], capture_output=True, text=True, check=True)
         rows = [row.split(maxsplit=2) for row in ps.stdout.splitlines()]
         ours = [args for group, state, *args in rows if int(group) == self.number and not state.startswith("Z")]
@@ -173,7 +173,7 @@ class Notebook:
         return len(list(self.folder.glob("*.best"))) == 2
 
     def are_importing(self) -> bool:
-        """Half a second after they were started, before they can know of signals."""
+        """Half a second after the start of the workers, before they handle signals."""
         return self.workers() == 2 and not time.sleep(0.5)
 
     def has_ended(self) -> bool:
@@ -188,7 +188,7 @@ def notebook(workspace, tmp_path):
         os.killpg(started.number, signal.SIGKILL)
 
 
-def test_a_killed_notebook_leaves_no_process_no_half_network_and_no_lock(notebook, capsys):
+def test_a_killed_notebook_leaves_no_process_no_partial_network_and_no_lock(notebook, capsys):
     notebook.wait_until(notebook.are_training)
     os.kill(notebook.number, signal.SIGKILL)
     notebook.wait_until(notebook.has_ended)
@@ -199,7 +199,7 @@ def test_a_killed_notebook_leaves_no_process_no_half_network_and_no_lock(noteboo
 
 
 @pytest.mark.parametrize("when", [Notebook.are_importing, Notebook.are_training])
-def test_ctrl_c_ends_all_processes_without_a_word_from_them(notebook, when):
+def test_ctrl_c_ends_all_processes_without_error_messages(notebook, when):
     notebook.wait_until(lambda: when(notebook))
     os.killpg(notebook.number, signal.SIGINT)
     notebook.wait_until(notebook.has_ended)
@@ -207,24 +207,27 @@ def test_ctrl_c_ends_all_processes_without_a_word_from_them(notebook, when):
     assert not notebook.workers() and not list(notebook.folder.glob("[!.]*"))
 
 
-def test_files_of_processes_that_were_killed_do_not_pile_up(run, monkeypatch):
+def test_files_of_killed_processes_are_removed(run, monkeypatch):
     monkeypatch.setattr(side_by_side, "_cores", lambda: 1)
     folder = run.parent / "networks"
     folder.mkdir()
-    left, kept = ("sides-seed0.77.best", "sides-seed0.77.77.part", "sides-seed0.77.part"), "wheels-train-pixels.npy"
-    for name in (*left, kept):
+    leftovers, kept = (
+        ("sides-seed0.77.best", "sides-seed0.77.77.part", "sides-seed0.77.part"),
+        "wheels-train-pixels.npy",
+    )
+    for name in (*leftovers, kept):
         (folder / name).write_bytes(b"half")
     trained_networks(run, [Sides()], 1)
     assert sorted(file.name for file in folder.glob("[!.]*")) == ["sides-seed0.pt", kept]
 
 
-def test_ctrl_c_keeps_what_is_complete_and_leaves_nothing_half_done(run, monkeypatch):
+def test_ctrl_c_keeps_complete_networks_and_removes_partial_ones(run, monkeypatch):
     monkeypatch.setattr(side_by_side, "_cores", lambda: 1)
-    fitted, fit = [], side_by_side.fit
+    calls, fit = [], side_by_side.fit
 
     def interrupted(*args, **options):
-        fitted.append(1)
-        if len(fitted) == 2:
+        calls.append(1)
+        if len(calls) == 2:
             raise KeyboardInterrupt
         return fit(*args, **options)
 
@@ -235,23 +238,23 @@ def test_ctrl_c_keeps_what_is_complete_and_leaves_nothing_half_done(run, monkeyp
 
 
 @pytest.mark.parametrize(("lesson", "sentence"), [(Fails(), "nothing to learn"), (Dies(), "ended early .code 7.")])
-def test_what_goes_wrong_in_another_process_is_one_sentence_here(run, monkeypatch, lesson, sentence):
+def test_an_error_in_a_worker_process_is_one_sentence(run, monkeypatch, lesson, sentence):
     monkeypatch.setattr(side_by_side, "_cores", lambda: 2)
     with pytest.raises(Problem, match=sentence):
         trained_networks(run, [lesson], 2)
 
 
-def test_the_first_network_of_the_classes_is_that_of_notebook_02(run):
-    (found,) = trained_networks(run, [Classes(32)], 1)["classes"]
-    assert torch.equal(weights(found), weights(load_model(run)))
+def test_the_first_classes_network_is_the_model_of_notebook_02(run):
+    (network,) = trained_networks(run, [Classes(32)], 1)["classes"]
+    assert torch.equal(weights(network), weights(load_model(run)))
 
 
-def test_backgrounds_are_those_of_the_drawings_and_not_the_classes(workspace):
+def test_background_labels_follow_the_drawings_and_leave_out_own_images(workspace):
     shares = {"val_share": 0.1, "test_share": 0.2}
     prepare("sample", sample_images=40, seed=0, **shares)
     own = settings.DATASETS / "Train" / "Bike" / "bike_0999.jpg"
     own.write_bytes(draw("Car", 50).jpeg)
-    prepare("sample", sample_images=40, seed=0, **shares)  # a reader's own image takes part from now on
+    prepare("sample", sample_images=40, seed=0, **shares)  # from now on, the split includes a reader's own image
     train, val, neither = Backgrounds(32).load()
     assert neither is None and train.classes == val.classes == ["Plain", "Place"]
     assert len(train) + len(val) < 80 * 0.9 and 0.3 < train.labels.float().mean() < 0.7
@@ -260,16 +263,16 @@ def test_backgrounds_are_those_of_the_drawings_and_not_the_classes(workspace):
     assert train.labels.tolist() == expected
 
 
-def test_a_wheel_filter_depends_on_wheels_and_a_silhouette_does_not():
-    """Filters that count pixels of the masks, in which wheels and as much of the rest are taken away."""
+def test_dependence_of_wheel_silhouette_and_body_filters():
+    """The filters count mask pixels: wheels, all parts, all parts except wheels, and a constant."""
     random = np.random.default_rng(0)
     wheels, rest = random.uniform(50, 90, (2, 40))
     rest += 50
     whole = np.stack([wheels, wheels + rest, rest, np.ones(40)], axis=1)
     gone = np.stack([0 * wheels, rest, rest, np.ones(40)], axis=1)
     control = np.stack([wheels, rest, rest - wheels, np.ones(40)], axis=1)
-    found = dependence(whole, gone, control)
-    np.testing.assert_allclose(found[:3], [1, 0, -1], atol=1e-9)
-    assert np.isnan(found[3])
+    scores = dependence(whole, gone, control)
+    np.testing.assert_allclose(scores[:3], [1, 0, -1], atol=1e-9)
+    assert np.isnan(scores[3])
     control[7] = np.nan  # a scene whose control could not be drawn
     np.testing.assert_allclose(dependence(whole, gone, control)[:3], [1, 0, -1], atol=1e-9)

@@ -7,7 +7,7 @@ from .claims import Claim, claim_rows, image_error
 from .controls import untrained
 from .dissection import enlarged
 from .experiments import TO_CHOOSE, TO_REPORT, ask, falls_without, log_odds, redraw, responses, versions
-from .known_answers import answer_keys, trust, trust_rows
+from .known_answers import detection_counts, detection_rows, known_answer_lessons
 from .measures import measure, precision_within_classes
 from .networks import Backgrounds, Classes, trained_networks
 from .observations import observe_filters
@@ -33,18 +33,20 @@ __all__ = [
     "ablate",
     "accuracy_without",
     "all_maps",
-    "answer_keys",
     "ask",
     "auroc",
     "best_responses",
     "bootstrap",
     "claim_rows",
     "dependence_on",
+    "detection_counts",
+    "detection_rows",
     "effects_by_layer",
     "enlarged",
     "falls_without",
     "gratings",
     "image_error",
+    "known_answer_lessons",
     "layers_to_measure",
     "log_odds",
     "mean",
@@ -68,8 +70,6 @@ __all__ = [
     "spatial_means",
     "to_choose_and_report",
     "trained_networks",
-    "trust",
-    "trust_rows",
     "untrained",
     "usual_claims",
     "verdict_rows",

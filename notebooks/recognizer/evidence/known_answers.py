@@ -1,7 +1,7 @@
-"""Networks that are known to look at something, to try measures on: do they say so, and of these networks alone?
+"""Networks trained on lessons with a known answer. They check whether measures detect what a network must use.
 
-`wheels` must tell vehicles with wheels from the same without. `sign` learns bikes and cars from drawings in which 95 %
-of the bikes, and 5 % of the cars, have a yellow sign somewhere: a shortcut.
+`wheels` networks must tell vehicles with wheels from the same vehicles without wheels. `sign` networks learn bikes and
+cars from drawings in which 95 % of the bikes, and 5 % of the cars, have a yellow sign somewhere: a shortcut.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -28,17 +28,18 @@ from .part_dependence import dependence
 from .receptive_field import receptive_fields
 from .responses import all_maps, spatial_means
 
-TO_LEARN = 5_000_000  # first index of the drawings that these networks learn from
-FOR_VAL = 40  # drawings of each label
-SIGN_RADIUS = 0.09  # in shares of the picture
+TO_LEARN = 5_000_000  # number of the first drawing that these networks learn from
+FOR_VAL = 40  # validation drawings of each label
+SIGN_RADIUS = 0.09  # as a share of the side of the picture
 YELLOW, RED = (250, 215, 30), (190, 30, 30)
-DrawSome = Callable[[int, int, int], tuple[Tensor, Tensor]]  # size, per label, which ones → pixels and labels
+DrawPart = Callable[[int, int, int], tuple[Tensor, Tensor]]  # size, drawings per label, offset → pixels, labels
 
 
-class Shown(NamedTuple):
-    """Pictures of the same scenes, uint8 N×3×S×S: with the thing in question, without it, and with as much else gone.
+class EditedScenes(NamedTuple):
+    """The same scenes three times, uint8 N×3×S×S: with the object, without it, and with as many other pixels removed.
 
-    `where` bool N×32×32 says where the thing is; `matched` bool N where the control could be made.
+    The object is a wheel or a sign. `where` bool N×32×32 says where it is. `matched` bool N says whether the control
+    could be made.
     """
 
     whole: Tensor
@@ -49,16 +50,16 @@ class Shown(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """A lesson whose drawings are kept in files, so that each process can map them into its memory."""
+class DrawnLesson:
+    """A lesson whose drawings are in files, so that each process can map them into memory."""
 
     name: str
     folder: Path
     classes: tuple[str, str]
     image_size: int
 
-    def file(self, part: str, what: str) -> Path:
-        return self.folder / f"{self.name}-{part}-{what}.npy"
+    def file(self, part: str, content: str) -> Path:
+        return self.folder / f"{self.name}-{part}-{content}.npy"
 
     def load(self) -> tuple[PixelSet, PixelSet, Tensor | None]:
         train, val = (
@@ -73,43 +74,50 @@ class Drawn:
         return train, val, None
 
 
-def answer_keys(folder: Path, image_size: int, fewer: int = 1) -> list[Drawn]:
-    """The two lessons, drawn into `folder` where they are not there yet; for a quick look, `fewer` times fewer.
+def known_answer_lessons(folder: Path, image_size: int, fewer: int = 1) -> list[DrawnLesson]:
+    """The lessons `wheels` and `sign`. Their drawings are made in `folder` if they are missing.
 
-    Where another notebook draws them, its end is waited for. Raises `Problem` as `alone_in` does.
+    `fewer` divides the number of drawings, for a quick look. If another notebook is making them, this function waits.
+    Raises `Problem` as `alone_in` does.
     """
-    lessons = [Drawn("wheels", folder, ("Without", "With"), image_size), Drawn("sign", folder, VEHICLES, image_size)]
+    lessons = [
+        DrawnLesson("wheels", folder, ("Without", "With"), image_size),
+        DrawnLesson("sign", folder, VEHICLES, image_size),
+    ]
     parts = {lesson.file(part, "labels") for lesson in lessons for part in ("train", "val")}
     if not all(file.exists() for file in parts):
         folder.mkdir(parents=True, exist_ok=True)
         with alone_in(folder, doing="drawings to learn from were kept"):
-            for lesson, draw_some, per_label in zip(lessons, (_wheels, _signs), (320, 200)):
-                _keep(lesson, "train", draw_some, round(DETAIL * image_size), per_label // fewer, 0)
-                _keep(lesson, "val", draw_some, image_size, FOR_VAL // fewer, 1000)
+            for lesson, draw_part, per_label in zip(lessons, (_wheels, _signs), (320, 200)):
+                _save_part(lesson, "train", draw_part, round(DETAIL * image_size), per_label // fewer, 0)
+                _save_part(lesson, "val", draw_part, image_size, FOR_VAL // fewer, 1000)
     return lessons
 
 
-def _keep(lesson: Drawn, part: str, draw_some: DrawSome, size: int, per_label: int, further: int) -> None:
-    """Draw a part of a lesson into its files, unless they are there. The labels come last: they say that both are."""
+def _save_part(lesson: DrawnLesson, part: str, draw_part: DrawPart, size: int, per_label: int, offset: int) -> None:
+    """Draw a part of a lesson into its files, if they are missing.
+
+    The labels are saved last, so a file of labels marks a complete part.
+    """
     if lesson.file(part, "labels").exists():
         return
-    for what, values in zip(("pixels", "labels"), draw_some(size, per_label, further)):
-        unfinished = lesson.file(part, what).with_suffix(".part.npy")
+    for content, values in zip(("pixels", "labels"), draw_part(size, per_label, offset)):
+        unfinished = lesson.file(part, content).with_suffix(".part.npy")
         np.save(unfinished, values.numpy())
-        unfinished.replace(lesson.file(part, what))
+        unfinished.replace(lesson.file(part, content))
 
 
-def _wheels(size: int, per_label: int, further: int) -> tuple[Tensor, Tensor]:
-    """The same vehicles with their wheels and without: the label says which."""
+def _wheels(size: int, per_label: int, offset: int) -> tuple[Tensor, Tensor]:
+    """Vehicles without wheels (label 0), and the same vehicles with wheels (label 1)."""
     changes = ({"edit": without("wheel")}, {})
-    sets = [redraw(VEHICLES, per_label // 2, size, change, TO_LEARN + further).pixels for change in changes]
+    sets = [redraw(VEHICLES, per_label // 2, size, change, TO_LEARN + offset).pixels for change in changes]
     return torch.cat(sets), torch.tensor([0, 1]).repeat_interleave(per_label)
 
 
-def _signs(size: int, per_label: int, further: int) -> tuple[Tensor, Tensor]:
-    """Bikes and cars, with a sign in most bikes and few cars."""
-    scenes = redraw(VEHICLES, per_label, size, first=TO_LEARN + further)
-    random = np.random.default_rng(further)
+def _signs(size: int, per_label: int, offset: int) -> tuple[Tensor, Tensor]:
+    """Bikes and cars, with a sign in most bikes and in few cars."""
+    scenes = redraw(VEHICLES, per_label, size, first=TO_LEARN + offset)
+    random = np.random.default_rng(offset)
     share = np.where(scenes.labels == 0, 0.95, 0.05)
     for i in np.flatnonzero(random.random(len(share)) < share):
         scenes.pixels[i], _ = with_sign(scenes.pixels[i], random)
@@ -117,7 +125,7 @@ def _signs(size: int, per_label: int, further: int) -> tuple[Tensor, Tensor]:
 
 
 def with_sign(pixels: Tensor, random: np.random.Generator) -> tuple[Tensor, np.ndarray]:
-    """A picture, uint8 3×S×S, with a round yellow sign at a random place; and where it is, bool S×S."""
+    """A picture, uint8 3×S×S, with a round yellow sign at a random place, and the mask of the sign, bool S×S."""
     size = pixels.shape[-1]
     picture = np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())
     radius = max(2, round(SIGN_RADIUS * size))
@@ -129,132 +137,140 @@ def with_sign(pixels: Tensor, random: np.random.Generator) -> tuple[Tensor, np.n
     return torch.from_numpy(picture).permute(2, 0, 1), where > 0
 
 
-def show_wheels(per_class: int, image_size: int, first: int) -> Shown:
-    """Vehicles with wheels, without them, and with as much else removed."""
+def wheel_scenes(per_class: int, image_size: int, first: int) -> EditedScenes:
+    """Vehicles with wheels, without wheels, and with as many other pixels removed."""
     gone = {"edit": without("wheel")}
     whole, without_wheels, control = (
         redraw(VEHICLES, per_class, image_size, change, first) for change in ({}, gone, gone | {"control": True})
     )
     where = whole.masks[:, 1::2, 1::2].numpy() == PARTS.index("wheel")
-    return Shown(whole.pixels, without_wheels.pixels, control.pixels, where, control.matched.numpy())
+    return EditedScenes(whole.pixels, without_wheels.pixels, control.pixels, where, control.matched.numpy())
 
 
-def show_signs(per_class: int, image_size: int, first: int) -> Shown:
-    """Vehicles of both classes with a sign, without it, and with the sign but a grey disc of its size elsewhere."""
+def sign_scenes(per_class: int, image_size: int, first: int) -> EditedScenes:
+    """Vehicles of both classes with a sign, without it, and with the sign and a grey disc of its size elsewhere."""
     scenes = redraw(VEHICLES, per_class, image_size, first=first)
     random = np.random.default_rng(first)
     whole, control, where = [], [], []
     for picture in scenes.pixels:
-        signed, there = with_sign(picture, random)
-        _, elsewhere = with_sign(picture, random)
-        grey = signed.clone()
-        hidden = torch.from_numpy(elsewhere & ~there)
-        grey[:, hidden] = signed[:, hidden].float().mean(dim=1, keepdim=True).byte()
+        signed, sign_mask = with_sign(picture, random)
+        _, disc_mask = with_sign(picture, random)
+        with_disc = signed.clone()
+        hidden = torch.from_numpy(disc_mask & ~sign_mask)
+        with_disc[:, hidden] = signed[:, hidden].float().mean(dim=1, keepdim=True).byte()
         whole.append(signed)
-        control.append(grey)
-        where.append(cv2.resize(there.astype(np.uint8), (32, 32), interpolation=cv2.INTER_NEAREST_EXACT) > 0)
+        control.append(with_disc)
+        where.append(cv2.resize(sign_mask.astype(np.uint8), (32, 32), interpolation=cv2.INTER_NEAREST_EXACT) > 0)
     matched = np.ones(len(whole), bool)
-    return Shown(torch.stack(whole), scenes.pixels, torch.stack(control), np.stack(where), matched)
+    return EditedScenes(torch.stack(whole), scenes.pixels, torch.stack(control), np.stack(where), matched)
 
 
-SHOW: dict[str, Callable[[int, int, int], Shown]] = {"wheels": show_wheels, "sign": show_signs}
+TEST_SCENES: dict[str, Callable[[int, int, int], EditedScenes]] = {"wheels": wheel_scenes, "sign": sign_scenes}
 
 
-def found_by_measures(model: nn.Module, layer_names: Sequence[str], choose: Shown, report: Shown) -> dict[str, float]:
-    """The score that each measure gives the filter that it chose for the thing: measure → score of the network.
+def scores_by_measure(
+    model: nn.Module, layer_names: Sequence[str], choose: EditedScenes, report: EditedScenes
+) -> dict[str, float]:
+    """The score that each measure gives a network for the object: measure → score.
 
-    The filter is chosen among those of `layer_names` on `choose`, and its score is that on `report`.
+    Measures of filters choose the best filter of `layer_names` on `choose` and report its score on `report`.
     """
-    scores = [_scores(model, layer_names, shown) for shown in (choose, report)]
+    scores = [_filter_scores(model, layer_names, scenes) for scenes in (choose, report)]
     chosen = {name: int(np.nan_to_num(values, nan=-9).argmax()) for name, values in scores[0].items()}
-    of_filters = {name: float(np.nan_to_num(scores[1][name][k])) for name, k in chosen.items()}
-    return {"experiment: change of the answer": answer_change(model, report)} | of_filters
+    of_chosen = {name: float(np.nan_to_num(scores[1][name][k])) for name, k in chosen.items()}
+    return {"experiment: change of the answer": answer_change(model, report)} | of_chosen
 
 
-def answer_change(model: nn.Module, shown: Shown) -> float:
-    """How much more the answer of a network changes without the thing than in the control: nats, a mean over pictures.
+def answer_change(model: nn.Module, scenes: EditedScenes) -> float:
+    """How much more the answer changes without the object than in the control: nats, the mean over pictures.
 
-    The changes are absolute ones of the log-odds. Unlike the other scores, this one is of the network as a whole. It is
-    not divided by how much the answers vary, because those of an untrained network hardly do.
+    Changes are absolute changes of the log-odds. This score is about the whole network, unlike the others. It is not
+    divided by how much the answers vary, because those of an untrained network hardly vary.
     """
-    first = torch.zeros(len(shown.whole), dtype=torch.long)
-    whole, gone, control = (log_odds(model, pixels, first) for pixels in (shown.whole, shown.gone, shown.control))
-    more = np.abs(whole - gone) - np.abs(whole - control)
-    return float(more[shown.matched].mean())
+    first = torch.zeros(len(scenes.whole), dtype=torch.long)
+    whole, gone, control = (log_odds(model, pixels, first) for pixels in (scenes.whole, scenes.gone, scenes.control))
+    excess = np.abs(whole - gone) - np.abs(whole - control)
+    return float(excess[scenes.matched].mean())
 
 
-def _scores(model: nn.Module, layer_names: Sequence[str], shown: Shown) -> dict[str, np.ndarray]:
-    """What each measure says of each filter: measure → float C."""
-    side = shown.whole.shape[-1]
+def _filter_scores(model: nn.Module, layer_names: Sequence[str], scenes: EditedScenes) -> dict[str, np.ndarray]:
+    """The score of each filter by each measure: measure → float C."""
+    side = scenes.whole.shape[-1]
     fields = receptive_fields(model, side)
-    maps = all_maps(model, layer_names, shown.whole)
+    maps = all_maps(model, layer_names, scenes.whole)
     means = [
-        {name: of_layer.mean(axis=(2, 3)) for name, of_layer in maps.items()},
-        *(spatial_means(model, layer_names, pixels) for pixels in (shown.gone, shown.control)),
+        {name: layer_maps.mean(axis=(2, 3)) for name, layer_maps in maps.items()},
+        *(spatial_means(model, layer_names, pixels) for pixels in (scenes.gone, scenes.control)),
     ]
-    whole, gone, control = (np.concatenate([each[name] for name in layer_names], axis=1) for each in means)
-    where = torch.from_numpy(shown.where).long()
+    whole, gone, control = (np.concatenate([by_layer[name] for name in layer_names], axis=1) for by_layer in means)
+    where = torch.from_numpy(scenes.where).long()
     iou = [dissect_maps(maps[name], fields[name], side, where, ["", "it"]).iou for name in layer_names]
     pixelwise = [scores_of_maps(maps[name], fields[name], side, where.numpy(), 2) for name in layer_names]
-    areas = rankdata(shown.where.sum(axis=(1, 2)))
+    areas = rankdata(scenes.where.sum(axis=(1, 2)))
     return {
         "experiment: dependence of a filter": dependence(
-            whole[shown.matched], gone[shown.matched], control[shown.matched]
+            whole[scenes.matched], gone[scenes.matched], control[scenes.matched]
         ),
-        "IoU": np.concatenate([each[:, 1] for each in iou]),
-        "average precision": np.concatenate([each.precision[:, 1] for each in pixelwise]),
-        "correlation with its pixels": np.concatenate([each.correlation[:, 1] for each in pixelwise]),
-        "brighter where it is larger": np.array([_correlated(rankdata(each), areas) for each in whole.T]),
+        "IoU": np.concatenate([of_layer[:, 1] for of_layer in iou]),
+        "average precision": np.concatenate([of_layer.precision[:, 1] for of_layer in pixelwise]),
+        "correlation with its pixels": np.concatenate([of_layer.correlation[:, 1] for of_layer in pixelwise]),
+        "brighter where it is larger": np.array([_correlation(rankdata(values), areas) for values in whole.T]),
     }
 
 
-def _correlated(one: np.ndarray, other: np.ndarray) -> float:
-    """Pearson's correlation; 0 where one does not vary."""
+def _correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Pearson's correlation, or 0 if one of the two is constant."""
     return float(np.corrcoef(one, other)[0, 1]) if one.std() and other.std() else 0.0
 
 
-def trust(
+def detection_counts(
     trained: Sequence[nn.Module],
     controls: Mapping[str, Sequence[nn.Module]],
     name: str,
     layer_names: Sequence[str],
     per_class: int,
 ) -> dict[str, dict[str, tuple[int, int]]]:
-    """How far each measure can be trusted to find the thing of the key `name`.
+    """In how many networks each measure detects the object of the lesson `name`.
 
-    `controls` are networks that do not look for the thing, kind → networks. Each kind sets a bar that 1 in 100 of its
-    networks would exceed (see `limit_of`), and a network is said to look for the thing if its score is above all bars.
-    A control is no judge in its own case: the bar of its kind is set by the others. Returns measure → kind → of how
-    many networks that is said, and how many there are; "trained" is the first kind.
+    `controls` are networks that were not trained to respond to the object, kind → networks. Each kind sets a threshold
+    that an estimated 1 in 100 of its networks would exceed (see `threshold_of`). A measure detects the object in a
+    network if its score is above all thresholds. A control network does not contribute to its own threshold. Returns
+    measure → kind → number of networks with a detection, and number of networks. "trained" is the first kind.
     """
     size = trained[0].image_size
-    choose, report = (SHOW[name](per_class, size, first) for first in (TO_CHOOSE, TO_REPORT))
+    choose, report = (TEST_SCENES[name](per_class, size, first) for first in (TO_CHOOSE, TO_REPORT))
     scores = {
-        kind: [found_by_measures(network, layer_names, choose, report) for network in networks]
+        kind: [scores_by_measure(network, layer_names, choose, report) for network in networks]
         for kind, networks in {"trained": trained, **controls}.items()
     }
     return {
-        measure: _above_bars({kind: [each[measure] for each in some] for kind, some in scores.items()})
+        measure: _counts_above_thresholds(
+            {kind: [network_scores[measure] for network_scores in of_kind] for kind, of_kind in scores.items()}
+        )
         for measure in scores["trained"][0]
     }
 
 
-def _above_bars(scores: Mapping[str, Sequence[float]]) -> dict[str, tuple[int, int]]:
-    """Of each kind, how many scores are above the bars of all kinds but "trained", and how many there are."""
-    found = {}
-    for kind, some in scores.items():
+def _counts_above_thresholds(scores: Mapping[str, Sequence[float]]) -> dict[str, tuple[int, int]]:
+    """For each kind, the number of scores above the thresholds of all kinds except "trained", and of all scores."""
+    counts = {}
+    for kind, of_kind in scores.items():
         above = 0
-        for k, score in enumerate(some):
-            others = {**scores, kind: [*some[:k], *some[k + 1 :]]}
-            above += all(score > limit_of(each) for judge, each in others.items() if judge != "trained")
-        found[kind] = above, len(some)
-    return found
+        for k, score in enumerate(of_kind):
+            others = {**scores, kind: [*of_kind[:k], *of_kind[k + 1 :]]}
+            thresholds = [threshold_of(values) for control, values in others.items() if control != "trained"]
+            above += all(score > threshold for threshold in thresholds)
+        counts[kind] = above, len(of_kind)
+    return counts
 
 
-def trust_rows(found: Mapping[str, Mapping[str, Mapping[str, tuple[int, int]]]]) -> tuple[list[str], list[list[str]]]:
-    """The header and the rows, one per measure, of a table of what `trust` found: key → measure → kind → counts.
+def detection_rows(
+    results: Mapping[str, Mapping[str, Mapping[str, tuple[int, int]]]],
+) -> tuple[list[str], list[list[str]]]:
+    """The header and the rows of a table of results of `detection_counts`: key → measure → kind → counts.
 
-    A cell says how many networks there are above the bars, of how many, and the 95 % interval of that share.
+    There is one row per measure. A cell holds the number of networks with a detection, the number of networks, and the
+    95 % interval of the share.
     """
 
     def cell(above: int, total: int) -> str:
@@ -262,7 +278,7 @@ def trust_rows(found: Mapping[str, Mapping[str, Mapping[str, tuple[int, int]]]])
         return f"{above} of {total} ({low:.0%} to {high:.0%})"
 
     header, rows = ["measure"], {}
-    for key, measures in found.items():
+    for key, measures in results.items():
         for measure, kinds in measures.items():
             rows.setdefault(measure, [measure]).extend(cell(*counts) for counts in kinds.values())
         _, *controls = kinds
@@ -270,8 +286,8 @@ def trust_rows(found: Mapping[str, Mapping[str, Mapping[str, tuple[int, int]]]])
     return header, [*rows.values()]
 
 
-def limit_of(scores: Sequence[float]) -> float:
-    """What 1 in 100 further scores of the same kind would exceed if they are normal; ∞ for fewer than two scores."""
+def threshold_of(scores: Sequence[float]) -> float:
+    """The value that 1 in 100 further scores of this kind would exceed, if scores are normal; ∞ for fewer than two."""
     if len(scores) < 2:
         return np.inf
     spread = np.std(scores, ddof=1) * np.sqrt(1 + 1 / len(scores))

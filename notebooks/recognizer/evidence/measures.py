@@ -1,4 +1,4 @@
-"""What is observed of a layer's filters, all in one call."""
+"""All observations of a layer's filters in one call."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,19 +15,21 @@ from .probes import best_responses
 from .responses import spatial_means
 from .selectivity import auroc
 
-TO_ABLATE = 60  # pictures: each filter of each layer is taken out for all of them
-RAREST = 0.005  # of a class's pixels: the best filter for a part that is rarer owes its score to luck
+TO_ABLATE = 60  # pictures that are classified again without each filter of each layer
+RAREST = 0.005  # share of a class's pixels; for rarer parts, the best score would be mostly chance
 
 
 @dataclass(frozen=True)
 class LayerEvidence:
-    """What is observed of one layer's C filters in N pictures of two classes.
+    """Measures of one layer's C filters in N pictures of two classes.
 
-    `means` float32 N×C: the mean of each map. `auroc` C: how well each mean tells the second class from the first.
-    `kinds` C×5: the strongest response to each of `probes.KINDS`. `tuning`: how they respond to gratings. `ablation`:
-    the answers without each filter. `precision` 2×C×P: in the pictures of each class, the average precision over chance
-    with which a filter's maps find each part, or None where no masks are known; NaN for parts
-    that cover less than `RAREST`.
+    `means` float32 N×C: the mean of each map.
+    `auroc` C: how well each mean tells the second class from the first.
+    `kinds` C×5: the strongest response to each of `probes.KINDS`.
+    `tuning`: the responses to gratings.
+    `ablation`: the answers without each filter.
+    `precision` 2×C×P: within each class, the average precision over chance with which a filter's maps locate each part.
+    NaN for parts that cover less than `RAREST`. None without masks.
     """
 
     means: np.ndarray
@@ -44,16 +46,16 @@ class LayerEvidence:
 
     @property
     def dead(self) -> np.ndarray:
-        """Filters that are 0 everywhere in every picture: bool C. (Values are not negative, so a mean of 0 says so.)"""
+        """Filters that are 0 everywhere in every picture: bool C. Values are never negative, so means of 0 suffice."""
         return (self.means == 0).all(axis=0)
 
 
 def measure(
     model: nn.Module, layer_names: Sequence[str], scenes: Scenes, parts: Sequence[str] = ()
 ) -> dict[str, LayerEvidence]:
-    """Measure layers that are not negative (after a ReLU), in pictures of two classes: name → `LayerEvidence`.
+    """Measure layers with non-negative maps (after a ReLU), in pictures of two classes: name → `LayerEvidence`.
 
-    `parts` are the names that the masks of `scenes` hold indices into; without names, no parts are looked for.
+    `parts` are the names of the parts in the masks of `scenes`. Without names, no parts are measured.
     """
     labels, size = scenes.labels.numpy(), scenes.pixels.shape[-1]
     some = torch.linspace(0, len(labels) - 1, min(TO_ABLATE, len(labels))).long()
@@ -79,17 +81,17 @@ def precision_within_classes(
 ) -> dict[str, np.ndarray]:
     """The average precision over chance for each part within the pictures of each class: name → float 2×C×P.
 
-    NaN for parts that cover less than `RAREST`. Over both classes together, a filter that marks bikes would pass for
-    one that marks the wheels of bikes. Masks are taken at half their resolution, which is enough for maps of late
-    layers and four times as fast.
+    It is NaN for parts that cover less than `RAREST`. Over both classes together, a filter that marks whole bikes would
+    look like a filter that marks the wheels of bikes. Masks are used at half their resolution. This is enough for the
+    maps of late layers, and four times as fast.
     """
     masks, labels = scenes.masks[:, 1::2, 1::2].numpy(), scenes.labels.numpy()
-    found = part_scores_within(model, layer_names, scenes.pixels, masks, num_parts, labels)
+    scores = part_scores_within(model, layer_names, scenes.pixels, masks, num_parts, labels)
     common = [
         np.bincount(masks[labels == c].flatten(), minlength=num_parts) >= RAREST * masks[labels == c].size
         for c in range(2)
     ]
     return {
-        name: np.stack([np.where(common[c], found[c][name].precision, np.nan) for c in range(2)])
+        name: np.stack([np.where(common[c], scores[c][name].precision, np.nan) for c in range(2)])
         for name in layer_names
     }

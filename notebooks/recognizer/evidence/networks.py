@@ -1,4 +1,4 @@
-"""The networks that verdicts compare: several of each kind, trained once and kept beside the run of notebook 02."""
+"""The networks that verdicts compare: several of each kind, trained once and kept with the run of notebook 02."""
 
 import re
 from collections.abc import Sequence
@@ -20,13 +20,13 @@ from ..network.models import load_model
 from ..network.side_by_side import Job, Lesson, train_side_by_side
 from ..settings import Problem, shown
 
-PLAIN = ("studio", "wall")  # about half of the drawings have such a background, and the others one of many places
-TO_CHECK = 6  # drawings of each class that are drawn again, to be sure that the files are what they seem
+PLAIN = ("studio", "wall")  # the background of about half of the drawings; the others show one of many places
+TO_CHECK = 6  # drawings that are drawn again, to check that the files are unchanged
 
 
 @dataclass(frozen=True)
 class Classes:
-    """The lesson of notebook 02: which class is it?"""
+    """The lesson of notebook 02: to which class does a picture belong?"""
 
     image_size: int
     name: str = "classes"
@@ -39,7 +39,7 @@ class Classes:
 
 @dataclass(frozen=True)
 class Backgrounds:
-    """The same drawings with another question: is the background plain, or a place? Both classes have either."""
+    """The same drawings with other labels: is the background plain, or a place? Both classes have both backgrounds."""
 
     image_size: int
     name: str = "backgrounds"
@@ -52,7 +52,7 @@ class Backgrounds:
 
 
 def _by_background(pictures: Pictures, rows: dict[str, ImageFile]) -> PixelSet:
-    """Those of `pictures` that the project drew, with the label 1 where they show a place."""
+    """Those of `pictures` that the project drew. The label is 1 if the background is a place."""
     numbers = [_number(rows.get(f"{path.parent.name}/{path.name}")) for path in pictures.paths]
     drawn = [i for i, number in enumerate(numbers) if number is not None]
     _check_some(pictures, numbers, drawn)
@@ -62,32 +62,33 @@ def _by_background(pictures: Pictures, rows: dict[str, ImageFile]) -> PixelSet:
 
 
 def _number(row: ImageFile | None) -> int | None:
-    """Which drawing a file of the sample is, or None for a reader's own."""
-    found = None if row is None or row.is_own else re.fullmatch(r"[a-z]+_(\d+)", PurePosixPath(row.origin).stem)
-    return int(found[1]) - 1 if found else None
+    """The number of the drawing in a file of the sample, or None for a reader's own picture."""
+    match = None if row is None or row.is_own else re.fullmatch(r"[a-z]+_(\d+)", PurePosixPath(row.origin).stem)
+    return int(match[1]) - 1 if match else None
 
 
 def _check_some(pictures: Pictures, numbers: Sequence[int | None], drawn: Sequence[int]) -> None:
     for i in drawn[:: max(1, len(drawn) // TO_CHECK)]:
         if draw(pictures.paths[i].parent.name, numbers[i]).jpeg != pictures.paths[i].read_bytes():
             raise Problem(
-                "Some images of the sample are not what this version draws, so it cannot tell their backgrounds: "
+                "Some images of the sample differ from what this version draws, so their backgrounds are unknown: "
                 "empty datasets/ with make clean and run notebook 01 again."
             )
 
 
 def trained_networks(path: Path, lessons: Sequence[Lesson], count: int) -> dict[str, list[nn.Module]]:
-    """`count` networks for each of `lessons`, trained by the recipe of the run that left the model `path`: by name.
+    """`count` networks for each of `lessons`: name of the lesson → networks.
 
-    Their seeds are that of the run and the next ones. They are kept in `networks/` beside `path`, so that they are
-    trained once; what was interrupted goes on with the networks that are missing. Where another notebook trains there,
-    its end is waited for. A file that is older than `path` belongs to an earlier run and is replaced, which is said.
-    Of the lesson of notebook 02, the first network is that at `path`.
+    They are trained with the recipe of the run that saved the model `path`. Their seeds are the seed of that run and
+    the following numbers. The networks are saved in `networks/` beside `path`, so each is trained only once. After an
+    interruption, only the missing networks are trained. If another notebook is training there, this function waits. A
+    file older than `path` belongs to an earlier run; it is replaced, and a printed line says so. For the lesson of
+    notebook 02, the first network is the one at `path`.
     Raises `Problem` as `train_side_by_side`, `load_model` and `alone_in` do.
     """
     recipe = recipe_of(path)
     folder = path.parent / "networks"
-    wanted = {
+    files_of = {
         lesson.name: [
             path if lesson.name == "classes" and k == 0 else folder / f"{lesson.name}-seed{k}.pt" for k in range(count)
         ]
@@ -99,17 +100,17 @@ def trained_networks(path: Path, lessons: Sequence[Lesson], count: int) -> dict[
             Job(lesson, replace(recipe, seed=recipe.seed + k), file)
             for k in range(count)
             for lesson in lessons
-            if not _is_there(file := wanted[lesson.name][k], path)
+            if not _is_current(file := files_of[lesson.name][k], path)
         ]
 
     if missing():
         with alone_in(folder, doing="networks were trained"):
-            jobs = missing()  # fewer, if another notebook has just trained some
+            jobs = missing()  # fewer, if another notebook has trained some meanwhile
             if outdated := sum(job.path.exists() for job in jobs):
                 print(f"Networks of an earlier run in {shown(folder)}/, older than model.pt, are replaced: {outdated}.")
             train_side_by_side(jobs)
-    return {name: [load_model(file) for file in files] for name, files in wanted.items()}
+    return {name: [load_model(file) for file in files] for name, files in files_of.items()}
 
 
-def _is_there(file: Path, path: Path) -> bool:
+def _is_current(file: Path, path: Path) -> bool:
     return file.exists() and file.stat().st_mtime >= path.stat().st_mtime

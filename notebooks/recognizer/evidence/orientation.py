@@ -1,4 +1,4 @@
-"""The orientation of bars that each filter prefers, and how much (Ringach, Shapley & Hawken 2002)."""
+"""Which orientation of bars each filter prefers, and how strongly (Ringach, Shapley & Hawken 2002)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,9 +18,11 @@ PERIODS = (2, 2.5, 3, 4, 6, 8, 12, 16, 24, 32)
 class OrientationTuning:
     """How a layer's C filters respond to gratings of K orientations, evenly spaced from 0° up to 180°.
 
-    0° are horizontal bars, 90° vertical ones, and between them they turn counterclockwise: 45° rise to the right (/).
-    `period` float C: the pixels from bar to bar to which a filter responds most. `responses` float C×K: the responses
-    at that period, not negative. A filter that never responds has responses of 0, and NaN for everything else.
+    0° means horizontal bars, and 90° vertical bars. Angles increase counterclockwise, so bars at 45° rise to the right
+    (/).
+    `period` float C: the distance between bars, in pixels, with the strongest response.
+    `responses` float C×K: the responses at that period, never negative.
+    A filter that never responds has responses of 0, and NaN for everything else.
     """
 
     responses: np.ndarray
@@ -33,13 +35,19 @@ class OrientationTuning:
 
     @property
     def circular_variance(self) -> np.ndarray:
-        """1 − |Σ R(θ) e^{2iθ}| / Σ R(θ), float C in [0, 1]: 0 for one orientation alone, 1 for all alike."""
-        turned = self.responses @ np.exp(2j * np.deg2rad(self.angles))
-        return 1 - _ratio(np.abs(turned), self.responses.sum(axis=1))
+        """1 − |Σ R(θ) e^{2iθ}| / Σ R(θ), float C in [0, 1].
+
+        It is 0 for responses to one orientation only, and 1 for equal responses to all.
+        """
+        vectors = self.responses @ np.exp(2j * np.deg2rad(self.angles))
+        return 1 - _ratio(np.abs(vectors), self.responses.sum(axis=1))
 
     @property
     def strength(self) -> np.ndarray:
-        """1 − circular variance, float C in [0, 1]: 0 for the same response to all orientations, 1 for one alone."""
+        """1 − circular variance, float C in [0, 1].
+
+        It is 0 for equal responses to all orientations, and 1 for responses to one orientation only.
+        """
         return 1 - self.circular_variance
 
     @property
@@ -51,23 +59,23 @@ class OrientationTuning:
     def selectivity(self) -> np.ndarray:
         """The orientation selectivity index (R_pref − R_orth) / (R_pref + R_orth), float C in [0, 1]."""
         best, num_orientations = self.responses.argmax(axis=1), self.responses.shape[1]
-        across = (best + num_orientations // 2) % num_orientations
+        orthogonal_index = (best + num_orientations // 2) % num_orientations
         filters = np.arange(len(best))
-        preferred, orthogonal = self.responses[filters, best], self.responses[filters, across]
+        preferred, orthogonal = self.responses[filters, best], self.responses[filters, orthogonal_index]
         return _ratio(preferred - orthogonal, preferred + orthogonal)
 
 
 def gratings(image_size: int, period: float, num_orientations: int = 12, num_phases: int = 8) -> Tensor:
-    """Grey sine gratings of full contrast, float32 (K·phases)×3×S×S in [0, 1]: all phases of an orientation in a row.
+    """Grey sine gratings of full contrast, float32 (K·phases)×3×S×S in [0, 1], phase after phase of each orientation.
 
-    `period` in pixels; orientations as in `OrientationTuning`; phases evenly spaced, as if the bars drifted by.
+    `period` is in pixels. Orientations are as in `OrientationTuning`. Phases are evenly spaced, as if the bars drifted.
     """
     angle = torch.arange(num_orientations) * torch.pi / num_orientations
     phase = torch.arange(num_phases) * 2 * torch.pi / num_phases
-    place = torch.arange(image_size) - (image_size - 1) / 2
-    # Brightness changes across the bars. Rows count downwards, so both terms have the same sign.
-    across = torch.cos(angle)[:, None, None] * place[:, None] + torch.sin(angle)[:, None, None] * place
-    waves = torch.sin(2 * torch.pi / period * across[:, None] + phase[:, None, None])
+    offset = torch.arange(image_size) - (image_size - 1) / 2
+    # Brightness changes at right angles to the bars. Row numbers grow downwards, so both terms have the same sign.
+    distance = torch.cos(angle)[:, None, None] * offset[:, None] + torch.sin(angle)[:, None, None] * offset
+    waves = torch.sin(2 * torch.pi / period * distance[:, None] + phase[:, None, None])
     return (0.5 + 0.5 * waves).flatten(0, 1)[:, None].expand(-1, 3, -1, -1)
 
 
@@ -79,19 +87,22 @@ def orientation_tuning(
     num_orientations: int = 12,
     num_phases: int = 8,
 ) -> dict[str, OrientationTuning]:
-    """Show drifting gratings to `model` and measure how every filter is tuned: name → `OrientationTuning`.
+    """Show drifting gratings to `model` and measure the tuning of each filter: name → `OrientationTuning`.
 
-    A response is a mean over phases and positions, at the period at which the filter responds most. After a ReLU it is
-    the mean of the map itself. Of a layer whose values go below 0 it is that of the map's distance from the answer to
-    plain grey, |map − grey|: a filter that is linear in the image answers drifting bars with a sine around that value,
-    and 2/π of its amplitude is this mean, whatever bias or batch norm add. So conv1 is tuned as its kernels are, and
-    relu1 as what is passed on. Only the central half of a map counts, because at the border filters see padding, and
-    only `periods` up to the size of the image, because longer ones show no whole bar.
-    Raises `Problem` as `map_batches` does, for an odd `num_orientations`, which leaves no orthogonal one, and where no
-    period is left.
+    A response is a mean over phases and positions, at the period with the strongest response. For a layer after a ReLU,
+    it is the mean of the map itself. For a layer with negative values, it is the mean of |map − grey|, the distance
+    from the response to plain grey. A filter that is linear in the image responds to drifting bars with a sine wave
+    around its response to grey. The mean is then 2/π of the amplitude, whatever a bias or a batch norm adds. So conv1
+    has the tuning of its kernels, and relu1 has the tuning of the activations that it passes on. Only the central half
+    of a map counts, because filters see padding at the border. Only `periods` up to the size of the image count,
+    because longer ones show no complete bar.
+    Raises `Problem` as `map_batches` does, for an odd `num_orientations`, which has no orthogonal ones, and if no
+    period remains.
     """
     if num_orientations % 2:
-        raise Problem(f"num_orientations={num_orientations} must be even, so that each has an orthogonal one.")
+        raise Problem(
+            f"num_orientations={num_orientations} must be even, so that each orientation has an orthogonal one."
+        )
     periods = [period for period in periods if period <= image_size]
     if not periods:
         raise Problem(f"No grating fits into an image of {image_size} pixels; give shorter periods.")
@@ -100,11 +111,11 @@ def orientation_tuning(
     for period in periods:
         images = gratings(image_size, period, num_orientations, num_phases)
         by_period.append(_mean_responses(model, layer_names, images, num_orientations, grey))
-    return {name: _tuning([each[name] for each in by_period], periods) for name in layer_names}
+    return {name: _tuning([of_layers[name] for of_layers in by_period], periods) for name in layer_names}
 
 
 class _Responses(NamedTuple):
-    """Of each filter the mean value and the mean distance from plain grey, float C×K; the lowest value, float C."""
+    """For each filter: the mean value and the mean distance from plain grey, float C×K; the lowest value, float C."""
 
     mean: np.ndarray
     change: np.ndarray
@@ -120,18 +131,20 @@ def _mean_responses(
 ) -> dict[str, _Responses]:
     """The responses to gratings of one period, averaged over phases and central positions, by layer.
 
-    `grey` are the maps of a plain grey image.
+    `grey` holds the maps of a plain grey image.
     """
-    found: dict[str, list[tuple[np.ndarray, ...]]] = {}
+    batch_results: dict[str, list[tuple[np.ndarray, ...]]] = {}
     for batch in map_batches(model, layer_names, images):
         for name, maps in batch.items():
             values = _centre(maps)
             change = np.abs(values - _centre(grey[name])).mean(axis=(2, 3), dtype=float)
-            found.setdefault(name, []).append((values.mean(axis=(2, 3), dtype=float), change, values.min(axis=(2, 3))))
+            batch_results.setdefault(name, []).append(
+                (values.mean(axis=(2, 3), dtype=float), change, values.min(axis=(2, 3)))
+            )
     by_layer = {}
-    for name, batches in found.items():
+    for name, batches in batch_results.items():
         means, changes, lowest = map(np.concatenate, zip(*batches))
-        by_angle = [each.reshape(num_orientations, -1, each.shape[1]).mean(axis=1).T for each in (means, changes)]
+        by_angle = [values.reshape(num_orientations, -1, values.shape[1]).mean(axis=1).T for values in (means, changes)]
         by_layer[name] = _Responses(*by_angle, lowest.min(axis=0))
     return by_layer
 
@@ -142,9 +155,9 @@ def _centre(maps: np.ndarray) -> np.ndarray:
 
 
 def _tuning(by_period: Sequence[_Responses], periods: Sequence[float]) -> OrientationTuning:
-    """From the responses of a layer at each period to the tuning at each filter's best one."""
-    signed = min(each.lowest.min() for each in by_period) < 0
-    responses = np.stack([each.change if signed else each.mean for each in by_period])
+    """The tuning of a layer at the best period of each filter, from the responses at each period."""
+    signed = min(at_period.lowest.min() for at_period in by_period) < 0
+    responses = np.stack([at_period.change if signed else at_period.mean for at_period in by_period])
     strongest = responses.max(axis=2)
     best = strongest.argmax(axis=0)
     period = np.where(strongest.max(axis=0) > 0, np.asarray(periods, float)[best], np.nan)
