@@ -21,7 +21,7 @@ from recognizer.evidence.retention import (
     r_squared,
     reconstruct,
     retention,
-    silence,
+    zeros_and_dead,
 )
 from recognizer.maps.activations import layer_table
 from recognizer.network import new_network
@@ -256,7 +256,7 @@ def test_silence_of_planted_filters():
         layer.bias.copy_(torch.tensor([0.0, -1.0, 0.5]))  # the second never says anything, the third always
     pixels = torch.zeros(40, 3, 4, 4, dtype=torch.uint8)
     pixels[-1, 0, :2] = 255  # red in half of the last image, which is in another batch than the first
-    zeros, dead = silence(nn.Sequential(layer, nn.ReLU()), ["1"], pixels)
+    zeros, dead = zeros_and_dead(nn.Sequential(layer, nn.ReLU()), ["1"], pixels)
     np.testing.assert_allclose(zeros["1"], [2 / 3] * 39 + [0.5], atol=1e-6)
     assert dead["1"].tolist() == [False, True, False]
 

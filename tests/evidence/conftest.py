@@ -1,4 +1,4 @@
-"""A network, images for it, and images that one colour tells apart."""
+"""A network, images for it, and images with two classes that differ in one colour."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def pixels():
 
 @pytest.fixture(scope="module")
 def red_or_not():
-    """Sixty noisy images, every second one red."""
+    """Sixty noisy images. Every second one is red."""
     random = np.random.default_rng(0)
     images = random.integers(0, 100, (60, 3, 16, 16))
     labels = np.arange(60) % 2

@@ -1,4 +1,4 @@
-"""Networks built by hand, of which the answers are known."""
+"""Networks built by hand, with known answers."""
 
 import numpy as np
 import torch
@@ -6,7 +6,7 @@ from torch import nn
 
 
 def conv(weights, bias=0.0, **options) -> nn.Conv2d:
-    """A convolution with weights made by hand, C×3×k×k."""
+    """A convolution with the given weights, C×3×k×k."""
     weights = torch.as_tensor(np.asarray(weights), dtype=torch.float32)
     layer = nn.Conv2d(weights.shape[1], len(weights), weights.shape[2:], **options)
     with torch.no_grad():
@@ -16,7 +16,7 @@ def conv(weights, bias=0.0, **options) -> nn.Conv2d:
 
 
 def planted() -> nn.Module:
-    """Four filters of one pixel: red, green, blue, and a dead one; red alone says which class it is."""
+    """Four filters of one pixel: red, green, blue, and a dead one. Only the red filter decides the class."""
     colours = np.zeros((4, 3, 1, 1))
     colours[[0, 1, 2], [0, 1, 2]] = 1
     last = conv(np.zeros((2, 4, 1, 1)))

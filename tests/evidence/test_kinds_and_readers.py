@@ -60,7 +60,7 @@ def test_corners_are_wedges_without_notches(size):
             assert starts.max() <= 1
 
 
-def test_hand_made_filters_prefer_what_they_were_made_for():
+def test_hand_made_filters_prefer_their_own_patterns():
     edge = np.tile(np.sign(AWAY), (9, 1)).astype(float)
     quarter = ((AWAY[:, None] < 1) & (AWAY[None, :] > -1)).astype(float)
     distance = np.hypot(AWAY[:, None], AWAY)
@@ -70,18 +70,18 @@ def test_hand_made_filters_prefer_what_they_were_made_for():
     gabors = [gabor(angle, phase) for angle in (0, 30, 70) for phase in (0, 90, 180)]
     fine = gabor(30, 90, period=3)
     kernels = (edge, *gabors, quarter, disc, centre_surround, chequers, fine)
-    found = best_responses(filters(*kernels, 0 * edge), ["1"], 48)["1"]
-    names = np.array(list(KINDS))[found.argmax(axis=1)].tolist()
+    responses = best_responses(filters(*kernels, 0 * edge), ["1"], 48)["1"]
+    names = np.array(list(KINDS))[responses.argmax(axis=1)].tolist()
     assert names[0] == "edges" and set(names[1:10]) <= {"edges", "stripes"}
     assert names[10:15] == ["corners", "blobs", "blobs", "textures", "stripes"]
-    assert preferred_kinds(found).sum() == pytest.approx(15 / 16)  # the last one responds to nothing
-    assert np.isnan(kind_selectivity(found)[-1]) and (kind_selectivity(found)[:-1] > 1e-3).all()
+    assert preferred_kinds(responses).sum() == pytest.approx(15 / 16)  # the last filter responds to nothing
+    assert np.isnan(kind_selectivity(responses)[-1]) and (kind_selectivity(responses)[:-1] > 1e-3).all()
 
 
-def test_a_filter_that_responds_to_everything_alike_prefers_no_kind():
-    always = conv(np.zeros((1, 3, 3, 3)), bias=2.0, padding=1)
-    found = best_responses(nn.Sequential(always, nn.ReLU()), ["1"], 20)["1"]
-    assert preferred_kinds(found).tolist() == [0] * 5 and kind_selectivity(found)[0] == 0
+def test_a_filter_with_equal_responses_prefers_no_kind():
+    constant = conv(np.zeros((1, 3, 3, 3)), bias=2.0, padding=1)
+    responses = best_responses(nn.Sequential(constant, nn.ReLU()), ["1"], 20)["1"]
+    assert preferred_kinds(responses).tolist() == [0] * 5 and kind_selectivity(responses)[0] == 0
 
 
 def test_selectivity_of_kinds_in_closed_form():
@@ -92,36 +92,36 @@ def test_selectivity_of_kinds_in_closed_form():
 
 @pytest.fixture(scope="module")
 def pictures():
-    """Patches of plain colours under a little noise: 2×60 images of 4×4 squares."""
+    """Squares of plain colours with a little noise: 2×60 images of 4×4 squares."""
     random = np.random.default_rng(0)
     squares = random.integers(0, 255, (120, 3, 4, 4)).repeat(8, axis=2).repeat(8, axis=3)
     noisy = (squares + random.normal(0, 4, squares.shape)).clip(0, 255).astype(np.uint8)
     return torch.from_numpy(noisy[:60]), torch.from_numpy(noisy[60:])
 
 
-def test_the_reader_reads_filters_that_are_plain_to_see(pictures):
-    """Redness and brightness; and upright edges, in other pictures."""
+def test_the_reader_recognises_simple_filters(pictures):
+    """Filters for redness and for brightness; then, in other pictures, a filter for vertical edges."""
     model = nn.Sequential(conv([[[[1]], [[-0.5]], [[-0.5]]], [[[1]], [[1]], [[1]]]]), nn.ReLU())
     assert (read_filters(model, ["1"], *pictures)["1"] > 0.9).all()
     random = np.random.default_rng(2)
     bars = np.where(random.random((100, 1, 1, 1)) < 0.5, np.sign(AWAY), np.sign(AWAY)[:, None]).repeat(3, axis=1)
     patches = 128 + bars * random.uniform(5, 60, (100, 1, 1, 1)) + random.normal(0, 10, (100, 3, 9, 9))
     pixels = torch.from_numpy(patches.clip(0, 255).astype(np.uint8))
-    upright = nn.Sequential(conv(np.tile(np.sign(AWAY), (1, 3, 9, 1)) / 9), nn.ReLU())
-    assert read_filters(upright, ["1"], pixels[:50], pixels[50:])["1"][0] > 0.9
+    vertical = nn.Sequential(conv(np.tile(np.sign(AWAY), (1, 3, 9, 1)) / 9), nn.ReLU())
+    assert read_filters(vertical, ["1"], pixels[:50], pixels[50:])["1"][0] > 0.9
 
 
-def test_the_reader_guesses_where_there_is_nothing_to_read(pictures, monkeypatch):
-    """Patches shuffled against what the filters say of them; and a filter that says nothing."""
+def test_the_reader_is_at_chance_without_information(pictures, monkeypatch):
+    """Responses are random, so patches say nothing about them. A dead filter has no result."""
     random, patches = np.random.default_rng(1), reader._patches
 
     def shuffled(*args):
-        seen, values = patches(*args)["1"]
-        return {"1": (seen, random.random((*values.shape[:2], 60)))}
+        features, values = patches(*args)["1"]
+        return {"1": (features, random.random((*values.shape[:2], 60)))}
 
     monkeypatch.setattr(reader, "_patches", shuffled)
-    found = read_filters(nn.Sequential(conv([[[[1]], [[0]], [[0]]]]), nn.ReLU()), ["1"], *pictures)["1"]
-    assert len(found) == 60 and abs(found.mean() - 0.5) < 0.05
+    accuracy = read_filters(nn.Sequential(conv([[[[1]], [[0]], [[0]]]]), nn.ReLU()), ["1"], *pictures)["1"]
+    assert len(accuracy) == 60 and abs(accuracy.mean() - 0.5) < 0.05
     monkeypatch.undo()
     dead = nn.Sequential(conv([[[[0]], [[0]], [[0]]]]), nn.ReLU())
     assert np.isnan(read_filters(dead, ["1"], *pictures)["1"]).all()
@@ -129,35 +129,36 @@ def test_the_reader_guesses_where_there_is_nothing_to_read(pictures, monkeypatch
         read_filters(dead, ["1"], pictures[0], pictures[1][:1])
 
 
-def test_the_reader_cannot_tell_by_the_order_of_the_pictures():
-    """Pictures class by class, red ones first; the filter looks for green noise, of which both have as much.
+def test_the_order_of_the_pictures_gives_the_reader_no_hint():
+    """The pictures are sorted by class, red ones first, and the filter looks for green noise.
 
-    Most patches have none and are equally weak: taken from the first pictures, they would all be red.
+    The noise is equally common in both classes. Most patches have no green and are equally weak. The first of them
+    would all be red.
     """
     random = np.random.default_rng(0)
     pixels = np.zeros((80, 3, 8, 8), np.uint8)
     pixels[:40, 0] = 200
     pixels[random.random(80) < 0.4, 1] = 100
     model = nn.Sequential(conv([[[[0]], [[1]], [[0]]]]), nn.ReLU())
-    shown = reader._patches(model, ["1"], torch.from_numpy(pixels), np.random.default_rng(0))["1"]
-    (_, strong), (weak, low) = reader._extremes(shown[0], shown[1][..., 0], 9)
+    patches = reader._patches(model, ["1"], torch.from_numpy(pixels), np.random.default_rng(0))["1"]
+    (_, strong_values), (weak, weak_values) = reader._extremes(patches[0], patches[1][..., 0], 9)
     redness = weak[:, 0]
-    assert (low == 0).all() and strong.min() > 0 and 0.1 < (redness > 0.5).mean() < 0.9
+    assert (weak_values == 0).all() and strong_values.min() > 0 and 0.1 < (redness > 0.5).mean() < 0.9
 
 
-def test_the_patches_of_a_kind_are_of_different_images():
+def test_patches_of_the_same_kind_come_from_different_images():
     strength = np.array([[9, 8, 7], [1, 2, 3], [5, 0, 6]])
     (strong, high), (weak, low) = reader._extremes(np.arange(9).reshape(3, 3, 1), strength, 2)
     assert high.tolist() == [9, 6] and low.tolist() == [0, 1]
     assert strong[:, 0].tolist() == [0, 8] and weak[:, 0].tolist() == [7, 3]
 
 
-def test_a_layer_that_passes_the_picture_on_keeps_it_and_one_that_averages_keeps_less(pictures):
+def test_an_identity_layer_keeps_the_picture_and_averaging_layers_keep_less(pictures):
     same = conv([[[[1]], [[0]], [[0]]], [[[0]], [[1]], [[0]]], [[[0]], [[0]], [[1]]]])
     model = nn.Sequential(same, nn.AvgPool2d(8), nn.AvgPool2d(4), nn.Conv2d(3, 2, 1))
     nn.init.zeros_(model[3].weight)
-    found = kept_picture(model, ["0", "1", "2", "3"], *pictures)
-    assert found["0"] > 0.999
-    # An 8×8 square of one colour under noise of 4 levels: all but the noise, which is 16 of some 5,400.
-    assert found["1"] == pytest.approx(1 - 16 / 5400, abs=0.002)
-    assert found["2"] < 0.15 and abs(found["3"]) < 0.01
+    kept = kept_picture(model, ["0", "1", "2", "3"], *pictures)
+    assert kept["0"] > 0.999
+    # An 8×8 square has one colour and noise with a standard deviation of 4. Only the noise is lost: 16 of about 5,400.
+    assert kept["1"] == pytest.approx(1 - 16 / 5400, abs=0.002)
+    assert kept["2"] < 0.15 and abs(kept["3"]) < 0.01

@@ -1,4 +1,4 @@
-"""Preference for a class and linear probes against scikit-learn and SciPy."""
+"""Class preference and linear probes, compared with scikit-learn and SciPy."""
 
 import numpy as np
 import pytest
@@ -9,12 +9,12 @@ from recognizer.evidence.selectivity import auroc, linear_probe
 from recognizer.settings import Problem
 
 
-def test_auroc_is_scikit_learns():
+def test_auroc_agrees_with_scikit_learn():
     random = np.random.default_rng(0)
     labels = random.permutation([0] * 30 + [1] * 21)
     means = random.normal(size=(51, 6)).astype(np.float32)
     means[:, 3] = means[:, 3].round()  # ties
-    means[:, 4] = 1  # nothing but ties
+    means[:, 4] = 1  # only ties
     means[:, 5] += 9 * labels
     expected = [roc_auc_score(labels, column) for column in means.T]
     np.testing.assert_allclose(auroc(means, labels), expected, atol=1e-12)
@@ -23,7 +23,7 @@ def test_auroc_is_scikit_learns():
         auroc(means, labels + 1)
 
 
-def test_linear_probe_reads_out_a_planted_direction_only():
+def test_a_linear_probe_is_right_only_with_a_planted_direction():
     random = np.random.default_rng(0)
     labels = random.integers(0, 2, 400)
     values = random.normal(size=(400, 16)) * 100 + 500
@@ -34,8 +34,8 @@ def test_linear_probe_reads_out_a_planted_direction_only():
     assert 0.4 < by_chance.mean() < 0.6
 
 
-def test_linear_probe_is_the_logistic_regression_that_scipy_finds():
-    """Log losses + |w|²/2 of standardised values, minimised by SciPy. Classes overlap, so some answers are wrong."""
+def test_a_linear_probe_agrees_with_logistic_regression_by_scipy():
+    """SciPy minimises the log loss + |w|²/2 of standardised values. The classes overlap, so some answers are wrong."""
     random = np.random.default_rng(1)
     labels = random.integers(0, 2, 300)
     values = random.normal(size=(300, 6)) * [1, 10, 100, 1, 1, 1] + np.outer(labels, [1, 5, 0, 0.5, 0, 0])

@@ -20,7 +20,7 @@ from .selectivity import auroc
 from .total_effects import effects_by_layer
 from .two_classes import one_against_rest, scenes_of_two
 from .two_sets import to_choose_and_report
-from .usual_claims import numbers_of_all, recognised_by, usual_claims
+from .usual_claims import claim_numbers_by_kind, recognised_by, usual_claims
 from .verdict import bootstrap, mean, observe, rank_correlation, share, verdict_rows
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "auroc",
     "best_responses",
     "bootstrap",
+    "claim_numbers_by_kind",
     "claim_rows",
     "dependence_on",
     "detection_counts",
@@ -51,7 +52,6 @@ __all__ = [
     "log_odds",
     "mean",
     "measure",
-    "numbers_of_all",
     "observe",
     "observe_filters",
     "one_against_rest",

@@ -1,4 +1,4 @@
-"""What a position of a map sees, as a square: where it lies, and cut out of an image."""
+"""The square of input pixels that a position of a map sees: its coordinates, and the crop of an image."""
 
 from dataclasses import dataclass
 
@@ -8,32 +8,32 @@ from torch import Tensor, fx, nn
 from ..maps.tracing import trace
 from ..maps.windows import Window, union, windows_of
 
-BEYOND = 225  # the light grey of whatever a position does not see
+BEYOND = 225  # light grey, for everything that a position does not see
 
 
 @dataclass(frozen=True)
 class ReceptiveField(Window):
-    """The input pixels that the positions of a map see, the same downwards and across: see `Window`."""
+    """The input pixels that the positions of a map see, with equal values for rows and columns: see `Window`."""
 
     def box(self, row: int, column: int) -> tuple[int, int, int, int]:
-        """(top, left, bottom, right) in pixels, the last two exclusive, that position (`row`, `column`) sees.
+        """The pixels that position (`row`, `column`) sees: (top, left, bottom, right), the last two exclusive.
 
-        It may lie partly beyond the image: there it sees padding.
+        The box may extend beyond the image, where the position sees padding.
         """
         top, left = self.start + row * self.stride, self.start + column * self.stride
         return top, left, top + self.size, left + self.size
 
     def middles(self, count: int, image_size: int) -> np.ndarray:
-        """The pixel in the middle of what each of `count` positions sees, 0 for the middle of the first: float `count`.
+        """The centres of the fields of `count` positions, in pixels: float `count`. The centre of pixel 0 is 0.
 
-        Positions that all see the whole image are taken to be spread evenly over it.
+        Positions that all see the whole image are treated as if they were evenly spaced over it.
         """
         if self.stride == 0:
             return (np.arange(count) + 0.5) * image_size / count - 0.5
         return self.start + (self.size - 1) / 2 + self.stride * np.arange(count)
 
     def nearest(self, pixel: tuple[float, float], shape: tuple[int, int], image_size: int) -> tuple[int, int]:
-        """(row, column), in a map of `shape` (h, w), of the position whose middle is nearest to `pixel` (y, x)."""
+        """(row, column) of the position whose centre is nearest to `pixel` (y, x), in a map of `shape` (h, w)."""
         row, column = (
             int(np.abs(self.middles(count, image_size) - place).argmin()) for count, place in zip(shape, pixel)
         )
@@ -42,8 +42,8 @@ class ReceptiveField(Window):
     def crop(self, image: Tensor, row: int, column: int) -> np.ndarray:
         """The part of an `image`, uint8 3×S×S, that a position sees: uint8, `size`×`size`×3 or S×S×3.
 
-        A field smaller than the image is cut out of it, with light grey for what lies beyond the image. Of a larger
-        field the whole image is returned, with light grey for what lies outside of the field.
+        A field smaller than the image is cut out, and the parts beyond the image are light grey. For a larger field,
+        the whole image is returned, and the parts outside the field are light grey.
         """
         top, left, bottom, right = self.box(row, column)
         rows, columns = slice(max(top, 0), max(bottom, 0)), slice(max(left, 0), max(right, 0))
@@ -51,20 +51,20 @@ class ReceptiveField(Window):
         seen[rows, columns] = image[:, rows, columns].permute(1, 2, 0).cpu().numpy()
         if self.size >= image.shape[1]:
             return seen
-        margin = self.size + abs(self.start)  # no position sees anything further out
+        margin = self.size + abs(self.start)  # no position sees further than this
         wide = np.pad(seen, ((margin, margin), (margin, margin), (0, 0)), constant_values=BEYOND)
         return wide[top + margin : bottom + margin, left + margin : right + margin]
 
 
 def receptive_fields(model: nn.Module, image_size: int) -> dict[str, ReceptiveField]:
-    """The receptive field of every module that runs, in order, for images of `image_size`×`image_size`.
+    """The receptive field of each module that runs, in order, for images of `image_size`×`image_size`.
 
-    Names are those of `model.named_modules()`, blocks of several layers included; further calls of a module are
-    'name#2', 'name#3', …, as in `capture`. Where branches meet, the field is the union of theirs; a field that is not
-    square counts as the square around it. Whatever is neither a window nor known to work position by position
-    (flattening, linear layers, adaptive pooling, attention) sees the whole image.
-    The model is traced, not run. Raises `Problem` for a model that `torch.fx` cannot trace.
+    Names are those of `model.named_modules()`, blocks of layers included. Further calls of a module are 'name#2',
+    'name#3', …, as in `capture`. Where branches meet, their fields are joined. A field that is not square counts as the
+    square around it. A module sees the whole image if it is not a window and is not known to work position by position:
+    flattening, linear layers, adaptive pooling, attention.
+    The model is traced and does not run. Raises `Problem` for a model that `torch.fx` cannot trace.
     """
-    found = windows_of(model, trace(model, fx.Tracer()), (image_size, image_size))
-    squares = {name: union(both, Window(image_size, 0, 0)) for name, both in found.items()}
+    windows = windows_of(model, trace(model, fx.Tracer()), (image_size, image_size))
+    squares = {name: union(rows_and_columns, Window(image_size, 0, 0)) for name, rows_and_columns in windows.items()}
     return {name: ReceptiveField(square.size, square.stride, square.start) for name, square in squares.items()}

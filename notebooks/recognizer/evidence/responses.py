@@ -1,4 +1,4 @@
-"""The outputs of layers for many images, gathered batch by batch, so that memory stays small."""
+"""The outputs of layers for many images, computed batch by batch to save memory."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -19,10 +19,10 @@ BATCH_SIZE = 32
 
 @dataclass(frozen=True)
 class Strongest:
-    """The places at which each filter responds most, best first: C×count arrays.
+    """The positions with the strongest responses of each filter, strongest first: C×count arrays.
 
-    Filter f has the value `values[f, k]` (float32) at (`rows[f, k]`, `columns[f, k]`) of its map of image
-    `images[f, k]` (int). The images of a filter are all different.
+    Filter f has the value `values[f, k]` (float32) at (`rows[f, k]`, `columns[f, k]`) of its map of image `images[f,
+    k]` (int). All images of a filter are different.
     """
 
     images: np.ndarray
@@ -34,11 +34,11 @@ class Strongest:
 def map_batches(model: nn.Module, layer_names: Sequence[str], pixels: Tensor) -> Iterator[dict[str, np.ndarray]]:
     """The maps of the layers for each batch of `pixels`: name → float32 n×C×h×w.
 
-    `pixels` is N×3×S×S, uint8 or float32 in [0, 1]. A linear layer has maps of one position, 1×1. Names of further
-    calls are as in `capture`. Raises `Problem` as `capture` does, and for a layer whose output is neither N×C×h×w nor
-    N×C.
+    `pixels` is N×3×S×S, uint8 or float32 in [0, 1]. A linear layer has maps with one position, 1×1. Further calls of a
+    layer are named as in `capture`.
+    Raises `Problem` as `capture` does, and for a layer whose output is neither N×C×h×w nor N×C.
     """
-    # A network without weights runs where its images are.
+    # A network without weights runs on the device of its images.
     memory_format = fastest_memory_format(next(model.parameters(), pixels).device)
     for batch in pixels.split(BATCH_SIZE):
         images = to_dtype(batch, torch.float32, scale=True).contiguous(memory_format=memory_format)
@@ -47,12 +47,12 @@ def map_batches(model: nn.Module, layer_names: Sequence[str], pixels: Tensor) ->
 
 
 def all_maps(model: nn.Module, layer_names: Sequence[str], pixels: Tensor) -> dict[str, np.ndarray]:
-    """`map_batches` in one piece: name → float32 N×C×h×w. Takes four bytes for every activation."""
+    """All batches of `map_batches` together: name → float32 N×C×h×w. Needs four bytes for each value."""
     return _joined(map_batches(model, layer_names, pixels))
 
 
 def spatial_means(model: nn.Module, layer_names: Sequence[str], pixels: Tensor) -> dict[str, np.ndarray]:
-    """The mean of each filter's map in each image: name → float32 N×C. Arguments and errors as in `map_batches`."""
+    """The mean of each filter's map in each image: name → float32 N×C. Arguments and errors are as in `map_batches`."""
     return _joined(
         {name: maps.mean(axis=(2, 3)) for name, maps in batch.items()}
         for batch in map_batches(model, layer_names, pixels)
@@ -60,11 +60,11 @@ def spatial_means(model: nn.Module, layer_names: Sequence[str], pixels: Tensor) 
 
 
 def pooled(model: nn.Module, layer_names: Sequence[str], pixels: Tensor, dimension: int = 128) -> dict[str, np.ndarray]:
-    """Maps averaged over a coarse grid, the same number of values for each layer: name → float32 N×D, D ≤ `dimension`.
+    """Maps averaged over a coarse grid, with equally many values for each layer: name → float32 N×D, D ≤ `dimension`.
 
-    A layer of C filters gets a grid of `dimension` / C cells, or as many as fit, so that linear probes of different
-    layers can be compared. D is smaller where a map has too few positions. Arguments and errors as in `map_batches`,
-    and `Problem` for a layer of more than `dimension` filters.
+    The grid of a layer with C filters has at most `dimension` / C cells, so that linear probes of different layers can
+    be compared. D is smaller if a map has too few positions. Arguments and errors are as in `map_batches`. Also raises
+    `Problem` for a layer with more than `dimension` filters.
     """
 
     def pool(name: str, maps: np.ndarray) -> np.ndarray:
@@ -80,10 +80,10 @@ def pooled(model: nn.Module, layer_names: Sequence[str], pixels: Tensor, dimensi
 
 
 def on_grid(model: nn.Module, layer_names: Sequence[str], pixels: Tensor, side: int) -> dict[str, np.ndarray]:
-    """Maps averaged over the same `side`×`side` squares of the image for every layer: name → float32 N×(C·side²).
+    """Maps averaged over the same `side`×`side` squares of the image for all layers: name → float32 N×(C·side²).
 
-    Unlike `pooled` it gives layers of more filters more values, but all layers know places equally well. A smaller map
-    stays as it is, and a linear layer is a map of 1×1. Arguments and errors as in `map_batches`.
+    Layers with more filters get more values, unlike in `pooled`, but all layers have the same spatial resolution. A
+    smaller map stays as it is. A linear layer is a map of 1×1. Arguments and errors are as in `map_batches`.
     """
 
     def pool(maps: np.ndarray) -> np.ndarray:
@@ -96,9 +96,10 @@ def on_grid(model: nn.Module, layer_names: Sequence[str], pixels: Tensor, side: 
 
 
 def strongest(model: nn.Module, layer_names: Sequence[str], pixels: Tensor, count: int = 9) -> dict[str, Strongest]:
-    """For each filter, the `count` images (or all, if fewer) with the strongest single position: name → `Strongest`.
+    """For each filter, the `count` images with the highest values, each at one position: name → `Strongest`.
 
-    Arguments and errors as in `map_batches`. Of equal values the first image and the first position count.
+    If there are fewer images, all are returned. If values are equal, the first image and the first position win.
+    Arguments and errors are as in `map_batches`.
     """
     values, positions, widths = defaultdict(list), defaultdict(list), {}
     for batch in map_batches(model, layer_names, pixels):
@@ -114,7 +115,7 @@ def strongest(model: nn.Module, layer_names: Sequence[str], pixels: Tensor, coun
 
 
 def _best(values: np.ndarray, positions: np.ndarray, width: int, count: int) -> Strongest:
-    """Of each image's highest value and its position, both N×C, the `count` highest of each filter."""
+    """The `count` highest values of each filter, from the highest value in each image and its position, both N×C."""
     images = np.argsort(-values, axis=0, kind="stable")[:count]
     rows, columns = np.divmod(np.take_along_axis(positions, images, axis=0), width)
     return Strongest(images.T, rows.T, columns.T, np.take_along_axis(values, images, axis=0).T)
@@ -123,7 +124,7 @@ def _best(values: np.ndarray, positions: np.ndarray, width: int, count: int) -> 
 def _as_maps(name: str, values: np.ndarray) -> np.ndarray:
     if values.ndim not in (2, 4):
         raise Problem(
-            f"The output of layer {name!r} is neither maps nor one value for each filter: it has {values.ndim} "
+            f"The output of layer {name!r} is neither a map nor one value per filter: it has {values.ndim} "
             "dimensions. Choose another layer."
         )
     return values if values.ndim == 4 else values[:, :, None, None]
@@ -135,6 +136,6 @@ def _joined(batches: Iterator[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
 
 
 def _grid(cells: int, height: int, width: int) -> tuple[int, int]:
-    """The h×w with the most cells that a map has positions for, up to `cells`; of several the squarest."""
+    """The h×w grid with the most cells, up to `cells`, that fits into a map. If there are several, the squarest one."""
     shapes = [(h, min(width, cells // h)) for h in range(1, min(height, cells) + 1)]
     return max(shapes, key=lambda shape: (shape[0] * shape[1], min(shape)))

@@ -1,4 +1,4 @@
-"""How well single filters, and layers as a whole, tell classes apart."""
+"""How well single filters, and whole layers, tell classes apart."""
 
 import numpy as np
 from scipy.stats import rankdata
@@ -10,10 +10,11 @@ from ..settings import Problem
 
 
 def auroc(means: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """How often an image of class 1 gets more of each filter than one of class 0, float C in [0, 1]; ties count half.
+    """The area under the ROC curve of each filter: float C in [0, 1].
 
-    `means` N×C, `labels` N of 0 and 1. It is the area under the ROC curve; 0.5 is chance.
-    Raises `Problem` unless the labels are 0 and 1, both of them.
+    It is the probability that a random image of class 1 has a higher mean than a random image of class 0; ties count
+    half. 0.5 is chance. `means` N×C, `labels` N of 0 and 1. Raises `Problem` unless the labels are 0 and 1, and both
+    occur.
     """
     labels = _binary(labels)
     return 0.5 + _centred_ranks(means).T @ labels / (labels.sum() * (1 - labels).sum())
@@ -24,7 +25,8 @@ def linear_probe(
 ) -> np.ndarray:
     """Which of M test images a linear classifier of a layer's values gets right (Alain & Bengio 2016): bool M.
 
-    Values N×D are standardised by the training set; logistic regression with scikit-learn's default penalty.
+    Values N×D are standardised with the mean and standard deviation of the training set. The classifier is logistic
+    regression with scikit-learn's default penalty.
     """
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(train_x, train_labels)
     return probe.predict(test_x) == test_labels
@@ -38,9 +40,9 @@ def _binary(labels: np.ndarray) -> np.ndarray:
 
 
 def _centred_ranks(means: np.ndarray) -> np.ndarray:
-    """The ranks of each filter's values among the N images, minus their mean: float N×C.
+    """The ranks of each filter's values among the N images, minus the mean rank: float N×C.
 
-    Their sum over the images of class 1 says how much higher than by chance these rank (Mann & Whitney's U, centred).
+    Their sum over the images of class 1 says how far these images rank above chance (Mann & Whitney's U, centred).
     """
     ranks = rankdata(means, axis=0)
     return ranks - ranks.mean(axis=0)

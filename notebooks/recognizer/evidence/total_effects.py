@@ -1,4 +1,4 @@
-"""What makes a filter respond more in one scene than in another: the vehicle, or where, how and in what light it is."""
+"""Which factors change a filter's response: the class of the vehicle, or light, background and viewing direction."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,11 +8,12 @@ from .verdict import Estimate, bootstrap
 
 
 def total_effect(values: np.ndarray, redrawn: np.ndarray) -> np.ndarray:
-    """The share of each filter's variance that one factor takes part in (Jansen 1999): float C, 0 or more.
+    """The share of each filter's variance that involves one factor (Jansen 1999): float C, 0 or more.
 
-    `values` float N×C are C filters' responses to N scenes, `redrawn` those to the same scenes with this factor alone
-    replaced by that of another scene. It is the mean square of the change over twice the variance: 0 where the factor
-    makes no difference, 1 where it makes all of it. NaN for a filter that responds to all scenes alike.
+    `values` float N×C are the responses of C filters to N scenes. `redrawn` are the responses to the same scenes with
+    only this factor replaced by that of another scene. The share is the mean squared change over twice the variance. It
+    is 0 if the factor makes no difference, and 1 if it is involved in all of the variance. NaN for a filter with the
+    same response to all scenes.
     """
     variance = values.var(axis=0)
     return np.nanmean((values - redrawn) ** 2, axis=0) / np.where(variance > 0, 2 * variance, np.nan)
@@ -21,10 +22,10 @@ def total_effect(values: np.ndarray, redrawn: np.ndarray) -> np.ndarray:
 def share_of_classes(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """The share of each filter's variance that lies between the classes (η², Fisher 1925): float C in [0, 1].
 
-    `values` float N×C, `labels` int N. NaN for a filter that responds to all scenes alike.
+    `values` float N×C, `labels` int N. NaN for a filter with the same response to all scenes.
     """
     of_class = {label: values[labels == label] for label in np.unique(labels)}
-    between = sum(len(each) * (each.mean(axis=0) - values.mean(axis=0)) ** 2 for each in of_class.values())
+    between = sum(len(members) * (members.mean(axis=0) - values.mean(axis=0)) ** 2 for members in of_class.values())
     variance = values.var(axis=0)
     return between / len(values) / np.where(variance > 0, variance, np.nan)
 
@@ -32,24 +33,25 @@ def share_of_classes(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def effects_by_layer(
     answers: Mapping[str, np.ndarray], sizes: Sequence[int], labels: np.ndarray, names: Sequence[str]
 ) -> dict[str, dict[str, list[Estimate]]]:
-    """The mean over each layer's filters of both shares, for `figures.panels`: factor → network → one per layer.
+    """Both shares as means over each layer's filters, for `figures.panels`: factor → network → one estimate per layer.
 
-    `answers` are those of `ask`, float networks×N×C with the filters of all layers side by side, `sizes` of them in
-    each: first those to the scenes as they are, then those to scenes with another light, place, …, one per factor.
-    `labels` int N, `names` of the networks. A single filter counts as at most 2, so that one that hardly varies does
-    not outweigh all others.
+    `answers` are the result of `ask`, float networks×N×C, with the filters of all layers, layer after layer. `sizes`
+    are the numbers of filters in the layers. The first entry of `answers` is for the unchanged scenes, and the others
+    are for scenes with another light, place, …, one entry per factor. `labels` int N, `names` of the networks. The
+    effect for one filter counts as at most 2, so that a filter that hardly varies does not outweigh the others.
     """
     by_layer = {name: np.split(values, np.cumsum(sizes)[:-1], axis=2) for name, values in answers.items()}
     whole, *factors = by_layer
     effects = {
         "the class": {
-            name: [bootstrap(share_of_classes(of[k], labels)) for of in by_layer[whole]] for k, name in enumerate(names)
+            name: [bootstrap(share_of_classes(values[k], labels)) for values in by_layer[whole]]
+            for k, name in enumerate(names)
         }
     }
     for factor in factors:
         pairs = list(zip(by_layer[whole], by_layer[factor]))
         effects[f"the {factor}"] = {
-            name: [bootstrap(total_effect(of[k], redrawn[k]).clip(max=2)) for of, redrawn in pairs]
+            name: [bootstrap(total_effect(values[k], redrawn[k]).clip(max=2)) for values, redrawn in pairs]
             for k, name in enumerate(names)
         }
     return effects

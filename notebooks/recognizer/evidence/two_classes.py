@@ -1,4 +1,4 @@
-"""Networks of more than two classes, asked about one class against the rest."""
+"""Networks of more than two classes, reduced to one class against the rest."""
 
 import copy
 
@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from ..settings import Problem
 from .experiments import Scenes
 
-REST = "other"  # the name of all other classes together
+REST = "other"  # the name of the class that joins all others
 
 
 class _OneAgainstRest:
-    """In front of a network's class: its logits become N×2. Layers and weights stay what they are."""
+    """A mixin in front of a network's class. Its logits become N×2; layers and weights stay the same."""
 
     label: int
     others: list[int]
@@ -23,10 +23,10 @@ class _OneAgainstRest:
 
 
 def one_against_rest(model: nn.Module, class_name: str = "") -> nn.Module:
-    """A copy of `model` that answers whether an image is of one class: N×2 logits, of `REST` and of `class_name`.
+    """A copy of `model` that tells one class from all others: N×2 logits, of `REST` and of `class_name`.
 
-    The probability of `class_name` stays what it was, and so do the names of all layers. Without a `class_name` it is
-    the last class. A network of two classes is returned as it is.
+    The probability of `class_name` and the names of all layers do not change. Without a `class_name`, it is the last
+    class. A network of two classes is returned unchanged.
     Raises `Problem` for a class that the network does not know.
     """
     if class_name and class_name not in model.classes:
@@ -35,16 +35,17 @@ def one_against_rest(model: nn.Module, class_name: str = "") -> nn.Module:
         return model
     label = model.classes.index(class_name) if class_name else len(model.classes) - 1
     others = [i for i in range(len(model.classes)) if i != label]
-    kind, asked = type(model), copy.deepcopy(model)
-    asked.__class__ = type(kind.__name__, (_OneAgainstRest, kind), {"label": label, "others": others})
-    asked.classes = [REST, model.classes[label]]
-    return asked
+    kind, reduced = type(model), copy.deepcopy(model)
+    reduced.__class__ = type(kind.__name__, (_OneAgainstRest, kind), {"label": label, "others": others})
+    reduced.classes = [REST, model.classes[label]]
+    return reduced
 
 
 def scenes_of_two(scenes: Scenes, classes: list[str], class_name: str = "") -> Scenes:
-    """`scenes` labelled 1 for `class_name` (by default the last class) and 0 for all others, as many of both.
+    """`scenes` with the label 1 for `class_name` (by default the last class) and 0 for all others.
 
-    The others are taken evenly from all other classes. With two `classes` the scenes stay as they are.
+    Both labels are equally frequent, and the others are taken evenly from all other classes. With two `classes`, the
+    scenes stay the same.
     """
     if len(classes) <= 2:
         return scenes

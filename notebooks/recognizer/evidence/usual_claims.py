@@ -1,4 +1,4 @@
-"""What people say about feature maps, as one number per network, so that networks can be compared."""
+"""Common claims about feature maps, as one number per network, so that networks can be compared."""
 
 from collections.abc import Mapping, Sequence
 
@@ -24,10 +24,10 @@ from .responses import all_maps, spatial_means
 from .selectivity import auroc
 from .total_effects import share_of_classes
 
-TO_ABLATE = 30  # scenes: each filter of the last layers is taken out for all of them
+TO_ABLATE = 30  # scenes that are classified again without each filter of the last layer
 FIRST, LAST = "first layer minus last", "last layer minus first"
-# Number of a network → what people say, what was measured, and the smallest difference worth naming.
-SAID = {
+# Name of the number → the claim, what is measured, and the smallest difference worth naming.
+CLAIMS = {
     "edges": ("Early layers detect edges", "share of the first two layers' filters that prefer edges", 0.1),
     "corners": ("Early layers detect corners", "share of the first two layers' filters that prefer corners", 0.1),
     "blobs": ("Early layers detect blobs", "share of the first two layers' filters that prefer blobs", 0.1),
@@ -48,11 +48,11 @@ SAID = {
 }
 
 
-def numbers_of(model: nn.Module, layer_names: Sequence[str], choose: Scenes, report: Scenes) -> dict[str, float]:
-    """One number of a network for each of `SAID`. `layer_names` are layers after a ReLU, from the first to the last.
+def claim_numbers(model: nn.Module, layer_names: Sequence[str], choose: Scenes, report: Scenes) -> dict[str, float]:
+    """One number of a network for each of `CLAIMS`. `layer_names` are layers after a ReLU, from first to last.
 
-    Filters are chosen on the scenes `choose`, and all numbers are measured on `report`. Numbers that need masks are
-    left out where there are none.
+    Filters are chosen on the scenes `choose`, and all numbers are measured on `report`. Without masks, the numbers that
+    need them are missing.
     """
     first, last = layer_names[0], layer_names[-1]
     labels = report.labels.numpy()
@@ -60,60 +60,63 @@ def numbers_of(model: nn.Module, layer_names: Sequence[str], choose: Scenes, rep
     kinds = best_responses(start, layer_names[:2], side)
     kept = kept_picture(model, [first, last], choose.pixels, report.pixels)
     means = spatial_means(model, [first, last], report.pixels)
-    preference = {name: 2 * np.abs(auroc(each, labels) - 0.5) for name, each in means.items()}
-    read = read_filters(model, [first, last], choose.pixels, report.pixels)
-    of_classes = {name: np.nanmean(share_of_classes(each, labels)) for name, each in means.items()}
+    preference = {name: 2 * np.abs(auroc(values, labels) - 0.5) for name, values in means.items()}
+    reader = read_filters(model, [first, last], choose.pixels, report.pixels)
+    class_shares = {name: np.nanmean(share_of_classes(values, labels)) for name, values in means.items()}
     shares = dict(zip(KINDS, preferred_kinds(np.concatenate([*kinds.values()]))))
-    found = {kind: share for kind, share in shares.items() if kind in SAID}
-    found |= {
+    numbers = {kind: share for kind, share in shares.items() if kind in CLAIMS}
+    numbers |= {
         "tuning": np.nanmean(orientation_tuning(start, [first], side, num_phases=4)[first].strength),
         "picture": kept[first] - kept[last],
-        "reader": np.nanmean(read[first]) - np.nanmean(read[last]),
+        "reader": np.nanmean(reader[first]) - np.nanmean(reader[last]),
         "class": preference[last].mean() - preference[first].mean(),
-        "abstract": of_classes[last] - of_classes[first],
-        "few": _of_a_tenth(model, last, choose, report),
+        "abstract": class_shares[last] - class_shares[first],
+        "few": _share_of_top_tenth(model, last, choose, report),
     }
     if report.masks.any():
         late = layer_names[len(layer_names) // 2 :]
         (in_bikes,) = _best_filters(model, late, choose, report, 0, ["wheel"])
         in_cars, window = _best_filters(model, late, choose, report, 1, ["wheel", "window"])
-        found |= {"wheel": min(in_bikes, in_cars), "window": window}
-    return {name: float(value) for name, value in found.items()}
+        numbers |= {"wheel": min(in_bikes, in_cars), "window": window}
+    return {name: float(value) for name, value in numbers.items()}
 
 
-def numbers_of_all(
+def claim_numbers_by_kind(
     networks: Mapping[str, Sequence[nn.Module]], layer_names: Sequence[str], choose: Scenes, report: Scenes
 ) -> dict[str, list[dict[str, float]]]:
-    """`numbers_of` each network of each kind, on the device that is fastest: kind → one dict per network.
+    """`claim_numbers` of each network of each kind, on the fastest device: kind → one dict per network.
 
-    Where there are several of a kind, each is also compared with the next one: do they have the same filters?
+    If there are several networks of a kind, each is also compared with the next one: do they have the same filters?
     """
-    found, device = {}, choose_device()
+    by_kind, device = {}, choose_device()
     with progress_bar("measure", sum(map(len, networks.values())), "networks") as progress:
-        for kind, those in networks.items():
-            found[kind] = []
-            for network in those:
-                found[kind].append(numbers_of(network.to(device), layer_names, choose, report))
+        for kind, of_kind in networks.items():
+            by_kind[kind] = []
+            for network in of_kind:
+                by_kind[kind].append(claim_numbers(network.to(device), layer_names, choose, report))
                 progress.update()
-            for numbers, network, other in zip(found[kind], those, [*those[1:], those[0]]):
+            for numbers, network, other in zip(by_kind[kind], of_kind, [*of_kind[1:], of_kind[0]]):
                 if other is not network:
-                    alike = best_matches(network, other, layer_names[-1], report.pixels)
-                    numbers["alike"] = float(np.nanmean(alike))
-    return found
+                    similarity = best_matches(network, other, layer_names[-1], report.pixels)
+                    numbers["alike"] = float(np.nanmean(similarity))
+    return by_kind
 
 
 def usual_claims(numbers: Mapping[str, Sequence[Mapping[str, float]]]) -> list[Claim]:
-    """A claim for each number: `numbers` maps a kind of network, the trained ones first, to those of each network."""
+    """A claim for each number of `claim_numbers_by_kind`: `numbers` maps a kind to one dict per network.
+
+    The first kind is the trained networks, and the others are controls.
+    """
     trained, *controls = numbers
     return [
         Claim(
-            said,
+            claim,
             measure,
-            np.array([each[name] for each in numbers[trained]]),
-            {control: np.array([each[name] for each in numbers[control]]) for control in controls},
+            np.array([network[name] for network in numbers[trained]]),
+            {control: np.array([network[name] for network in numbers[control]]) for control in controls},
             smallest,
         )
-        for name, (said, measure, smallest) in SAID.items()
+        for name, (claim, measure, smallest) in CLAIMS.items()
         if name in numbers[trained][0]
     ]
 
@@ -121,16 +124,19 @@ def usual_claims(numbers: Mapping[str, Sequence[Mapping[str, float]]]) -> list[C
 def recognised_by(
     part: str, networks: Sequence[nn.Module], per_class: int, first: int = TO_REPORT, smallest: float = 0.5
 ) -> list[Claim]:
-    """For each class the claim that networks recognise it by `part`: its answer falls further than in the control.
+    """For each class, the claim that networks recognise it by `part`.
 
-    Log-odds in nats, of `per_class` scenes. A difference of `smallest` is worth naming.
+    The measure is how far the log-odds fall without the part, compared with the control. They are in nats, for
+    `per_class` scenes. `smallest` is the smallest difference worth naming.
     """
     gone = {"edit": without(part)}
     questions = {"whole": {}, "gone": gone, "control": gone | {"control": True}}
     answers, claims = ask(networks, questions, log_odds, per_class, first), []
     for k, name in enumerate(networks[0].classes):
-        of = slice(k * per_class, (k + 1) * per_class)
-        fall, control = (answers["whole"][:, of] - answers[what][:, of] for what in ("gone", "control"))
+        of_class = slice(k * per_class, (k + 1) * per_class)
+        fall, control = (
+            answers["whole"][:, of_class] - answers[question][:, of_class] for question in ("gone", "control")
+        )
         fall[np.isnan(control)] = np.nan
         claims.append(
             Claim(
@@ -145,10 +151,11 @@ def recognised_by(
     return claims
 
 
-def _of_a_tenth(model: nn.Module, layer_name: str, choose: Scenes, report: Scenes) -> float:
-    """The share of all changes of the log-odds that is due to the tenth of a layer's filters that changes them most.
+def _share_of_top_tenth(model: nn.Module, layer_name: str, choose: Scenes, report: Scenes) -> float:
+    """The share of all changes of the log-odds that a tenth of a layer's filters causes, those with the largest
+    changes.
 
-    Changes are absolute. Signed ones would cancel over two classes.
+    The changes are absolute, because signed changes would cancel over two classes.
     """
     changes = []
     for scenes in (choose, report):
@@ -164,15 +171,15 @@ def _best_filters(
 ) -> list[float]:
     """The average precision over chance of the best filter for each of `parts`, in pictures of the class `label`.
 
-    Masks are taken at half their resolution, 32×32: the maps of late layers are no finer.
+    Masks are used at half their resolution, 32×32, because the maps of late layers are no finer.
     """
     scores = []
     for scenes in (choose, report):
-        of = scenes.labels == label
-        shown = scenes.masks[of][:, 1::2, 1::2].numpy()
+        of_class = scenes.labels == label
+        shown = scenes.masks[of_class][:, 1::2, 1::2].numpy()
         masks = sum(k * (shown == PARTS.index(part)) for k, part in enumerate(parts, start=1))
-        maps, side = all_maps(model, layer_names, scenes.pixels[of]), scenes.pixels.shape[-1]
+        maps, side = all_maps(model, layer_names, scenes.pixels[of_class]), scenes.pixels.shape[-1]
         fields = receptive_fields(model, side)
-        found = [scores_of_maps(maps[name], fields[name], side, masks, len(parts) + 1) for name in layer_names]
-        scores.append(np.concatenate([each.precision[:, 1:] for each in found]))
+        layer_scores = [scores_of_maps(maps[name], fields[name], side, masks, len(parts) + 1) for name in layer_names]
+        scores.append(np.concatenate([of_layer.precision[:, 1:] for of_layer in layer_scores]))
     return [float(scores[1][np.nanargmax(best), k]) for k, best in enumerate(scores[0].T)]

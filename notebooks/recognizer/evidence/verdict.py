@@ -1,4 +1,4 @@
-"""Numbers with intervals next to their controls, and the verdict that follows from them."""
+"""Numbers with intervals next to their controls, and the verdicts that follow from them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,24 +13,24 @@ Measured = TypeVar("Measured")
 
 
 class Estimate(NamedTuple):
-    """A number and the ends of its 95 % interval."""
+    """A number and the two ends of its 95 % interval."""
 
     value: float
     low: float
     high: float
 
     def __format__(self, spec: str) -> str:
-        value, low, high = (_written(each, spec) for each in self)
+        value, low, high = (_formatted(number, spec) for number in self)
         return f"{value} ({low} to {high})"
 
 
 def share(hits: np.ndarray) -> Estimate:
-    """The share of True in bool N and its 95 % interval (Wilson 1927), which has a width even at 0 and 1."""
+    """The share of True in bool N and its 95 % interval (Wilson 1927), which is never empty, not even at 0 and 1."""
     return Estimate(float(hits.mean()), *wilson_interval(int(hits.sum()), len(hits)))
 
 
 def mean(values: np.ndarray) -> float:
-    """The mean of those of N values that are numbers; NaN where none is."""
+    """The mean of N values without those that are NaN; NaN if none remains."""
     known = ~np.isnan(values)
     return float(values[known].mean()) if known.any() else np.nan
 
@@ -41,21 +41,22 @@ def bootstrap(
     num_resamples: int = 1000,
     seed: int = 0,
 ) -> Estimate:
-    """`statistic` of `samples`, and its 95 % interval when each sample is drawn anew with replacement (Efron 1979).
+    """`statistic` of `samples` with its 95 % interval from a bootstrap (Efron 1979).
 
-    Each of `samples` is an array whose first axis is drawn from, independently of the others.
+    Each of `samples` is an array. The bootstrap draws from its first axis with replacement, independently of the other
+    samples.
     """
-    found = _resampled([samples], statistic, num_resamples, seed)
-    return _estimate(statistic(*samples), found[0])
+    resampled = _resampled([samples], statistic, num_resamples, seed)
+    return _estimate(statistic(*samples), resampled[0])
 
 
 @dataclass(frozen=True)
 class Observation:
-    """A claim about feature maps, its measure, and the controls that it is compared with.
+    """A claim about feature maps, its measure, and the controls for comparison.
 
-    `trained` is the number of the network in question, `controls` are those of other networks or other images, and
-    `excess` is by how much the first exceeds each of them. `at_least` is a number that it must exceed as well, where
-    the claim names one.
+    `trained` is the number of the network in question. `controls` are the numbers of other networks or for other
+    images. `excess` says how far `trained` exceeds each control. `at_least` is a fixed number that `trained` must
+    exceed as well, if the claim names one.
     """
 
     claim: str
@@ -69,17 +70,17 @@ class Observation:
     def verdict(self) -> str:
         """'holds', 'does not hold' or 'cannot tell'.
 
-        It holds where the network is above everything that it is compared with, by a whole interval each time. It does
-        not hold where the network is below any of that by a whole interval.
+        The claim holds if the interval of each difference lies above zero: those in `excess`, and the one from
+        `at_least`. It does not hold if any of these intervals lies below zero.
         """
-        compared = [*self.excess.values()]
+        differences = [*self.excess.values()]
         if self.at_least is not None:
-            compared.append(Estimate(*(end - self.at_least for end in self.trained)))
-        if any(np.isnan(each).any() for each in (self.trained, *compared)):
+            differences.append(Estimate(*(end - self.at_least for end in self.trained)))
+        if any(np.isnan(difference).any() for difference in (self.trained, *differences)):
             return "cannot tell"
-        if all(each.low > 0 for each in compared):
+        if all(difference.low > 0 for difference in differences):
             return "holds"
-        if any(each.high < 0 for each in compared):
+        if any(difference.high < 0 for difference in differences):
             return "does not hold"
         return "cannot tell"
 
@@ -93,20 +94,23 @@ def observe(
     at_least: float | None = None,
     num_resamples: int = 1000,
 ) -> Observation:
-    """Ask the same of each network in `evidence`; the first is the one in question, the others are controls.
+    """Make an `Observation` of the networks in `evidence`. The first one is in question, and the others are controls.
 
-    `samples` picks arrays from the measures of a network; their first axis (images, or filters) is drawn from, and
-    `statistic` makes a number of them. The same images are drawn for all networks, or filters of the same numbers,
-    which began as twins. So an excess can be certain although the intervals of the two networks overlap.
+    `samples` picks arrays from the measures of a network, and `statistic` turns them into a number. The bootstrap draws
+    from the first axis of the arrays (images, or filters). It draws the same images for all networks, or filters of the
+    same numbers, which started from the same weights. So an excess can be certain even if the intervals of the two
+    networks overlap.
     """
-    of_each = {name: samples(measured) for name, measured in evidence.items()}
-    found = dict(zip(of_each, _resampled([*of_each.values()], statistic, num_resamples, seed=0)))
-    values = {name: float(statistic(*arrays)) for name, arrays in of_each.items()}
-    estimates = {name: _estimate(values[name], found[name]) for name in of_each}
-    if statistic is mean and all(len(arrays) == 1 and arrays[0].dtype == bool for arrays in of_each.values()):
-        estimates = {name: share(arrays[0]) for name, arrays in of_each.items()}
-    trained, *controls = of_each
-    excess = {name: _estimate(values[trained] - values[name], found[trained] - found[name]) for name in controls}
+    arrays_of = {name: samples(measured) for name, measured in evidence.items()}
+    resampled = dict(zip(arrays_of, _resampled([*arrays_of.values()], statistic, num_resamples, seed=0)))
+    values = {name: float(statistic(*arrays)) for name, arrays in arrays_of.items()}
+    estimates = {name: _estimate(values[name], resampled[name]) for name in arrays_of}
+    if statistic is mean and all(len(arrays) == 1 and arrays[0].dtype == bool for arrays in arrays_of.values()):
+        estimates = {name: share(arrays[0]) for name, arrays in arrays_of.items()}
+    trained, *controls = arrays_of
+    excess = {
+        name: _estimate(values[trained] - values[name], resampled[trained] - resampled[name]) for name in controls
+    }
     others = {name: estimates[name] for name in controls}
     return Observation(claim, measure, estimates[trained], others, excess, at_least)
 
@@ -114,48 +118,49 @@ def observe(
 def rank_correlation(one: np.ndarray, other: np.ndarray, num_resamples: int = 200) -> Estimate:
     """Spearman's rank correlation of two numbers of each filter, float C each, in [-1, 1], with its 95 % interval.
 
-    Filters are drawn anew (Efron 1979); those without one of the numbers, NaN, are left out.
+    The interval is from a bootstrap over filters (Efron 1979). Filters with a NaN are left out.
     """
     pairs = np.stack([one, other], axis=1)
     pairs = pairs[~np.isnan(pairs).any(axis=1)]
-    return bootstrap(pairs, statistic=lambda each: spearmanr(*each.T).statistic, num_resamples=num_resamples)
+    return bootstrap(pairs, statistic=lambda drawn: spearmanr(*drawn.T).statistic, num_resamples=num_resamples)
 
 
 def verdict_rows(observations: Sequence[Observation], controls: Sequence[str]) -> list[list[str]]:
     """One row for each observation: claim, measure, trained network, `controls`, the number to exceed, verdict.
 
-    The cell of a control holds its number and by how much the trained network exceeds it, or '–' where there is none.
+    The cell of a control holds its number and how far the trained network exceeds it, or '–' if there is no such
+    control.
     """
 
     def control(observation: Observation, name: str) -> str:
         if name not in observation.controls:
             return "–"
-        return f"{_written(observation.controls[name].value, '.2f')}; {observation.excess[name]:+.2f}"
+        return f"{_formatted(observation.controls[name].value, '.2f')}; {observation.excess[name]:+.2f}"
 
     return [
         [
-            each.claim,
-            each.measure,
-            f"{each.trained:.2f}",
-            *(control(each, name) for name in controls),
-            "–" if each.at_least is None else f"{each.at_least:g}",
-            f"**{each.verdict}**",
+            observation.claim,
+            observation.measure,
+            f"{observation.trained:.2f}",
+            *(control(observation, name) for name in controls),
+            "–" if observation.at_least is None else f"{observation.at_least:g}",
+            f"**{observation.verdict}**",
         ]
-        for each in observations
+        for observation in observations
     ]
 
 
 def _resampled(
-    of_each: Sequence[Sequence[np.ndarray]], statistic: Callable[..., float], num_resamples: int, seed: int
+    samples_of: Sequence[Sequence[np.ndarray]], statistic: Callable[..., float], num_resamples: int, seed: int
 ) -> np.ndarray:
-    """`statistic` of the samples of each network, drawn anew in the same way for all: float networks×resamples."""
+    """`statistic` of the samples of each network, with the same random draws for all: float networks×resamples."""
     random = np.random.default_rng(seed)
-    found = np.empty((len(of_each), num_resamples))
+    values = np.empty((len(samples_of), num_resamples))
     for number in range(num_resamples):
-        drawn = [random.integers(len(array), size=len(array)) for array in of_each[0]]
-        for network, arrays in enumerate(of_each):
-            found[network, number] = statistic(*(array[some] for array, some in zip(arrays, drawn)))
-    return found
+        drawn = [random.integers(len(array), size=len(array)) for array in samples_of[0]]
+        for network, arrays in enumerate(samples_of):
+            values[network, number] = statistic(*(array[indices] for array, indices in zip(arrays, drawn)))
+    return values
 
 
 def _estimate(value: float, resampled: np.ndarray) -> Estimate:
@@ -163,7 +168,7 @@ def _estimate(value: float, resampled: np.ndarray) -> Estimate:
     return Estimate(float(value), *map(float, np.percentile(known, (2.5, 97.5)) if len(known) else (np.nan, np.nan)))
 
 
-def _written(number: float, spec: str) -> str:
-    """The number as text; what rounds to nothing has no sign."""
+def _formatted(number: float, spec: str) -> str:
+    """The number as text. A number that rounds to zero has no sign."""
     text = format(number, spec)
     return text if text.strip("+-0.%") else format(0.0, spec)
