@@ -103,17 +103,17 @@ def main() -> None:
                 of_variant = Recipe(args.epochs, seed=seed, **RECIPES.get(name, {}))
                 fit(model.to(choose_device()), train, val, of_variant, checkpoint)
                 seconds = time.perf_counter() - started
-                four_looks, one_look = (
+                four_versions, one_version = (
                     answers.argmax(dim=1) for answers in (predict(model, test), logits_of(model, test))
                 )
-            right = [(answers == test.labels).float().mean().item() for answers in (four_looks, one_look)]
+            right = [(answers == test.labels).float().mean().item() for answers in (four_versions, one_version)]
             found[name].append((*right, seconds))
             print(f"\nseed {seed}, {name}: {right[0]:.2%}, {seconds:.0f} s", flush=True)
-    print(f"\n| {args.epochs} epochs, {args.seeds} seed(s) | test accuracy | with one look | seconds |")
+    print(f"\n| {args.epochs} epochs, {args.seeds} seed(s) | test accuracy | with one version | seconds |")
     print("| :--- | ---: | ---: | ---: |")
     for name, values in found.items():
-        accuracy, one_look, seconds = np.mean(values, axis=0)
-        print(f"| {name} | {accuracy:.1%} | {one_look:.1%} | {seconds:.0f} |")
+        accuracy, one_version, seconds = np.mean(values, axis=0)
+        print(f"| {name} | {accuracy:.1%} | {one_version:.1%} | {seconds:.0f} |")
 
 
 if __name__ == "__main__":

@@ -213,8 +213,8 @@ def compare(
     our_maps = min(draw_here(model, image) for _ in range(3))
     if args.accuracy_epochs:
         model, _ = train_here(train, val, args.our_epochs, checkpoint, augmented=True)
-        one_look = probabilities_of(logits_of(model, test)).argmax(dim=1) == test.labels
-        four_looks = evaluate(model, test).accuracy
+        one_version = probabilities_of(logits_of(model, test)).argmax(dim=1) == test.labels
+        four_versions = evaluate(model, test).accuracy
 
     keras = InKeras()
     keras.keras.utils.set_random_seed(0)
@@ -230,8 +230,8 @@ def compare(
         fresh = keras.model(augmented=True)
         keras.fit(fresh, train, args.accuracy_epochs)
         theirs, how = keras.accuracy(fresh, test), f"{args.accuracy_epochs} and {args.our_epochs} epochs"
-        rows.append((f"right of {len(test)} test images, one look, {how}", theirs, one_look.float().mean().item()))
-        rows.append(("the same, here with four looks", theirs, four_looks))
+        rows.append((f"right of {len(test)} images, one version, {how}", theirs, one_version.float().mean().item()))
+        rows.append(("the same, here with four versions", theirs, four_versions))
     return rows
 
 

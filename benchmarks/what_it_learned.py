@@ -81,13 +81,13 @@ def measured(
     answers = probabilities(model, fresh.pixels)
     found = {
         "cosine with the start": nn.functional.cosine_similarity(*kernels).mean().item(),
-        "fresh drawings, one look": (answers.argmax(1) == fresh.labels).float().mean().item(),
+        "fresh drawings, one version": (answers.argmax(1) == fresh.labels).float().mean().item(),
         "sure of vehicles": answers.amax(1).mean().item(),
         "sure of empty scenes": probabilities(model, empty).amax(1).mean().item(),
     }
     for name, pictures in tests.items():
-        found[f"{name}, one look"] = (logits_of(model, pictures).argmax(1) == pictures.labels).float().mean().item()
-        found[f"{name}, four looks"] = (predict(model, pictures).argmax(1) == pictures.labels).float().mean().item()
+        found[f"{name}, one version"] = (logits_of(model, pictures).argmax(1) == pictures.labels).float().mean().item()
+        found[f"{name}, four versions"] = (predict(model, pictures).argmax(1) == pictures.labels).float().mean().item()
     return found
 
 
