@@ -102,9 +102,9 @@ def _values(enlarged_map: Tensor) -> Tensor:
 def _levels(centred: Tensor) -> Tensor:
     """The level of each of M values around 0, higher for higher values: int64 M below `LEVELS`.
 
-    Values are divided by the largest absolute value and rounded to eight bits after the leading bit, an error of about
-    0.3 %. The bits of a float16 have the same order as its absolute value. So levels can be counted, and millions of
-    pixels need no sorting.
+    Values are divided by the largest absolute value and cut to eight bits after the leading one, a change of at most
+    about 0.3 %. The bits of a float16 have the same order as its absolute value. So levels can be counted, and millions
+    of pixels need no sorting.
     """
     bits = (centred / centred.abs().amax().clamp(min=1e-30)).half().view(torch.int16).long()
     return torch.where(bits < 0, -((bits & 0x7FFF) >> 2), bits >> 2) + ONE

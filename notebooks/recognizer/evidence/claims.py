@@ -1,6 +1,6 @@
-"""Verdicts on claims about networks of one kind, from comparisons of several networks.
+"""Verdicts on claims about all networks of a kind, from comparisons of several networks.
 
-If only chance made the differences, at most 1 verdict in 20 would be wrong.
+If chance alone makes the differences, at most 1 verdict in 20 reports a difference.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,9 +37,8 @@ def sign_flip_p(differences: np.ndarray) -> float:
     """
     observed = abs(differences.mean())
     signs = _flips(len(differences))
-    at_least_as_far = np.abs(signs @ differences) / len(differences) >= observed - 1e-12 * max(
-        1.0, observed
-    )  # tolerates rounding
+    tolerance = 1e-12 * max(1.0, observed)  # for rounding
+    at_least_as_far = np.abs(signs @ differences) / len(differences) >= observed - tolerance
     return float(at_least_as_far.mean())
 
 

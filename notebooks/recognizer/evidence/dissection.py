@@ -157,9 +157,7 @@ def enlarged(maps: Tensor, field: ReceptiveField, image_size: int, size: Sequenc
 def _hats(middles: np.ndarray, image_size: int, count: int) -> Tensor:
     """The weight of each value at `middles` in each of `count` squares along an image: float32 count×values."""
     squares = (np.arange(count) + 0.5) * image_size / count - 0.5
-    return torch.tensor(
-        np.stack([np.interp(squares, middles, value) for value in np.eye(len(middles))], axis=1)
-    ).float()
+    return torch.tensor(np.stack([np.interp(squares, middles, unit) for unit in np.eye(len(middles))], axis=1)).float()
 
 
 def _sums(drawn: np.ndarray, counts: np.ndarray) -> np.ndarray:

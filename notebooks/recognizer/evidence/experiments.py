@@ -47,7 +47,7 @@ def redraw(
     The scenes do not depend on the changes. Raises `Problem` for classes that the project cannot draw.
     """
     labels = {name: label for label, name in enumerate(classes)}
-    batches = [batch["it"] for batch in _batches(labels, per_class, image_size, {"it": changes or {}}, first)]
+    batches = [batch["scenes"] for batch in _batches(labels, per_class, image_size, {"scenes": changes or {}}, first)]
     return Scenes(*(torch.cat(parts) for parts in zip(*batches)))
 
 
@@ -70,7 +70,7 @@ def ask(
     image_size = networks[0].image_size
     labels = {name: networks[0].classes.index(name) for name in classes or networks[0].classes}
     answers: dict[str, list[list[np.ndarray]]] = {name: [[] for _ in networks] for name in questions}
-    with progress_bar("draw and ask", len(labels) * per_class, "scenes") as progress:
+    with progress_bar("draw and measure", len(labels) * per_class, "scenes") as progress:
         for batch in _batches(labels, per_class, image_size, questions, first):
             for name, scenes in batch.items():
                 for network, batches in zip(networks, answers[name]):

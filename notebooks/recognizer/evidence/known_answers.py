@@ -1,4 +1,4 @@
-"""Networks trained on lessons with a known answer. They check whether measures detect what a network must use.
+"""Tests of measures on networks with known answers: do the measures detect what these networks must use?
 
 `wheels` networks must tell vehicles with wheels from the same vehicles without wheels. `sign` networks learn bikes and
 cars from drawings in which 95 % of the bikes, and 5 % of the cars, have a yellow sign somewhere: a shortcut.
@@ -204,7 +204,7 @@ def _filter_scores(model: nn.Module, layer_names: Sequence[str], scenes: EditedS
     ]
     whole, gone, control = (np.concatenate([by_layer[name] for name in layer_names], axis=1) for by_layer in means)
     where = torch.from_numpy(scenes.where).long()
-    iou = [dissect_maps(maps[name], fields[name], side, where, ["", "it"]).iou for name in layer_names]
+    iou = [dissect_maps(maps[name], fields[name], side, where, ["background", "object"]).iou for name in layer_names]
     pixelwise = [scores_of_maps(maps[name], fields[name], side, where.numpy(), 2) for name in layer_names]
     areas = rankdata(scenes.where.sum(axis=(1, 2)))
     return {

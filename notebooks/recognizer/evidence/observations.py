@@ -31,7 +31,7 @@ def observe_filters(model: nn.Module, layer_names: Sequence[str], scenes: Scenes
     side, labels = pixels.shape[-1], scenes.labels.numpy()
     fields, maps = receptive_fields(model, side), all_maps(model, layer_names, pixels)
     means = {name: of_layer.mean(axis=(2, 3)) for name, of_layer in maps.items()}
-    iou = [dissect_maps(maps[name], fields[name], side, where, ["", part]).iou for name in layer_names]
+    iou = [dissect_maps(maps[name], fields[name], side, where, ["background", part]).iou for name in layer_names]
     pixelwise = [scores_of_maps(maps[name], fields[name], side, where.numpy(), 2) for name in layer_names]
     of_layers = {
         f"IoU with the {part}": [of_layer[:, 1] for of_layer in iou],

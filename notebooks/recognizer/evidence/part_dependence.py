@@ -13,10 +13,10 @@ def dependence(whole: np.ndarray, gone: np.ndarray, control: np.ndarray) -> np.n
     """How much more a filter's response falls without a part than in the control: float C in [-1, 1].
 
     `whole`, `gone` and `control` float N×C are the responses of C filters to N scenes: unchanged, without the part, and
-    with as many pixels of other parts removed. With the falls p and c of the response in the last two, the score is Σ(p
-    − c) / Σ(|p| + |c|). It is 1 if the response falls without the part and is unchanged in the control. It is 0 if both
-    falls are equal, as in a filter that sees the silhouette. It is -1 if the response falls only in the control, or
-    rises without the part.
+    with as many pixels of other parts removed. The response falls by p without the part and by c in the control. The
+    score is Σ(p − c) / Σ(|p| + |c|). It is 1 if the response falls without the part and is unchanged in the control. It
+    is 0 if both falls are equal, as in a filter that sees the silhouette. It is -1 if the response falls only in the
+    control, or rises without the part.
     Scenes with a NaN are left out. The score is NaN for a filter that never changes.
     """
     known = ~np.isnan(whole + gone + control).any(axis=1)

@@ -152,10 +152,10 @@ def recognised_by(
 
 
 def _share_of_top_tenth(model: nn.Module, layer_name: str, choose: Scenes, report: Scenes) -> float:
-    """The share of all changes of the log-odds that a tenth of a layer's filters causes, those with the largest
-    changes.
+    """The share of all changes of the log-odds that is due to a tenth of a layer's filters.
 
-    The changes are absolute, because signed changes would cancel over two classes.
+    These are the filters with the largest changes. The changes are absolute, because signed changes would cancel over
+    two classes.
     """
     changes = []
     for scenes in (choose, report):
