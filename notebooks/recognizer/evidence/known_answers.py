@@ -87,7 +87,7 @@ def known_answer_lessons(folder: Path, image_size: int, fewer: int = 1) -> list[
     parts = {lesson.file(part, "labels") for lesson in lessons for part in ("train", "val")}
     if not all(file.exists() for file in parts):
         folder.mkdir(parents=True, exist_ok=True)
-        with alone_in(folder, doing="drawings to learn from were kept"):
+        with alone_in(folder, doing="drawings to learn from were saved"):
             for lesson, draw_part, per_label in zip(lessons, (_wheels, _signs), (320, 200)):
                 _save_part(lesson, "train", draw_part, round(DETAIL * image_size), per_label // fewer, 0)
                 _save_part(lesson, "val", draw_part, image_size, FOR_VAL // fewer, 1000)
