@@ -75,7 +75,7 @@ def test_the_network_agrees_with_the_tutorial():
 
 
 def test_weights_start_as_in_keras():
-    """Uniform between ± √(6 / (fan_in + fan_out)); a fan of a convolution counts its k×k positions (Glorot & Bengio)."""
+    """Uniform between ± √(6 / (fan_in + fan_out)). Fans of convolutions count k×k positions (Glorot & Bengio)."""
     torch.manual_seed(0)
     model = LayerByLayerCNN()
     fans = {"conv2d_1": (27, 288), "conv2d_2": (288, 576), "conv2d_3": (576, 1152), "conv2d_4": (1152, 1152)}
