@@ -114,6 +114,15 @@ def test_links_between_notebooks_lead_somewhere():
             assert (path.parent / target).exists(), f"{path.name} links to {target}"
 
 
+def test_headings_that_the_teaching_plan_quotes_exist():
+    plan = (PROJECT / "docs" / "teaching.md").read_text("utf-8")
+    quotes = re.findall(r"\b(0[1-6]), (\*[^*]+\*(?:(?:,| and| to) \*[^*]+\*)*)", plan)
+    assert len(quotes) > 20
+    headings = {path.stem[:2]: re.findall(r'"##+ (.+?)(?:\\n)?"', path.read_text("utf-8")) for path in NOTEBOOKS}
+    for number, quoted in quotes:
+        assert set(re.findall(r"\*([^*]+)\*", quoted)) <= set(headings[number]), number
+
+
 def test_every_cell_is_plain_python():
     """Magics are not: jupytext turns them into comments, and a body of comments alone is an error."""
     for path in NOTEBOOKS:
