@@ -42,7 +42,7 @@ def test_every_measure_singles_out_the_planted_filter(red_or_not):
         measured, measured, 0, ["Bike", "Car"], receptive_fields(planted(), 16)["relu"], 16, ["background", "red"]
     )
     assert len(lines) == 5 and "finds the red of a Car best" in lines[2] and "prefers Car by AUROC 1.00" in lines[3]
-    assert lines[4].endswith("30 of 60 turn over")
+    assert lines[4].endswith("30 of 60 answers flip")
 
 
 def test_without_masks_a_card_has_four_facts(red_or_not):

@@ -139,8 +139,8 @@ def facts(
     changes = [f"{measured.ablation.change[number]:.1%}" for measured in (evidence, twin_evidence)]
     flips = round(evidence.ablation.flips[number] * len(evidence.ablation.baseline_correct))
     lines.append(
-        f"without it, answers change by {changes[0]} of a typical one (twin: {changes[1]}); "
-        f"{flips} of {len(evidence.ablation.baseline_correct)} turn over"
+        f"without it, log-odds change by {changes[0]} of their median (twin: {changes[1]}); "
+        f"{flips} of {len(evidence.ablation.baseline_correct)} answers flip"
     )
     return lines
 

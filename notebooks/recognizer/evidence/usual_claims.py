@@ -37,10 +37,10 @@ CLAIMS = {
     "reader": ("Early layers are easier to interpret", f"a machine reader's right answers, {FIRST}", 0.05),
     "class": ("Late layers are specific to a class", f"mean preference for a class, {LAST}", 0.1),
     "abstract": ("Deep layers are abstract", f"share of variance between the classes, {LAST}", 0.1),
-    "few": ("A few filters carry most of it", "change of the answers by a tenth of the last layer's filters", 0.1),
+    "few": ("A few filters do most of the work", "change of the answers by a tenth of the last layer's filters", 0.1),
     "alike": (
         "Networks learn the same filters",
-        "correlation of the last layer's with their best matches in another",
+        "correlation of the last layer's filters with their best matches in another network",
         0.05,
     ),
     "wheel": ("Late layers detect wheels", "best filter for wheels, average precision over chance, worse class", 0.5),
