@@ -95,7 +95,7 @@ def test_a_filter_for_yellow_scores_higher_than_a_filter_for_brightness(signs):
         "IoU",
         "average precision",
         "correlation with its pixels",
-        "correlation with the size of the part",
+        "correlation with its size",
     }
     for measure in (
         "average precision",

@@ -214,7 +214,7 @@ def _filter_scores(model: nn.Module, layer_names: Sequence[str], scenes: EditedS
         "IoU": np.concatenate([of_layer[:, 1] for of_layer in iou]),
         "average precision": np.concatenate([of_layer.precision[:, 1] for of_layer in pixelwise]),
         "correlation with its pixels": np.concatenate([of_layer.correlation[:, 1] for of_layer in pixelwise]),
-        "correlation with the size of the part": np.array([_correlation(rankdata(values), areas) for values in whole.T]),
+        "correlation with its size": np.array([_correlation(rankdata(values), areas) for values in whole.T]),
     }
 
 
