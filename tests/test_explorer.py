@@ -932,5 +932,5 @@ def test_the_network_is_left_in_the_modes_it_was_in(tmp_path):
 
 def test_a_network_that_stops_on_the_images_gets_a_sentence(tmp_path):
     model = nn.Sequential(nn.Flatten(), nn.Linear(7, 2))
-    with pytest.raises(Problem, match="The model stopped on images of 2×3×32×32"):
+    with pytest.raises(Problem, match="The model failed on images of shape 2×3×32×32"):
         explore(model, list(pictures(2, 32)), path=tmp_path / "page.html")
