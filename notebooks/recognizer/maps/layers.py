@@ -1,4 +1,4 @@
-"""The layers of a model: what they are called, and what image the model wants to be given."""
+"""The layers of a model: their names, the layout of their outputs, and the image that the model takes."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -9,8 +9,8 @@ from torch import nn
 
 from ..settings import Problem
 
-DEFAULT_IMAGE_SIZE = 224  # of models that do not say what they take; torchvision's take this
-MOST_OTHER_TOKENS = 16  # class and register tokens; known networks have up to 8
+DEFAULT_IMAGE_SIZE = 224  # for models that do not state a size; torchvision's models use it
+MOST_OTHER_TOKENS = 16  # class and register tokens; known networks have at most 8
 
 
 def layer_names(model: nn.Module, kind: type[nn.Module] | tuple[type[nn.Module], ...] = nn.Module) -> list[str]:
@@ -19,10 +19,11 @@ def layer_names(model: nn.Module, kind: type[nn.Module] | tuple[type[nn.Module],
 
 
 def layers_by_name(model: nn.Module) -> dict[str, nn.Module]:
-    """Each layer under every name by which it can be asked for.
+    """Every accepted name of a layer → the layer.
 
-    Those are the names of `named_modules`, of a shared layer all of them, and the same without what wrappers add:
-    '_orig_mod.' (torch.compile) and 'module.' (DataParallel). Raises `Problem` where the layers are out of reach.
+    These are the names that `named_modules` gives, including all names of a shared layer. The same names without the
+    prefixes of wrappers are accepted too: '_orig_mod.' (torch.compile) and 'module.' (DataParallel). Raises `Problem`
+    if `model` is not a network or its layers cannot be hooked.
     """
     layers = {name: layer for name, layer in _checked(model).named_modules(remove_duplicate=False) if name}
     for name, layer in list(layers.items()):
@@ -34,31 +35,32 @@ def layers_by_name(model: nn.Module) -> dict[str, nn.Module]:
 def _checked(model: nn.Module) -> nn.Module:
     if not isinstance(model, nn.Module):
         what = f"the class {model.__name__}" if isinstance(model, type) else f"of type {type(model).__name__}"
-        raise Problem(f"The model is {what}; pass a network (a torch.nn.Module), for example what load_model returns.")
+        raise Problem(f"The model is {what}; pass a network (a torch.nn.Module), for example from load_model.")
     if isinstance(model, torch.jit.ScriptModule):
         raise Problem("torch.jit made this model, and its layers cannot be hooked; pass the network it was made from.")
     return model
 
 
 def unknown_layer(name: object, known: list[str]) -> str:
-    """The sentence for a layer that does not exist, with the closest names."""
+    """The error message for a layer that does not exist, with the closest names."""
     closest = difflib.get_close_matches(str(name), known, n=3, cutoff=0.4) or known[:8]
     if not closest:
-        return f"There is no layer {name!r} in this model; it has no layers of its own."
+        return f"There is no layer {name!r} in this model; the model has no named layers."
     return f"There is no layer {name!r} in this model; the closest names are {', '.join(map(repr, closest))}."
 
 
 def by(shape: Sequence[int]) -> str:
-    """A shape as it is printed: 3×224×224."""
+    """A shape for messages, such as '3×224×224'."""
     return "×".join(map(str, shape))
 
 
 def is_features_last(model: nn.Module, layer: nn.Module, shape: Sequence[int], image_size: Sequence[int]) -> bool:
-    """Whether a layer whose output for one image has `shape` puts out H×W×C, as some of Swin and ConvNeXt do.
+    """Whether a layer outputs H×W×C instead of C×H×W, as some layers of Swin and ConvNeXt do.
 
-    There the first two dimensions have the proportions of the image (`image_size`: height, width), the last two have
-    not, and only the last is as long as a bias or scale of the model. Layers whose type is called …2d always output
-    C×H×W.
+    `shape` is the layer's output shape for one image, and `image_size` is the image's (height, width). The output is
+    H×W×C if three conditions hold: the first two dimensions have the proportions of the image, the last two do not, and
+    the last dimension, but not the first, is as long as some bias or scale of the model. Layers whose type ends in …2d
+    always output C×H×W.
     """
     if len(shape) != 3 or type(layer).__name__.endswith("2d"):
         return False
@@ -72,10 +74,11 @@ def is_features_last(model: nn.Module, layer: nn.Module, shape: Sequence[int], i
 
 
 def token_grid(model: nn.Module, shape: Sequence[int], image_size: Sequence[int]) -> tuple[int, int, int] | None:
-    """(rows, columns, others) of a layer whose output for one image are tokens, `shape` T×D; None for anything else.
+    """(rows, columns, others) of a layer that outputs tokens, `shape` T×D for one image; None for any other layer.
 
-    A convolution whose kernel is as wide as its step cuts the image (`image_size`: height, width) into patches, and
-    each of the last rows × columns tokens belongs to one of them. The others come first: class and register tokens.
+    A convolution whose stride equals its kernel size cuts the image (`image_size`: height, width) into rows × columns
+    patches. The last rows × columns tokens belong to one patch each. `others` counts the class and register tokens
+    before them.
     """
     if len(shape) != 2:
         return None
@@ -89,16 +92,17 @@ def token_grid(model: nn.Module, shape: Sequence[int], image_size: Sequence[int]
 
 
 def takes_volumes(model: nn.Module) -> bool:
-    """Whether the first convolution of a model is one in three dimensions, so that one input is C×D×H×W."""
+    """Whether the first convolution of a model is three-dimensional, so that one input is C×D×H×W."""
     kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
     first = next((layer for layer in model.modules() if isinstance(layer, kinds)), None)
     return isinstance(first, nn.Conv3d)
 
 
 def input_shape(model: nn.Module) -> tuple[int, int, int]:
-    """Channels, height and width of the image that `model` wants, as far as it says so; else 3×224×224.
+    """Channels, height and width of the image that `model` takes, as far as the model states them; else 3×224×224.
 
-    Channels are those of the first convolution: 1 for grey, 2 for grey and opacity, 4 for RGB and opacity, else 3.
+    The number of channels comes from the first convolution: 1 for grey, 2 for grey with opacity, 4 for RGB with
+    opacity, and 3 otherwise.
     """
     first = next((layer for layer in _checked(model).modules() if isinstance(layer, nn.Conv2d)), None)
     channels = first.in_channels if first is not None and first.in_channels in (1, 2, 4) else 3
@@ -106,14 +110,17 @@ def input_shape(model: nn.Module) -> tuple[int, int, int]:
 
 
 def stated_size(model: nn.Module) -> tuple[int, int] | None:
-    """Height and width that a model or one of its parts says it takes: `image_size` as here and in torchvision, in the
-    `config` of transformers, `img_size` or `pretrained_cfg` as in timm. None where nothing is said."""
+    """The image height and width that a model or one of its parts states; None if none does.
+
+    The places are `image_size` (this package, torchvision), `config.image_size` (transformers), and `img_size` or
+    `pretrained_cfg` (timm).
+    """
     parts = list(model.modules())
     ways = (
         lambda part: getattr(part, "image_size", None),
         lambda part: getattr(getattr(part, "config", None), "image_size", None),
         lambda part: getattr(part, "img_size", None),
-        # The size that the weights of timm were trained at comes last: the model may have been made for another.
+        # timm also states the size its weights were trained at. It comes last, since the model may use another size.
         lambda part: _entry(getattr(part, "pretrained_cfg", None), "input_size"),
         lambda part: _entry(getattr(part, "default_cfg", None), "input_size"),
     )

@@ -1,4 +1,7 @@
-"""The part of an image that a position of a map sees (Araujo, Norris & Sim 2019, «Computing receptive fields»)."""
+"""Receptive fields: the part of the image that each position of a map depends on.
+
+Source: Araujo, Norris & Sim 2019, «Computing Receptive Fields of Convolutional Neural Networks».
+"""
 
 import operator
 from collections.abc import Iterable
@@ -14,7 +17,7 @@ KERNELS = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
 KERNEL_FUNCTIONS = (functional.max_pool2d, functional.avg_pool2d)
 CONVOLUTION_ARGUMENTS = ["input", "weight", "bias", "stride", "padding", "dilation", "groups"]
 
-# Layers whose output at a position depends on the input at that same position alone.
+# Layers whose output at a position depends only on the input at the same position.
 POINTWISE = (
     *(nn.Identity, nn.BatchNorm2d, nn.Dropout, nn.Dropout2d),
     *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish),
@@ -33,10 +36,10 @@ POINTWISE_METHODS |= {"sigmoid", "tanh", "contiguous", "clone", "detach"}
 
 @dataclass(frozen=True)
 class Window:
-    """The pixels that the positions of a map see along one axis.
+    """The receptive fields of all positions of a map along one axis, in pixels of the image.
 
-    Position 0 sees `size` pixels from pixel `start` on, which is negative where padding takes part. Each further
-    position sees as many, `stride` pixels on. With a stride of 0 every position sees the whole image.
+    Position i sees `size` pixels, and the first of them is `start` + i × `stride`. `start` is negative if padding is
+    included. If `stride` is 0, every position sees the whole image.
     """
 
     size: int
@@ -45,19 +48,20 @@ class Window:
 
 
 def windows_of(model: nn.Module, graph: fx.Graph, image_size: tuple[int, int]) -> dict[str, tuple[Window, Window]]:
-    """The windows, downwards and across, of every module that runs, in order, on images of `image_size`: (H, W).
+    """The receptive fields of every module that runs, in order: name → (vertical window, horizontal window).
 
-    `graph` is what `trace(model, fx.Tracer())` returns. Names are those of `model.named_modules()`, '' for the model
-    itself; further calls of a module are 'name#2', 'name#3', …, as in `capture`. Where branches meet, the window is the
-    union of theirs. Whatever is neither a convolution nor a pooling nor known to work position by position (flattening,
-    linear layers, adaptive pooling, attention) sees the whole image.
+    `image_size` is the (height, width) of the images, and `graph` is what `trace(model, fx.Tracer())` returns. The
+    names are those of `model.named_modules()`, with '' for the model itself. Later calls of a module are 'name#2',
+    'name#3', …, as in `capture`. If branches meet, the window is the union of their windows. Operations other than
+    convolutions, pooling and known pointwise operations (flattening, linear layers, adaptive pooling, attention) see
+    the whole image.
     """
     vertical, horizontal = (_along(model, graph, axis, Window(side, 0, 0)) for axis, side in enumerate(image_size))
     return {name: (vertical[name], horizontal[name]) for name in vertical}
 
 
 def union(windows: Iterable[Window], whole: Window) -> Window:
-    """The smallest window around `windows`: `whole` where their positions do not go along together."""
+    """The smallest window that contains all `windows`. It is `whole` if their strides differ."""
     windows = list(windows)
     if len({window.stride for window in windows}) > 1:
         return whole
@@ -73,7 +77,7 @@ def _along(model: nn.Module, graph: fx.Graph, axis: int, whole: Window) -> dict[
     for node in graph.nodes:
         if node.op == "placeholder":
             of_node[node] = Window(1, 1, 0)
-        # Weights have no window, and what is made of weights alone has none either.
+        # Weights have no window, and neither has a value that is computed from weights alone.
         sources = [of_node[source] for source in node.all_input_nodes if source in of_node]
         if not sources or node.op == "output":
             continue
@@ -81,7 +85,7 @@ def _along(model: nn.Module, graph: fx.Graph, axis: int, whole: Window) -> dict[
             of_node[node] = _through(kernel, sources[0], axis)
         else:
             of_node[node] = union(sources, whole) if _is_pointwise(model, node) else whole
-        # The last node traced inside a block is the output of the block. fx writes the second call as 'name@1'.
+        # The last node traced inside a block is the block's output. fx writes the second call as 'name@1'.
         for name in node.meta.get("nn_module_stack", ()):
             name, _, repeat = name.partition("@")
             of_module[f"{name}#{int(repeat) + 1}" if repeat else name] = of_node[node]
@@ -93,7 +97,7 @@ def _kernel(model: nn.Module, node: fx.Node) -> nn.Module | SimpleNamespace | No
     if node.op == "call_module":
         layer = model.get_submodule(node.target)
         return layer if isinstance(layer, KERNELS) else None
-    if node.target is functional.conv2d:  # also inside a layer of one's own, such as a convolution with its ReLU
+    if node.target is functional.conv2d:  # custom layers call it, for example a convolution that includes its ReLU
         return _convolution(model, node)
     if node.op == "call_function" and node.target in KERNEL_FUNCTIONS:
         return SimpleNamespace(**node.normalized_arguments(model, normalize_to_only_use_kwargs=True).kwargs)
@@ -101,13 +105,13 @@ def _kernel(model: nn.Module, node: fx.Node) -> nn.Module | SimpleNamespace | No
 
 
 def _convolution(model: nn.Module, node: fx.Node) -> SimpleNamespace | None:
-    """The same as `_kernel` for a call of `conv2d`; None where its weights are computed and their size is unknown."""
-    given = {"stride": 1, "padding": 0, "dilation": 1}
-    given |= dict(zip(CONVOLUTION_ARGUMENTS, node.args)) | node.kwargs
-    if given["weight"].op != "get_attr":
+    """As `_kernel`, for a call of `conv2d`. None if its weights are computed, since their size is then unknown."""
+    arguments = {"stride": 1, "padding": 0, "dilation": 1}
+    arguments |= dict(zip(CONVOLUTION_ARGUMENTS, node.args)) | node.kwargs
+    if arguments["weight"].op != "get_attr":
         return None
-    kernel_size = tuple(model.get_parameter(given["weight"].target).shape[2:])
-    return SimpleNamespace(kernel_size=kernel_size, **given)
+    kernel_size = tuple(model.get_parameter(arguments["weight"].target).shape[2:])
+    return SimpleNamespace(kernel_size=kernel_size, **arguments)
 
 
 def _is_pointwise(model: nn.Module, node: fx.Node) -> bool:
@@ -117,7 +121,7 @@ def _is_pointwise(model: nn.Module, node: fx.Node) -> bool:
 
 
 def _through(layer: nn.Module | SimpleNamespace, window: Window, axis: int) -> Window:
-    """The window, along one axis, of the kernel of `layer` over positions that each see `window`."""
+    """The window along one axis after the kernel of `layer`, if its input positions have the window `window`."""
 
     def along(value: int | tuple[int, ...]) -> int:
         return value[axis] if isinstance(value, tuple | list) else value
@@ -125,7 +129,7 @@ def _through(layer: nn.Module | SimpleNamespace, window: Window, axis: int) -> W
     kernel = along(layer.kernel_size)
     stride = along(layer.stride or kernel)
     reach = along(getattr(layer, "dilation", 1)) * (kernel - 1)
-    # A convolution may have its padding as a word: 'valid' is none, 'same' half of the reach, in front rounded down.
+    # The padding of a convolution may be a word: 'valid' means 0; 'same' pads half the reach in front, rounded down.
     padding = layer.padding
     if isinstance(padding, str):
         padding = reach // 2 if padding == "same" else 0
