@@ -1,4 +1,4 @@
-"""From what a layer outputs to colours: maps, scales, palettes."""
+"""From the outputs of layers to colours: maps, scales and palettes."""
 
 import warnings
 from dataclasses import dataclass
@@ -10,24 +10,24 @@ import numpy as np
 from ..settings import Problem
 
 Scale = str | tuple[float, float]
-CLIP = 0.5  # per cent of the values at each end that may lie beyond a scale
-SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"  # both can be read by the colour-blind
-# Matplotlib's maps whose middle is a colour of its own; zero is put there.
+CLIP = 0.5  # per cent of the values that may lie beyond each end of a scale
+SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"  # both are safe for colour-blind readers
+# Matplotlib's diverging colour maps. Zero gets the colour in their middle.
 WITH_A_MIDDLE = {"PiYG", "PRGn", "BrBG", "PuOr", "RdGy", "RdBu", "RdYlBu", "RdYlGn", "Spectral", "coolwarm", "bwr"}
 WITH_A_MIDDLE |= {"seismic", "berlin", "managua", "vanimo"}
-# For NaN and infinity, the first of these that is far from all colours of the palette.
+# NaN and infinity get the first of these colours that is far from every colour of the palette.
 MARKS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "black": (0, 0, 0), "white": (255, 255, 255)}
-FAR = 110  # of the 442 between black and white
+FAR = 110  # Euclidean distance in RGB; black and white are 442 apart
 
 
 @dataclass(frozen=True)
 class Coloured:
     """Maps as indices into a palette.
 
-    `indices` uint8 C×H×W, `palette` uint8 256×3 RGB, `low` and `high` float C: what indices 0 and 255 stand for in each
-    map. `beyond` int C: how many finite values lie outside of that. `dead` bool C: maps of one finite value all over.
-    `broken` bool C×H×W: values that are NaN or infinite, or None where there are none. `centred`: whether zero is in
-    the middle of the palette.
+    `indices` uint8 C×H×W; `palette` uint8 256×3, RGB. `low` and `high` float C: the two ends of each map's scale, which
+    have the indices 0 and 255. `beyond` int C: the number of finite values outside the scale. `dead` bool C: whether
+    the map is constant and finite. `broken` bool C×H×W: which values are NaN or infinite; None if none are. `centred`:
+    whether zero is in the middle of the palette.
     """
 
     indices: np.ndarray
@@ -48,14 +48,14 @@ class Coloured:
         return next((name for name, distance in distances.items() if distance > FAR), max(distances, key=distances.get))
 
     def strength(self, number: int) -> np.ndarray:
-        """A map on its scale: float H×W in [0, 1], or [-1, 1] where zero is in the middle; NaN and infinity are 0."""
+        """A map relative to its scale: float H×W in [0, 1], or in [-1, 1] if centred. NaN and infinity become 0."""
         share = self.indices[number] / 255
         strength = 2 * share - 1 if self.centred else share
         return strength if self.broken is None else np.where(self.broken[number], 0, strength)
 
     @cached_property
     def rgb(self) -> np.ndarray:
-        """uint8 C×H×W×3; values that are NaN or infinite have the colour `mark`."""
+        """The maps in colour, uint8 C×H×W×3. Values that are NaN or infinite have the colour `mark`."""
         rgb = self.palette[self.indices]
         if self.broken is not None:
             rgb[self.broken] = MARKS[self.mark]
@@ -63,10 +63,10 @@ class Coloured:
 
 
 def as_maps(output: np.ndarray, features_last: bool = False) -> np.ndarray:
-    """What a layer outputs for one image as C×H×W.
+    """The output of a layer for one image, as maps C×H×W.
 
-    C×H×W stays as it is, H×W×C with `features_last` is turned, tokens T×D become one map, values D (or D×1×1) a row.
-    What has more dimensions becomes as many maps as it takes: …×H×W.
+    C×H×W stays as it is. With `features_last`, H×W×C becomes C×H×W. Tokens T×D become one map 1×T×D, and values D (or
+    D×1×1) become one row 1×1×D. In outputs with more dimensions, the leading ones are flattened into C.
     """
     if features_last:
         output = np.moveaxis(output, -1, 0)
@@ -77,24 +77,25 @@ def as_maps(output: np.ndarray, features_last: bool = False) -> np.ndarray:
 
 
 def colour(maps: np.ndarray, scale: Scale = "layer", colormap: str | None = None, clip: float = CLIP) -> Coloured:
-    """Float C×H×W to indices into the 256 colours of a colour map of matplotlib.
+    """Convert maps, float C×H×W, to indices into the 256 colours of a matplotlib colour map.
 
-    `scale` says what the values span: 'map', each map alone; 'layer', all of them; or a pair (low, high). At each end,
-    up to `clip` per cent of the values may lie beyond, from 0 to below 25: a few extreme ones would take the contrast
-    from all others. 0 takes the plain minimum and maximum, and so does a scale whose ends would coincide, as those of a
-    map that is nearly everywhere 0.
+    `scale` sets the range of the colours: 'map' uses the range of each map, 'layer' the range of all maps, and a pair
+    (low, high) sets it explicitly. Up to `clip` per cent of the values (0 ≤ clip < 25) may lie beyond each end. So a
+    few extreme values do not take the contrast from all others. With 0, the ends are the minimum and the maximum. The
+    same holds if both ends would be equal, as in a map that is almost everywhere 0.
 
-    Without a `colormap`, values that are never negative get viridis, and others RdBu_r. In a map with two sides such as
-    this one, zero is in the middle, and both ends are equally far from it.
+    Without a `colormap`, values that are never negative get viridis, and other values get RdBu_r. In a diverging colour
+    map such as RdBu_r, zero is in the middle, and both ends are equally far from zero.
 
-    A value v becomes floor(256 (v - low) / (high - low)), cut off at 0 and 255, as matplotlib does it. Where low equals
-    high, as in a constant map on its own scale, it becomes 0. Complex values are drawn by their magnitude. NaN and
-    infinity have no part in a scale and are marked in `broken`. Raises `Problem` for an unknown scale or colour map.
+    A value v becomes floor(256 (v - low) / (high - low)), clipped to 0 and 255, as in matplotlib. If low equals high,
+    as in a constant map on its own scale, the index is 0. Complex values are drawn by their magnitude. NaN and infinity
+    do not influence the scale and are marked in `broken`. Raises `Problem` for an unknown scale or colour map and for
+    an invalid `clip`.
     """
     if colormap is not None and (not isinstance(colormap, str) or colormap not in matplotlib.colormaps):
         raise Problem(f"There is no colour map {colormap!r}; try viridis, RdBu_r or gray.")
     if not isinstance(clip, int | float) or not 0 <= clip < 25:
-        raise Problem(f"clip={clip!r} is no number from 0 to below 25, in per cent of the values at each end.")
+        raise Problem(f"clip={clip!r} is not valid; give a number from 0 to below 25 (per cent of the values per end).")
     maps = (np.abs(maps) if np.iscomplexobj(maps) else maps).astype(np.float32)
     finite = np.isfinite(maps)
     broken = None if finite.all() else ~finite
@@ -103,16 +104,16 @@ def colour(maps: np.ndarray, scale: Scale = "layer", colormap: str | None = None
     colormap = colormap or colormap_for(maps)
     dead = (lowest == highest) & finite.all(axis=(1, 2))
     if isinstance(scale, str) and scale == "map":
-        low, high = np.array([ends_of(each, clip, colormap) for each in maps]).T
+        low, high = np.array([ends_of(values, clip, colormap) for values in maps]).T
     elif isinstance(scale, str) and scale == "layer":
         low, high = (np.full(len(maps), end) for end in ends_of(maps, clip, colormap))
     else:
         low, high = (np.full(len(maps), end, float) for end in _pair(scale))
     centred = colormap.removesuffix("_r") in WITH_A_MIDDLE and np.array_equal(low, -high, equal_nan=True)
-    # The difference of two float32 may be infinite.
+    # The difference of two large float32 numbers may be infinite.
     dtype = np.float64 if np.nanmax(np.abs([low, high]), initial=0) > 1e37 else np.float32
-    values, bottom, top = (each.astype(dtype) for each in (np.where(finite, maps, 0), low, high))
-    bottom, top = bottom[:, None, None], top[:, None, None]
+    values = np.where(finite, maps, 0).astype(dtype)
+    bottom, top = (ends.astype(dtype)[:, None, None] for ends in (low, high))
     share = np.divide(values - bottom, top - bottom, out=np.zeros_like(values), where=top > bottom)
     indices = (share * 256).clip(0, 255).astype(np.uint8)
     beyond = (((values < bottom) | (values > top)) & finite).sum(axis=(1, 2))
@@ -121,20 +122,20 @@ def colour(maps: np.ndarray, scale: Scale = "layer", colormap: str | None = None
 
 @cache
 def _palette(colormap: str) -> np.ndarray:
-    """The colours of one of matplotlib's maps, uint8 256×3."""
+    """The colours of a matplotlib colour map, uint8 256×3."""
     return matplotlib.colormaps[colormap](np.arange(256), bytes=True)[:, :3]
 
 
 def colormap_for(values: np.ndarray) -> str:
-    """A map with a colour for zero where some of the values are negative, else one that goes from dark to bright."""
+    """The name of a diverging colour map if some values are negative, else of a sequential one."""
     return DIVERGING if (values[np.isfinite(values)] < 0).any() else SEQUENTIAL
 
 
 def ends_of(values: np.ndarray, clip: float, colormap: str = SEQUENTIAL) -> tuple[float, float]:
-    """The ends of a scale for `values`: two of them, with up to `clip` per cent of them below and as many above.
+    """The ends (low, high) of a scale. Up to `clip` per cent of `values` lie below low, and as many above high.
 
-    If zero is in the middle of the colour map, both ends are equally far from it, and twice `clip` per cent lie beyond
-    the two together. The smallest and the largest value where the ends would be equal, NaN where none is finite.
+    For a diverging colour map, low is -high, and up to twice `clip` per cent lie beyond the two ends together. If the
+    ends would be equal, they are the minimum and the maximum. If no value is finite, they are NaN.
     """
     values = values[np.isfinite(values)]
     if not values.size:
@@ -143,27 +144,27 @@ def ends_of(values: np.ndarray, clip: float, colormap: str = SEQUENTIAL) -> tupl
         _, farthest = ends_of(np.abs(values), 2 * clip)
         return -farthest, farthest
     beyond = int(len(values) * clip / 100)
-    # One after the other: both places in one call take NumPy longer.
-    low, high = (np.partition(values, place)[place] for place in (beyond, len(values) - 1 - beyond))
+    # Two calls, because NumPy takes longer to find both in one call.
+    low, high = (np.partition(values, rank)[rank] for rank in (beyond, len(values) - 1 - beyond))
     return (float(low), float(high)) if low < high else (float(values.min()), float(values.max()))
 
 
 def most_varying(maps: np.ndarray, count: int | None = None) -> np.ndarray:
-    """The numbers of the `count` maps (all by default) that vary most, in that order: int, from float C×H×W.
+    """The numbers (int) of the `count` maps with the most variation, highest first, from maps float C×H×W.
 
-    What counts is the standard deviation of a map's finite values.
+    Variation is the standard deviation of a map's finite values. By default all maps are sorted.
     """
     values = np.abs(maps) if np.iscomplexobj(maps) else maps
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of maps without a finite value
+        warnings.simplefilter("ignore", RuntimeWarning)  # for maps without a finite value
         spread = np.nan_to_num(np.nanstd(np.where(np.isfinite(values), values, np.nan), axis=(1, 2), dtype=float))
     return np.argsort(-spread, kind="stable")[:count]
 
 
 def _pair(scale: object) -> tuple[float, float]:
-    """The two ends of a scale that was given as numbers."""
+    """The two ends of a scale that is a pair of numbers. Raises `Problem` for any other value."""
     if isinstance(scale, tuple | list) and len(scale) == 2:
         low, high = (end if isinstance(end, int | float | np.number) else np.nan for end in scale)
         if -np.inf < low <= high < np.inf:
             return low, high
-    raise Problem(f"scale={scale!r} is none of 'map', 'layer', 'global' or a pair of numbers (low, high), low first.")
+    raise Problem(f"scale={scale!r} is not valid; use 'map', 'layer', 'global' or a pair (low, high) with low ≤ high.")
