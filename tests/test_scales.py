@@ -8,7 +8,7 @@ from torch import nn
 
 from recognizer import compare_images, display_image_filtered, display_summary
 from recognizer.maps.colours import MARKS, colour, ends_of, most_varying
-from recognizer.maps.comparison import _telling
+from recognizer.maps.comparison import _most_distinguishing
 from recognizer.maps.grids import painted
 from recognizer.settings import Problem
 
@@ -171,8 +171,8 @@ def test_filters_that_tell_the_classes_apart_come_first():
     maps[:3, 2] += 5  # the first class alone excites filter 2
     maps[3:, 0] += 1
     maps[:, 1] += np.arange(6)[::2].repeat(2)[:, None, None] * 3  # filter 1 varies more, but not by class
-    assert _telling(maps, ["Bike"] * 3 + ["Car"] * 3)[:2] == [2, 0]
-    assert _telling(maps, ["Bike"] * 6)[0] == 1
+    assert _most_distinguishing(maps, ["Bike"] * 3 + ["Car"] * 3)[:2] == [2, 0]
+    assert _most_distinguishing(maps, ["Bike"] * 6)[0] == 1
 
 
 def test_a_row_of_the_comparison_has_one_scale(workspace):
@@ -188,8 +188,8 @@ def test_a_row_of_the_comparison_has_one_scale(workspace):
 def test_a_comparison_that_cannot_be_made_is_a_sentence(workspace):
     image = torch.rand(3, 32, 32)
     for images, options, said in (
-        ({}, {}, "From 1 to"),
-        ({"Bike": [image] * 60}, {}, "these are 60"),
+        ({}, {}, "Pass 1 to"),
+        ({"Bike": [image] * 60}, {}, "there are 60"),
         ({"Bike": [image]}, {"filters": [2]}, "filters 0 to 1, not 2"),
         ({"Bike": [image, torch.rand(3, 32, 40)]}, {}, "differ in size"),
     ):
