@@ -112,7 +112,7 @@ def installed(monkeypatch):
     found = []
     monkeypatch.setattr(fonts, "_installed", lambda: iter(found))
     monkeypatch.setattr(fonts, "_files", {})
-    monkeypatch.setattr(fonts, "_told", set())
+    monkeypatch.setattr(fonts, "_recommended", set())
     monkeypatch.setitem(matplotlib.rcParams, "font.family", ["sans-serif"])
     return found
 

@@ -1,4 +1,4 @@
-"""Letters for every name: which installed font has them, and what is written where none has."""
+"""Fonts for text in any script: which installed font has a character, and what replaces it if none has."""
 
 import os
 import re
@@ -15,23 +15,23 @@ FONTS = f"{matplotlib.get_data_path()}/fonts/ttf"
 PLAIN, BOLD = f"{FONTS}/DejaVuSans.ttf", f"{FONTS}/DejaVuSans-Bold.ttf"
 CJK = "Noto Sans CJK (Debian, Ubuntu, Colab: apt install fonts-noto-cjk)"
 PICTOGRAMS = "Symbola (Debian, Ubuntu, Colab: apt install fonts-symbola)"
-OTHERS = "a Noto font of its script (fonts.google.com/noto)"
+OTHERS = "a Noto font for its script (fonts.google.com/noto)"
 
-_files: dict[str, str | None] = {}  # character → the font that draws it
-_told: set[str] = set()  # the fonts whose installation was recommended already
+_files: dict[str, str | None] = {}  # character → font file that has it, or None
+_recommended: set[str] = set()  # fonts that a message has already recommended
 
 
 @cache
 def font(size: int, bold: bool = False, file: str | None = None) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which comes with matplotlib, so that sheets look like figures on every machine; or another file."""
+    """The font of `file`. The default is DejaVu Sans from matplotlib, so that sheets look the same on every machine."""
     return ImageFont.truetype(file or (BOLD if bold else PLAIN), size)
 
 
 def readable(text: str) -> str:
-    """`text` with other words for the characters that no installed font has.
+    """Replace the characters of `text` that no installed font has by words.
 
-    A letter becomes its sound ('バ' is 'ba'), a pictogram its name, a Chinese character its number; control characters
-    disappear. The first time, a sentence is printed that says which font to install.
+    A letter becomes its sound ('バ' becomes 'ba'), a pictogram its name, a Chinese character its code point. Control
+    characters become spaces. The first time, a message says which font to install.
     """
     text = "".join(" " if unicodedata.category(c) == "Cc" and c != "\n" else c for c in text)
     files = fonts_of(text)
@@ -39,33 +39,33 @@ def readable(text: str) -> str:
     if not any(missing for missing, _ in runs):
         return text
     words = (f" {'-'.join(filter(None, map(_word, run)))} " if missing else run for missing, run in runs)
-    shown = re.sub(r" +(?=[ ,;:)])", "", "".join(words)).strip()
+    replaced = re.sub(r" +(?=[ ,;:)])", "", "".join(words)).strip()
     missing = "".join(c for c in text if files[c] is None)
     if re.search("CJK|HIRAGANA|KATAKANA|HANGUL", " ".join(unicodedata.name(c, "") for c in missing)):
         needed = CJK
     else:
         needed = PICTOGRAMS if any(unicodedata.category(c) == "So" for c in missing) else OTHERS
-    if needed not in _told:
-        _told.add(needed)
-        print(f"No font here has all characters, so pictures show «{shown}». Install {needed}, and start again.")
-    return shown
+    if needed not in _recommended:
+        _recommended.add(needed)
+        print(f"No installed font has all characters, so pictures show «{replaced}». Install {needed} and start again.")
+    return replaced
 
 
 def fonts_of(text: str) -> dict[str, str | None]:
-    """The font file for each character of `text`: DejaVu Sans, else an installed one; None where none has it."""
-    wanted = {c for c in text if c not in _files}
+    """Character of `text` → font file that has it: DejaVu Sans if possible, else an installed font, else None."""
+    missing = {c for c in text if c not in _files}
     for file in chain([PLAIN], _installed()):
-        if not wanted:
+        if not missing:
             break
         try:
             face = FT2Font(file)
-        except (RuntimeError, OSError):  # of a kind that matplotlib cannot read, such as emoji in colour
+        except (RuntimeError, OSError):  # matplotlib cannot read some formats, such as emoji in colour
             continue
-        # Line breaks are not drawn. A font of bitmaps has few sizes.
-        has = {c for c in wanted if c == "\n" or face.scalable and face.get_char_index(ord(c))}
-        _files.update(dict.fromkeys(has, file))
-        wanted -= has
-    _files.update(dict.fromkeys(wanted))
+        # Line breaks are not drawn. Bitmap fonts are left out, because they have only a few sizes.
+        available = {c for c in missing if c == "\n" or face.scalable and face.get_char_index(ord(c))}
+        _files.update(dict.fromkeys(available, file))
+        missing -= available
+    _files.update(dict.fromkeys(missing))
     return {c: _files[c] for c in text}
 
 
@@ -78,11 +78,11 @@ def draw_text(
     bold: bool = False,
     width: float = float("inf"),
 ) -> None:
-    """One line of text with its top left corner at `place`; what is wider than `width` loses its middle."""
+    """Draw one line of text with its top left corner at `place`. If it is wider than `width`, its middle is cut out."""
     text = readable(text.replace("\n", " "))
     if _width(text, size, bold) > width:
-        kept = next((n for n in range(len(text) - 1, 0, -1) if _width(_short(text, n), size, bold) <= width), 1)
-        text = _short(text, kept)
+        kept = next((n for n in range(len(text) - 1, 0, -1) if _width(_shortened(text, n), size, bold) <= width), 1)
+        text = _shortened(text, kept)
     x, y = place[0], place[1] + font(size, bold).getmetrics()[0]
     for run, face in _runs(text, size, bold):
         draw.text((x, y), run, colour, face, anchor="ls")
@@ -99,14 +99,14 @@ def _width(text: str, size: int, bold: bool) -> float:
     return sum(face.getlength(run) for run, face in _runs(text, size, bold))
 
 
-def _short(text: str, kept: int) -> str:
+def _shortened(text: str, kept: int) -> str:
     return f"{text[: kept - kept // 2]}…{text[len(text) - kept // 2 :]}"
 
 
 def _installed() -> Iterator[str]:
-    """Font files of this machine, plain ones first: not those that matplotlib keeps a list of, which may be old."""
+    """Font files on this machine, plain ones first. Matplotlib's own list is not used, because it may be outdated."""
 
-    from matplotlib.font_manager import findSystemFonts  # reads a list of all fonts; most names do without
+    from matplotlib.font_manager import findSystemFonts  # imported here: it reads all fonts, which few texts need
 
     def order(file: str) -> tuple[bool, bool, str]:
         name = os.path.basename(file).lower()
@@ -116,10 +116,10 @@ def _installed() -> Iterator[str]:
 
 
 def _word(character: str) -> str:
-    """What stands for a character that cannot be drawn."""
+    """The word that replaces a character."""
     name = unicodedata.name(character, "")
     if unicodedata.category(character) in ("Cf", "Mn"):
-        return ""  # it only changes its neighbours
+        return ""  # combining and format characters only modify their neighbours
     if not name or "IDEOGRAPH" in name:
         return f"U+{ord(character):04X}"
     return re.sub(r".*\b(LETTER|SYLLABLE|CHARACTER|SIGN|DIGIT) ", "", name).lower()
