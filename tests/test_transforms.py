@@ -120,5 +120,5 @@ def test_to_input_and_capture_take_files_and_a_transform(resnet, image_file):
 
 
 def test_images_of_several_sizes_are_a_sentence(resnet):
-    with pytest.raises(Problem, match="have to be of one size.*3×40×40, 3×50×40"):
+    with pytest.raises(Problem, match="same shape.*3×40×40, 3×50×40"):
         capture(resnet, "conv1", [torch.rand(3, 40, 40), torch.rand(3, 50, 40)])

@@ -1,4 +1,4 @@
-"""The image that is given, as the model wants it, and a folder's name for it."""
+"""Prepare the user's image for a model, and name the folder for its results."""
 
 import hashlib
 import os
@@ -16,22 +16,24 @@ from ..inputs import Transform, open_rgb, to_input, to_rgb, without_warnings
 from ..settings import Problem, shown
 from .layers import by, input_shape, takes_volumes
 
-Given = Path | str | Image.Image | np.ndarray | Tensor
-LONGEST = 80  # bytes of a name; file systems take 255, and some programs only 260 for the whole path
+Given = Path | str | Image.Image | np.ndarray | Tensor  # the kinds of image that a user may pass
+LONGEST = 80  # bytes of a name; file systems allow 255, but some programs allow only 260 for a whole path
 
 
 def as_given(image: Given, model: nn.Module, transform: Transform | None = None) -> tuple[Tensor, str]:
-    """The image as the model takes it, float32 C×H×W (or C×D×H×W), and a folder's name that no other image has.
+    """Prepare an image for the model: (pixels, name). No other image gets the same name.
 
-    Files, PIL images and uint8 arrays go through `transform`, or the one that the model carries (`model.transform`).
-    Without either they are brought to the size and the channels that the model says it takes. Tensors stay as they are.
-    Raises `Problem` for anything else, for a file that is no image, and for a transform that makes no tensor of it.
+    `pixels` is float32 C×H×W (or C×D×H×W). Files, PIL images and uint8 arrays go through `transform` or else through
+    `model.transform`. Without a transform, they are converted to the size and the channels that the model takes (see
+    `input_shape`). Tensors stay as they are. `name` is the image's file name with the start of a digest; it can be the
+    name of a folder.
+    Raises `Problem` for any other type, for a file that is not an image, and if the transform does not return a tensor.
     """
     transform = transform or transform_of(model)
     name = Path(getattr(image, "filename", "") or "image").stem
     if isinstance(image, Tensor):
         if not image.is_floating_point():
-            raise Problem(f"The image is of {image.dtype}; pass float32 3×S×S in [0, 1], or see to_input.")
+            raise Problem(f"The image has the dtype {image.dtype}; pass float32 3×S×S in [0, 1], or see to_input.")
         pixels = image.detach().float().cpu()
     elif isinstance(image, np.ndarray):
         pixels = _prepared(_from_array(image), model, transform)
@@ -39,12 +41,12 @@ def as_given(image: Given, model: nn.Module, transform: Transform | None = None)
         pixels = _prepared(image, model, transform)
     elif not isinstance(image, str | os.PathLike):
         raise Problem(f"The image is of type {type(image).__name__}; pass a file, a PIL image, an array or a tensor.")
-    elif os.path.isfile(image):  # unlike Path.is_file, False also for what no file can be called
+    elif os.path.isfile(image):  # unlike Path.is_file, it is False for impossible file names too
         pixels, name = _prepared(Path(image), model, transform), Path(image).stem
     else:
-        what = "is a folder, not an image" if os.path.isdir(image) else "does not exist"
+        reason = "is a folder, not an image" if os.path.isdir(image) else "does not exist"
         name = cropped(shown(Path(image)))
-        raise Problem(f"There is no image here: {name!r} {what}; give the path of an image file.")
+        raise Problem(f"There is no image here: {name!r} {reason}; give the path of an image file.")
     if pixels.ndim != 3 + takes_volumes(model) or not pixels.numel():
         raise Problem(f"The image has the shape {by(pixels.shape)}, not 3×S×S; pass one image, channels first.")
     if isinstance(image, str | os.PathLike):
@@ -56,30 +58,32 @@ def as_given(image: Given, model: nn.Module, transform: Transform | None = None)
 
 
 def as_batch(images: Given | Sequence[Given], model: nn.Module, transform: Transform | None = None) -> Tensor:
-    """Images as the model takes them, float N×C×H×W: a tensor as it is, one image or several as `as_given` makes them.
+    """Prepare one image or several for the model, as `as_given` does: float N×C×H×W. A tensor stays as it is.
 
-    Raises `Problem` as `as_given` does, and for images that are not of one size.
+    Raises `Problem` as `as_given` does, and for images of different sizes.
     """
     if isinstance(images, Tensor):
         return images
-    several = list(images) if isinstance(images, Sequence) and not isinstance(images, str) else [images]
-    given = [as_given(image, model, transform)[0] for image in several]
-    if len({pixels.shape for pixels in given}) != 1:
-        sizes = ", ".join(sorted({by(pixels.shape) for pixels in given})) or "none"
-        raise Problem(f"The images have to be of one size, and at least one; they are {sizes}.")
-    return torch.stack(given)
+    images = list(images) if isinstance(images, Sequence) and not isinstance(images, str) else [images]
+    if not images:
+        raise Problem("There are no images; pass at least one.")
+    prepared = [as_given(image, model, transform)[0] for image in images]
+    shapes = sorted({by(pixels.shape) for pixels in prepared})
+    if len(shapes) > 1:
+        raise Problem(f"All images must have the same shape; these have the shapes {', '.join(shapes)}.")
+    return torch.stack(prepared)
 
 
 def cropped(name: str, bytes_: int = LONGEST) -> str:
-    """The start of a name, of at most so many bytes in UTF-8."""
+    """The start of a name, with at most `bytes_` bytes in UTF-8."""
     return name.encode(errors="replace")[:bytes_].decode(errors="ignore")
 
 
 def transform_of(model: nn.Module) -> Transform | None:
-    """What the model says that its images are to go through: `model.transform`.
+    """The transform in `model.transform` that prepares the model's images; None if there is none.
 
-    The networks of torchvision that detect objects have a layer of that name; presets of torchvision are modules as
-    well, but have a mean and a standard deviation.
+    Torchvision's detection networks have a layer called `transform`, which is not meant here. Torchvision's presets are
+    modules too, but they have a mean and a standard deviation.
     """
     transform = getattr(model, "transform", None)
     is_layer = isinstance(transform, nn.Module) and not (hasattr(transform, "mean") and hasattr(transform, "std"))
@@ -87,14 +91,15 @@ def transform_of(model: nn.Module) -> Transform | None:
 
 
 def as_seen(pixels: Tensor, transform: Transform | None) -> Tensor:
-    """What goes into a network, float C×H×W, as a picture to look at, in [0, 1].
+    """The input of a network, float C×H×W, as a picture for people, float C×H×W in [0, 1].
 
-    The mean and standard deviation of a torchvision transform are taken back. Otherwise values beyond [0, 1] say that
-    the image was normalised somehow: then the least becomes black, and the greatest white.
+    If the transform has a mean and a standard deviation, as torchvision's have, the normalisation is undone. Otherwise,
+    values outside [0, 1] show that the image was normalised in an unknown way. Then the lowest value becomes black and
+    the highest white.
     """
     mean, deviation = getattr(transform, "mean", None), getattr(transform, "std", None)
     if mean is not None and deviation is not None and len(mean) == len(pixels):
-        mean, deviation = (torch.tensor(each).reshape(-1, 1, 1) for each in (mean, deviation))
+        mean, deviation = torch.tensor(mean).reshape(-1, 1, 1), torch.tensor(deviation).reshape(-1, 1, 1)
         return (pixels * deviation + mean).clamp(0, 1)
     finite = pixels[pixels.isfinite()]
     if not len(finite) or (finite.min() >= 0 and finite.max() <= 1):
@@ -110,13 +115,13 @@ def _prepared(image: Path | Image.Image, model: nn.Module, transform: Transform 
 
 
 def _sized(image: Path | Image.Image, picture: Image.Image, model: nn.Module) -> Tensor:
-    """The picture in the size and channels of the model: of two and four, the last says how opaque a pixel is."""
+    """The picture with the size and the channels that the model takes. If there are 2 or 4, the last is the opacity."""
     channels, *size = input_shape(model)
     pixels = to_input(picture, tuple(size))
     pixels = rgb_to_grayscale(pixels, 1) if channels in (1, 2) else pixels
     if channels in (2, 4):
-        opaque = Image.open(image) if isinstance(image, Path) else image
-        alpha = opaque.convert("RGBA").getchannel("A").convert("RGB")
+        with_alpha = Image.open(image) if isinstance(image, Path) else image
+        alpha = with_alpha.convert("RGBA").getchannel("A").convert("RGB")
         pixels = torch.cat([pixels, to_input(alpha, tuple(size))[:1]])
     return pixels
 
@@ -124,6 +129,6 @@ def _sized(image: Path | Image.Image, picture: Image.Image, model: nn.Module) ->
 def _from_array(array: np.ndarray) -> Image.Image:
     is_image = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4))
     if array.dtype != np.uint8 or not is_image or not array.size:
-        what = f"an array of {array.dtype} and shape {by(array.shape)}"
-        raise Problem(f"The image is {what}; pass uint8 H×W×3, or a float tensor 3×S×S.")
+        kind = f"an array of {array.dtype} and shape {by(array.shape)}"
+        raise Problem(f"The image is {kind}; pass uint8 H×W×3, or a float tensor 3×S×S.")
     return Image.fromarray(array.squeeze(2) if array.shape[2:] == (1,) else array)
