@@ -1,4 +1,4 @@
-"""All maps of a layer on one labelled sheet, assembled as an array: matplotlib would take seconds for 128 of them."""
+"""Draw all maps of a layer on one labelled sheet. The sheet is a NumPy array, since matplotlib takes much longer."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,17 +15,17 @@ from .fonts import draw_text, font
 
 SHEET_WIDTH, MARGIN, GAP, LABEL = 1000, 14, 6, 16  # pixels
 THUMBNAIL, BAR_WIDTH, BAR_HEIGHT = 96, 200, 12
-SMALLEST_LABELLED = 26  # below this a number is wider than its map
-THINNEST = 6  # pixels of a map that is one value high or wide
+SMALLEST_LABELLED = 26  # a number is wider than a map below this width
+THINNEST = 6  # the least width and height of a map on the sheet, in pixels
 HEADER = 122
 INK, QUIET, FAINT, ALARM = "#222222", "#777777", "#cccccc", "#c0392b"
-ORANGE, BLUE = np.array([240, 90, 0]), np.array([0, 110, 230])  # no grey looks like them
+ORANGE, BLUE = np.array([240, 90, 0]), np.array([0, 110, 230])
 
 
 def picture_of(image: Tensor) -> Image.Image:
-    """An image, float C×H×W in [0, 1], as an RGB picture; grey unless C is 3 (or 4, with RGB first).
+    """An image, float C×H×W in [0, 1], as an RGB picture. It is grey unless C is 3, or 4 with RGB first.
 
-    Of a volume C×D×H×W it is the slice in the middle.
+    A volume C×D×H×W is shown by its middle slice.
     """
     image = image[:, image.shape[1] // 2] if image.ndim == 4 else image
     image = image[:3] if len(image) in (3, 4) else image.mean(dim=0, keepdim=True)
@@ -42,11 +42,11 @@ def draw_grid(
     overlay: bool = False,
     columns: int = 0,
 ) -> Image.Image:
-    """Maps with their numbers, the picture that they belong to on their left, as large as they are, the scale on top.
+    """Draw maps with their numbers. The picture stands on their left in the same size, and the scale above them.
 
-    `numbers` says which maps are drawn, and in which order; by default all, by number. With `overlay` each is drawn
-    over the picture. Constant maps are marked. Without a number of `columns`, as many as fit. Returns an RGB picture
-    about 1000 pixels wide.
+    `numbers` are the maps to draw, in this order; by default all of them. With `overlay`, each map is drawn over the
+    picture. Constant maps are marked. By default there are as many `columns` as fit. Returns an RGB picture about 1000
+    pixels wide.
     """
     numbers = range(len(coloured.indices)) if numbers is None else numbers
     count, (height, width) = len(numbers), coloured.indices.shape[1:]
@@ -55,18 +55,18 @@ def draw_grid(
     cell = max(THINNEST, round(height * factor)), max(THINNEST, round(width * factor))
     cells = _over_picture(coloured, numbers, picture, cell) if overlay else _as_cells(coloured.rgb, numbers, cell)
     label = LABEL if cell[1] >= SMALLEST_LABELLED else 0
-    beside = picture.copy()
-    beside.thumbnail((max(cell[1], THUMBNAIL),) * 2)
-    if max(beside.size) < max(cell):
-        beside = ImageOps.contain(beside, cell[::-1], Image.Resampling.NEAREST)
+    thumbnail = picture.copy()
+    thumbnail.thumbnail((max(cell[1], THUMBNAIL),) * 2)
+    if max(thumbnail.size) < max(cell):
+        thumbnail = ImageOps.contain(thumbnail, cell[::-1], Image.Resampling.NEAREST)
 
-    top, left = HEADER, MARGIN + beside.width + 2 * GAP
+    top, left = HEADER, MARGIN + thumbnail.width + 2 * GAP
     row_height, rows = cell[0] + label + GAP, -(-count // columns)
     sheet_width = max(left + columns * (cell[1] + GAP) - GAP + MARGIN, 640)
-    below = max(rows * row_height, beside.height + LABEL + GAP)
-    canvas = np.full((top + below + MARGIN - GAP, sheet_width, 3), 255, np.uint8)
-    for place, (number, pixels) in enumerate(zip(numbers, cells)):
-        x, y = left + place % columns * (cell[1] + GAP), top + place // columns * row_height
+    body_height = max(rows * row_height, thumbnail.height + LABEL + GAP)
+    canvas = np.full((top + body_height + MARGIN - GAP, sheet_width, 3), 255, np.uint8)
+    for position, (number, pixels) in enumerate(zip(numbers, cells)):
+        x, y = left + position % columns * (cell[1] + GAP), top + position // columns * row_height
         if label:
             text = _label(number, coloured, own_scales, cell[1])[:, : cell[1] + GAP]
             canvas[y : y + label, x : x + text.shape[1]] = text
@@ -74,12 +74,12 @@ def draw_grid(
         frame[:] = pixels
         if coloured.dead[number]:
             frame[[0, -1]] = frame[:, [0, -1]] = ImageColor.getrgb(ALARM)
-        elif coloured.centred:  # zero may be white, as the sheet is
+        elif coloured.centred:  # zero may be as white as the sheet, so the map needs a frame
             frame[[0, -1]] = frame[:, [0, -1]] = ImageColor.getrgb(FAINT)
     sheet = Image.fromarray(canvas)
     draw = ImageDraw.Draw(sheet)
     draw.text((MARGIN, top + LABEL - 3), "the picture", QUIET, font(11), anchor="ls")
-    sheet.paste(beside, (MARGIN, top + LABEL))
+    sheet.paste(thumbnail, (MARGIN, top + LABEL))
     shape = f"{len(coloured.indices)} map{'s' * (len(coloured.indices) > 1)} of {height}×{width}"
     shape += "" if count == len(coloured.indices) else f", the {count} that vary most"
     _draw_header(sheet, draw, coloured, MARGIN, layer_name, shape, subtitle, own_scales, overlay)
@@ -87,7 +87,7 @@ def draw_grid(
 
 
 def _as_cells(rgb: np.ndarray, numbers: Iterable[int], size: tuple[int, int]) -> Iterator[np.ndarray]:
-    """Maps, uint8 H×W×3 each, in the size of a cell: enlarged by whole factors, values become squares."""
+    """Maps, uint8 H×W×3 each, resized to a cell. If they are enlarged by whole factors, each value becomes a square."""
     factors = size[0] / rgb.shape[1], size[1] / rgb.shape[2]
     for number in numbers:
         if factors[0] == factors[1] == int(factors[0]):
@@ -105,39 +105,38 @@ def _over_picture(
 
 
 def painted(picture: np.ndarray, strength: np.ndarray) -> np.ndarray:
-    """A picture, uint8 H×W×3, in grey, under paint where a map is strong: uint8 H×W×3.
+    """A picture, uint8 H×W×3, in grey, with paint where a map is strong: uint8 H×W×3.
 
-    `strength` is float h×w in [-1, 1]: orange for above 0, blue for below. It is enlarged to the picture between the
-    middles of its squares (bilinear), as if the map covered the picture evenly. That is so where convolutions have
-    padding; for maps of others, enlarge it beforehand.
+    `strength` is float h×w in [-1, 1]. Paint is orange above 0 and blue below 0. The map is enlarged to the size of the
+    picture by bilinear interpolation, as if it covered the picture evenly. This is right for convolutions with padding;
+    enlarge other maps beforehand.
     """
     height, width = picture.shape[:2]
     strength = cv2.resize(np.ascontiguousarray(strength, np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
     paint = 0.85 * np.abs(strength).clip(0, 1)[..., None]
-    # Grey of medium contrast, so that paint is seen on black and on white.
+    # Reduced contrast, so that paint is visible on black and on white.
     grey = 60 + 0.6 * picture.astype(np.float32).mean(axis=2, keepdims=True)
     colours = np.where(strength[..., None] >= 0, ORANGE, BLUE)
     return (grey * (1 - paint) + colours * paint).astype(np.uint8)
 
 
 def draw_strip(
-    numbers: np.ndarray, coloured: Coloured, picture: Image.Image, layer_name: str, subtitle: str
+    values: np.ndarray, coloured: Coloured, picture: Image.Image, layer_name: str, subtitle: str
 ) -> Image.Image:
-    """The values of a layer without maps as squares, in rows of at most 64, the number of the first before each row.
+    """Draw the values of a layer without maps as squares, at most 64 per row. The first number of a row precedes it.
 
-    `numbers`, float N, are the values; where there is one only, it is written: no colour says anything of it.
+    `values` is float N. A single value is written as a number, because one colour alone says nothing.
     """
     thumbnail = picture.copy()
     thumbnail.thumbnail((THUMBNAIL, THUMBNAIL))
-    beside = MARGIN + THUMBNAIL + MARGIN
-    if len(numbers) == 1:
+    text_left = MARGIN + THUMBNAIL + MARGIN
+    if len(values) == 1:
         sheet = Image.new("RGB", (560, MARGIN + THUMBNAIL + MARGIN), "white")
         draw = ImageDraw.Draw(sheet)
         sheet.paste(thumbnail, (MARGIN, MARGIN))
-        _draw_title(sheet, beside, layer_name, "1 value", subtitle)
-        draw.text((MARGIN + THUMBNAIL + MARGIN, MARGIN + 70), f"{numbers[0]:.3g}", INK, font(20))
+        _draw_title(sheet, text_left, layer_name, "1 value", subtitle)
+        draw.text((text_left, MARGIN + 70), f"{values[0]:.3g}", INK, font(20))
         return sheet
-    values = coloured.rgb[0, 0]
     per_row = min(64, len(values))
     side = 14 if len(values) > 16 else 40
     rows = -(-len(values) // per_row)
@@ -145,17 +144,17 @@ def draw_strip(
     sheet = Image.new("RGB", (max(left + per_row * side + MARGIN, 640), top + rows * (side + 2) + MARGIN), "white")
     draw = ImageDraw.Draw(sheet)
     sheet.paste(thumbnail, (MARGIN, MARGIN))
-    _draw_header(sheet, draw, coloured, beside, layer_name, f"{len(values)} values", subtitle, own_scales=False)
-    for number, value in enumerate(values):
+    _draw_header(sheet, draw, coloured, text_left, layer_name, f"{len(values)} values", subtitle, own_scales=False)
+    for number, rgb in enumerate(coloured.rgb[0, 0].tolist()):
         x, y = left + number % per_row * side, top + number // per_row * (side + 2)
-        draw.rectangle((x, y, x + side - 1, y + side - 1), fill=tuple(int(v) for v in value))
+        draw.rectangle((x, y, x + side - 1, y + side - 1), fill=tuple(rgb))
         if number % per_row == 0:
             draw.text((left - 6, y + side // 2), f"{number}", QUIET, font(11), anchor="rm")
     return sheet
 
 
 def _label(number: int, coloured: Coloured, own_scales: bool, cell_width: int) -> np.ndarray:
-    """What stands above a map: its number, and what is to be said of it where there is room."""
+    """The label above a map: its number and, if there is room, its scale or a note that it is constant."""
     if coloured.dead[number]:
         return _text(f"{number} † constant" if cell_width >= 80 else f"{number}†", ALARM)
     if own_scales and cell_width >= 80:
@@ -163,19 +162,19 @@ def _label(number: int, coloured: Coloured, own_scales: bool, cell_width: int) -
     return _text(f"{number}", QUIET)
 
 
-@lru_cache(maxsize=1024)  # drawing the same few hundred numbers again and again would take most of the time
+@lru_cache(maxsize=1024)  # the same few hundred numbers occur again and again, and drawing them would dominate the time
 def _text(text: str, colour: str) -> np.ndarray:
-    """A line of small text on white, uint8 LABEL×width×3."""
+    """One line of small text on white, uint8 LABEL×width×3."""
     picture = Image.new("RGB", (math.ceil(font(11).getlength(text)) + 1, LABEL), "white")
     ImageDraw.Draw(picture).text((0, LABEL - 3), text, colour, font(11), anchor="ls")
     return np.asarray(picture)
 
 
 def _layout(count: int, height: int, width: int, own_scales: bool, columns: int = 0) -> tuple[int, float]:
-    """Columns, and the factor by which maps are drawn larger (a whole number) or smaller."""
+    """The number of columns, and the factor by which maps are enlarged (a whole number) or reduced."""
     wanted = columns or (min(8, max(2, count)) if count <= 32 or own_scales else 16 if count <= 256 else 32)
     room = SHEET_WIDTH - 2 * MARGIN - GAP
-    # One more column for the picture, which is never smaller than a thumbnail.
+    # One more column is for the picture, which is never smaller than a thumbnail.
     factor = min(room // (wanted + 1) - GAP, (room - THUMBNAIL - GAP) // wanted - GAP) / max(height, width)
     if factor > 1:
         factor = round(factor) if factor < 3 else int(factor)
@@ -195,11 +194,11 @@ def _draw_title(sheet: Image.Image, x: int, layer_name: str, shape: str, subtitl
 
 
 def _draw_header(sheet, draw, coloured, x, layer_name, shape, subtitle, own_scales, overlay=False) -> None:
-    """What the sheet shows, and the scale: the colours with the values at their ends, and how many lie beyond."""
+    """Draw the title, and the scale: its colours, the values at its ends, and how many values lie beyond them."""
     dead = int(coloured.dead.sum()) if len(coloured.dead) > 1 else 0
     shape += f", {dead} constant (†)" if dead else ""
     if coloured.broken is not None:
-        shape += f", {coloured.broken.sum():,} values NaN or infinite ({coloured.mark})"
+        shape += f", {coloured.broken.sum():,} values are NaN or infinite ({coloured.mark})"
     _draw_title(sheet, x, layer_name, shape, subtitle)
     y = MARGIN + 76
     bar = np.broadcast_to(coloured.palette[np.arange(BAR_WIDTH) * 256 // BAR_WIDTH], (BAR_HEIGHT, BAR_WIDTH, 3))
@@ -221,7 +220,10 @@ def _draw_header(sheet, draw, coloured, x, layer_name, shape, subtitle, own_scal
 
 
 def mosaic(images: np.ndarray, columns: int = 3, width: int = 0) -> np.ndarray:
-    """uint8 N×H×W×3 as one picture, thin white lines between; pixels repeated until it is about `width` wide."""
+    """Images, uint8 N×H×W×3, as one picture with thin white lines between them, uint8.
+
+    Pixels are repeated until the picture is about `width` pixels wide.
+    """
     repeat = max(1, width // (columns * images.shape[2]))
     images = images.repeat(repeat, axis=1).repeat(repeat, axis=2)
     count, cell_height, cell_width = images.shape[:3]
