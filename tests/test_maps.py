@@ -334,7 +334,7 @@ def test_what_cannot_be_drawn_is_a_sentence(workspace, function, sentence):
         display_image_filtered("Bike", ending_in(function), "1", torch.rand(3, 16, 16))
     with pytest.raises(Problem, match="The model is of type str; pass a network"):
         display_image_filtered("Bike", "model.pt", "1", np.zeros((16, 16, 3), np.uint8))
-    with pytest.raises(Problem, match="No layer is named"):
+    with pytest.raises(Problem, match="layer_name is empty"):
         display_image_filtered("Bike", ending_in(function), [], torch.rand(3, 16, 16))
 
 
