@@ -1,4 +1,4 @@
-"""What layers output: that it is what PyTorch has there, for each image, whatever the layout, type or wrapper."""
+"""Captured outputs equal PyTorch's own for every image, for any layout, type and wrapper."""
 
 import copy
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ def resnet():
 
 
 class Calls(nn.Module):
-    """A layer that does what `function` says, so that its output can have any layout and type."""
+    """A layer that calls `function`, so that its output can have any layout and type."""
 
     def __init__(self, function):
         super().__init__()
@@ -35,7 +35,7 @@ class Calls(nn.Module):
 
 
 def ending_in(function) -> nn.Sequential:
-    """A convolution, and after it the layer '1' that does what `function` says."""
+    """A convolution followed by the layer '1', which calls `function`."""
     return nn.Sequential(nn.Conv2d(3, 4, 1), Calls(function)).eval()
 
 
@@ -43,30 +43,30 @@ def hook_count(model: nn.Module) -> int:
     return sum(len(layer._forward_hooks) + len(layer._forward_pre_hooks) for layer in model.modules())
 
 
-# --- the plain case ---
+# --- ordinary layers ---
 
 
-def test_captured_maps_are_those_of_torchvisions_extractor(resnet):
+def test_captured_maps_equal_those_of_torchvisions_extractor(resnet):
     names = ["conv1", "bn1", "layer1.1.bn2", "layer2.0.conv1", "layer4", "avgpool", "fc"]
     images = torch.rand(2, 3, 64, 64)
-    found = capture(resnet, names, images)
+    captured = capture(resnet, names, images)
     reference = copy.deepcopy(resnet).eval()
     for layer in reference.modules():
         if isinstance(layer, nn.ReLU):
-            layer.inplace = False  # else the extractor's bn1 is what the ReLU after it made of it
+            layer.inplace = False  # otherwise the ReLU overwrites the extractor's bn1
     with torch.no_grad():
         expected = create_feature_extractor(reference, names)(images)
-    assert list(found) == names
+    assert list(captured) == names
     for name in names:
-        assert found[name].dtype == np.float32
-        np.testing.assert_array_equal(found[name], expected[name].numpy())
+        assert captured[name].dtype == np.float32
+        np.testing.assert_array_equal(captured[name], expected[name].numpy())
 
 
-def test_an_in_place_relu_does_not_overwrite_what_was_captured():
+def test_an_in_place_relu_does_not_overwrite_a_captured_output():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True))
-    found = capture(model, ["0", "1"], torch.randn(1, 3, 8, 8))
-    assert found["0"].min() < 0
-    np.testing.assert_array_equal(np.maximum(found["0"], 0), found["1"])
+    captured = capture(model, ["0", "1"], torch.randn(1, 3, 8, 8))
+    assert captured["0"].min() < 0
+    np.testing.assert_array_equal(np.maximum(captured["0"], 0), captured["1"])
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_an_in_place_relu_does_not_overwrite_what_was_captured():
         lambda x: x.resize_(2, 4, 9, 9).fill_(3),
     ],
 )
-def test_no_way_to_overwrite_an_output_changes_what_was_captured(overwrite):
+def test_in_place_operations_do_not_change_captured_outputs(overwrite):
     model = ending_in(lambda x: (overwrite(x), x)[1])
     images = torch.randn(2, 3, 8, 8)
     captured = capture(model, ["0", "1"], images)
@@ -89,7 +89,7 @@ def test_no_way_to_overwrite_an_output_changes_what_was_captured(overwrite):
     assert not np.array_equal(captured["0"], captured["1"])
 
 
-def test_no_two_arrays_share_memory_with_each_other_or_with_the_model():
+def test_captured_arrays_share_no_memory_with_each_other_or_with_the_model():
     model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Identity(), Calls(lambda x: x[:1]), nn.Flatten()).eval()
     model.append(Calls(lambda x: model[0].weight))
     weight = model[0].weight.detach().clone()
@@ -101,7 +101,7 @@ def test_no_two_arrays_share_memory_with_each_other_or_with_the_model():
     assert torch.equal(model[0].weight, weight)
 
 
-def test_a_model_that_writes_over_its_input_gets_a_copy():
+def test_a_model_that_overwrites_its_input_gets_a_copy():
     model = nn.Sequential(Calls(lambda x: x.sub_(0.5)), nn.Conv2d(3, 2, 1))
     images = torch.rand(2, 3, 8, 8)
     before = images.clone()
@@ -110,17 +110,17 @@ def test_a_model_that_writes_over_its_input_gets_a_copy():
     np.testing.assert_array_equal(first, again)
 
 
-def test_a_module_that_runs_twice_gives_both_calls(resnet):
+def test_a_module_that_runs_twice_gives_both_outputs(resnet):
     """A ResNet block uses one ReLU twice; torchvision's extractor calls them relu and relu_1."""
     images = torch.rand(1, 3, 64, 64)
-    found = capture(resnet, "layer1.0.relu", images)
+    captured = capture(resnet, "layer1.0.relu", images)
     with torch.no_grad():
         expected = create_feature_extractor(resnet.eval(), ["layer1.0.relu", "layer1.0.relu_1"])(images)
-    np.testing.assert_array_equal(found["layer1.0.relu"], expected["layer1.0.relu"].numpy())
-    np.testing.assert_array_equal(found["layer1.0.relu#2"], expected["layer1.0.relu_1"].numpy())
+    np.testing.assert_array_equal(captured["layer1.0.relu"], expected["layer1.0.relu"].numpy())
+    np.testing.assert_array_equal(captured["layer1.0.relu#2"], expected["layer1.0.relu_1"].numpy())
 
 
-def test_no_hook_is_left_behind(resnet):
+def test_no_hook_remains(resnet):
     before = hook_count(resnet)
     capture(resnet, ["conv1", "layer3.0.conv2"], torch.rand(1, 3, 64, 64))
     assert hook_count(resnet) == before
@@ -144,7 +144,7 @@ def test_capture_leaves_the_model_as_it_was():
     assert torch.equal(model.bn1.running_mean, statistics)
 
 
-def test_names(resnet):
+def test_layer_names_and_the_errors_for_unknown_ones(resnet):
     assert layer_names(BikeCarCNN(), nn.Conv2d) == [f"conv{i}" for i in range(1, 8)]
     assert layer_names(resnet) == [name for name, _ in resnet.named_modules() if name]
     with pytest.raises(ValueError, match="no layer 'conv9'.*'conv"):
@@ -157,18 +157,18 @@ def test_names(resnet):
         capture(nn.Sequential(nn.Conv2d(3, 1, 1)), 0, torch.rand(3, 4, 4))
 
 
-def test_a_shared_layer_has_all_its_names():
+def test_a_shared_layer_can_be_captured_under_all_its_names():
     model = nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU())
     model.add_module("other", model[1])
-    found = capture(model, ["1", "other"], torch.rand(1, 3, 4, 4))
-    np.testing.assert_array_equal(found["1"], found["other"])
+    captured = capture(model, ["1", "other"], torch.rand(1, 3, 4, 4))
+    np.testing.assert_array_equal(captured["1"], captured["other"])
 
 
 # --- layouts: the image is not always first ---
 
 
 class Layouts(nn.Module):
-    """Patches of 4×4 pixels in the layouts in which networks hand them on."""
+    """Patches of 4×4 pixels in the layouts that networks use."""
 
     def __init__(self):
         super().__init__()
@@ -186,15 +186,15 @@ class Layouts(nn.Module):
         return self.tokens_first(tokens.transpose(0, 1))[0]
 
     def truth(self, images):
-        """What belongs to each image, worked out one image at a time."""
-        each = [self.patch(image[None]).flatten(2)[0].T for image in images]
-        windows = torch.stack([one.unflatten(0, (-1, 8)) for one in each])
-        steps = torch.stack([self.tokens_first(one[:, None])[0][:, 0] for one in each])
+        """The values of each image, computed one image at a time."""
+        tokens = [self.patch(image[None]).flatten(2)[0].T for image in images]
+        windows = torch.stack([of_image.unflatten(0, (-1, 8)) for of_image in tokens])
+        steps = torch.stack([self.tokens_first(of_image[:, None])[0][:, 0] for of_image in tokens])
         return {"windows": windows, "windows_outside": windows, "tokens_first": steps}
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 16])  # of 16×16 pixels, so that there are 16 tokens as well
-def test_every_image_gets_all_that_belongs_to_it(count):
+@pytest.mark.parametrize("count", [1, 2, 3, 16])  # an image has 16 tokens, so 16 images are ambiguous
+def test_every_image_gets_its_own_values(count):
     torch.manual_seed(0)
     model, images = Layouts().eval(), torch.rand(count, 3, 16, 16)
     with torch.no_grad():
@@ -204,27 +204,27 @@ def test_every_image_gets_all_that_belongs_to_it(count):
         np.testing.assert_allclose(captured[name], expected.numpy(), atol=1e-5, err_msg=name)
 
 
-def test_what_cannot_be_divided_among_images_is_whole_for_one_and_a_sentence_for_several():
+def test_an_output_that_cannot_be_divided_is_whole_for_one_image_and_an_error_for_several():
     torch.manual_seed(0)
     model, images = Layouts().eval(), torch.rand(3, 3, 16, 16)
     tokens = model.patch(images[:1]).flatten(2)[0].T
-    found = capture(model, ["proposals", "positions"], images[0])
-    np.testing.assert_allclose(found["proposals"][0], tokens[tokens[:, 0] > 0].detach().numpy(), atol=1e-5)
-    assert found["positions"].shape == (1, 16, 3)
+    captured = capture(model, ["proposals", "positions"], images[0])
+    np.testing.assert_allclose(captured["proposals"][0], tokens[tokens[:, 0] > 0].detach().numpy(), atol=1e-5)
+    assert captured["positions"].shape == (1, 16, 3)
     for name in ("proposals", "positions"):
         with pytest.raises(Problem, match=f"{name}.*one image at a time"):
             capture(model, name, images)
 
 
-def test_a_layer_that_drops_dimensions_of_one_value():
-    """squeeze() takes away the image as well where there is one only."""
+def test_a_layer_that_drops_dimensions_of_length_one():
+    """squeeze() also removes the image dimension of a batch of one."""
     model, images = ending_in(lambda x: x.mean(dim=(2, 3), keepdim=True).squeeze()), torch.rand(4, 3, 5, 5)
     expected = model[0](images).mean(dim=(2, 3)).detach().numpy()
     np.testing.assert_allclose(capture(model, "1", images)["1"], expected, rtol=1e-5)
     np.testing.assert_allclose(capture(model, "1", images[0])["1"], expected[:1], rtol=1e-5)
 
 
-def test_tokens_first_of_a_model_for_one_image_alone():
+def test_tokens_first_in_a_model_that_takes_only_one_image():
     def tokens_first(x):
         assert len(x) == 1
         return x.flatten(2).permute(2, 0, 1)
@@ -235,17 +235,17 @@ def test_tokens_first_of_a_model_for_one_image_alone():
     np.testing.assert_allclose(capture(model, "1", image)["1"], expected, rtol=1e-6)
 
 
-# --- outputs that are not plain float tensors ---
+# --- outputs that are not float tensors ---
 
 
 def test_complex_outputs_keep_their_imaginary_part():
-    found = capture(ending_in(lambda x: torch.complex(x, -x)), ["0", "1"], torch.rand(2, 3, 4, 4))
-    assert found["1"].dtype == np.complex64
-    np.testing.assert_array_equal(found["1"], found["0"] - 1j * found["0"])
+    captured = capture(ending_in(lambda x: torch.complex(x, -x)), ["0", "1"], torch.rand(2, 3, 4, 4))
+    assert captured["1"].dtype == np.complex64
+    np.testing.assert_array_equal(captured["1"], captured["0"] - 1j * captured["0"])
 
 
 @dataclass
-class Answer:
+class Result:
     hidden: torch.Tensor
     pooled: torch.Tensor
 
@@ -260,10 +260,10 @@ class Answer:
         lambda x: (None, x),
     ],
 )
-def test_the_tensor_in_what_a_layer_outputs(wrap):
+def test_a_single_tensor_inside_a_container_is_captured(wrap):
     model, image = ending_in(wrap), torch.rand(1, 3, 4, 4)
-    found = capture(model, ["0", "1"], image)
-    np.testing.assert_array_equal(found["0"], found["1"])
+    captured = capture(model, ["0", "1"], image)
+    np.testing.assert_array_equal(captured["0"], captured["1"])
 
 
 @pytest.mark.parametrize(
@@ -271,14 +271,14 @@ def test_the_tensor_in_what_a_layer_outputs(wrap):
     [
         (lambda x: (x, 2 * x), ["1", "1[1]"]),
         (lambda x: (x, (3 * x, 2 * x)), ["1", "1[1][0]", "1[1][1]"]),
-        (lambda x: Answer(x, 2 * x), ["1", "1[pooled]"]),
+        (lambda x: Result(x, 2 * x), ["1", "1[pooled]"]),
         (lambda x: {"out": x, "aux": 2 * x}, ["1[out]", "1[aux]"]),
         (lambda x: [x, 2 * x[:, :2]], ["1[0]", "1[1]"]),
-        (lambda x: (x, 2 * x, x.mean()), ["1", "1[1]"]),  # a loss has no value for each image
+        (lambda x: (x, 2 * x, x.mean()), ["1", "1[1]"]),  # a loss is one value for all images
     ],
 )
 @pytest.mark.parametrize("count", [1, 3])
-def test_every_tensor_in_what_a_layer_outputs_has_a_name(wrap, keys, count):
+def test_every_tensor_of_an_output_has_a_name(wrap, keys, count):
     images = torch.rand(count, 3, 4, 4)
     captured = capture(ending_in(wrap), ["0", "1"], images)
     assert list(captured) == ["0", *keys]
@@ -287,7 +287,7 @@ def test_every_tensor_in_what_a_layer_outputs_has_a_name(wrap, keys, count):
     np.testing.assert_array_equal(last, 2 * captured["0"][:, : last.shape[1]])
 
 
-def test_the_states_of_a_recurrent_layer_belong_to_their_images():
+def test_the_states_of_a_recurrent_layer_are_assigned_to_their_images():
     model = nn.Sequential(nn.Flatten(2), nn.LSTM(16, 5, num_layers=2, batch_first=True)).eval()
     images = torch.rand(3, 4, 4, 4)
     captured = capture(model, "1", images)
@@ -297,15 +297,15 @@ def test_the_states_of_a_recurrent_layer_belong_to_their_images():
 
 
 @pytest.mark.parametrize(
-    ("function", "sentence"),
+    ("function", "message"),
     [
         (lambda x: None, "outputs nothing"),
         (lambda x: "cat", "outputs a str, not a tensor"),
         (lambda x: x.mean(), "outputs a single number"),
     ],
 )
-def test_a_layer_without_one_tensor_for_each_image_is_a_sentence(function, sentence):
-    with pytest.raises(Problem, match=sentence):
+def test_an_output_without_a_tensor_per_image_raises_a_clear_error(function, message):
+    with pytest.raises(Problem, match=message):
         capture(ending_in(function), "1", torch.rand(1, 3, 4, 4))
 
 
@@ -322,30 +322,30 @@ def test_a_layer_without_one_tensor_for_each_image_is_a_sentence(function, sente
         (lambda x: torch.complex(x, -x), 0),
     ],
 )
-def test_types_of_outputs(function, tolerance):
+def test_outputs_of_any_type_become_float32_or_complex64(function, tolerance):
     model = ending_in(lambda x: function(x.clamp(-1, 1)))
-    found = capture(model, ["0", "1"], torch.rand(2, 3, 4, 4))
-    assert found["1"].dtype == (np.complex64 if np.iscomplexobj(found["1"]) else np.float32)
-    np.testing.assert_allclose(found["1"].real, found["0"].clip(-1, 1), atol=tolerance)
-    if np.iscomplexobj(found["1"]):
-        np.testing.assert_array_equal(found["1"].imag, -found["1"].real)
+    captured = capture(model, ["0", "1"], torch.rand(2, 3, 4, 4))
+    assert captured["1"].dtype == (np.complex64 if np.iscomplexobj(captured["1"]) else np.float32)
+    np.testing.assert_allclose(captured["1"].real, captured["0"].clip(-1, 1), atol=tolerance)
+    if np.iscomplexobj(captured["1"]):
+        np.testing.assert_array_equal(captured["1"].imag, -captured["1"].real)
 
 
-def test_truths_and_counts_become_floats():
+def test_booleans_and_integers_become_floats():
     image = torch.rand(1, 3, 4, 4)
-    found = capture(ending_in(lambda x: x > 0), ["0", "1"], image)
-    np.testing.assert_array_equal(found["1"], (found["0"] > 0).astype(np.float32))
+    captured = capture(ending_in(lambda x: x > 0), ["0", "1"], image)
+    np.testing.assert_array_equal(captured["1"], (captured["0"] > 0).astype(np.float32))
     assert capture(ending_in(lambda x: x.argmax(dim=1)), "1", image)["1"].dtype == np.float32
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
-def test_images_go_in_as_the_weights_are(dtype):
+def test_images_are_converted_to_the_dtype_of_the_weights(dtype):
     model = nn.Sequential(nn.Conv2d(3, 2, 3)).to(dtype)
     model.register_buffer("count", torch.zeros(1, dtype=torch.int64))
     assert capture(model, "0", torch.rand(1, 3, 8, 8))["0"].dtype == np.float32
 
 
-def test_no_image_and_images_of_whole_numbers():
+def test_no_images_and_integer_images_raise_a_clear_error():
     model = nn.Sequential(nn.Conv2d(3, 2, 1))
     with pytest.raises(Problem, match="at least one"):
         capture(model, "0", torch.rand(0, 3, 4, 4))
@@ -373,11 +373,11 @@ def test_compiled_models_that_ran_before():
         with torch.no_grad():
             model(images)
         for name in names:
-            (found,) = capture(model, name, images).values()
-            np.testing.assert_allclose(found, expected, rtol=1e-6)
+            (captured,) = capture(model, name, images).values()
+            np.testing.assert_allclose(captured, expected, rtol=1e-6)
 
 
-def test_a_model_in_a_wrapper_for_several_gpus():
+def test_a_model_wrapped_for_several_gpus():
     images = torch.rand(2, 3, 8, 8)
     model = nn.DataParallel(small())
     for name in ("2", "module.2"):
@@ -386,7 +386,7 @@ def test_a_model_in_a_wrapper_for_several_gpus():
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-def test_models_whose_layers_are_out_of_reach_say_what_made_them():
+def test_the_error_for_a_converted_model_names_the_tool_that_converted_it():
     images = torch.rand(1, 3, 8, 8)
     scripted = torch.jit.script(small())
     for model in (torch.jit.trace(small(), images), scripted, torch.jit.freeze(scripted)):
@@ -398,12 +398,12 @@ def test_models_whose_layers_are_out_of_reach_say_what_made_them():
         capture(torch.export.export(small(), (images,)).module(), "0", images)
     graph = torch.fx.symbolic_trace(nn.Sequential(small()))
     np.testing.assert_array_equal(capture(graph, "0.2", images)["0.2"], capture(small(), "2", images)["2"])
-    for thing, what in ((BikeCarCNN, "the class BikeCarCNN"), ("model.pt", "of type str"), (None, "NoneType")):
-        with pytest.raises(Problem, match=what):
-            capture(thing, "conv1", images)
+    for model, message in ((BikeCarCNN, "the class BikeCarCNN"), ("model.pt", "of type str"), (None, "NoneType")):
+        with pytest.raises(Problem, match=message):
+            capture(model, "conv1", images)
 
 
-def test_layers_that_do_not_run_and_layers_without_weights():
+def test_errors_for_layers_that_do_not_run_or_have_no_weights():
     image = torch.rand(1, 3, 8, 8)
     model = small()
     model.branch = Calls(lambda x: x)
@@ -433,7 +433,7 @@ def test_a_layer_that_is_called_by_keyword():
     np.testing.assert_array_equal(capture(Outer(), "inner", image)["inner"], 2 * image.numpy())
 
 
-def test_what_a_forward_complains_of_is_told_and_chained():
+def test_the_error_of_a_forward_pass_is_quoted_and_chained():
     class Words(nn.Module):
         def __init__(self):
             super().__init__()
@@ -442,15 +442,15 @@ def test_what_a_forward_complains_of_is_told_and_chained():
         def forward(self, images, words):
             return self.layer(images)
 
-    with pytest.raises(Problem, match="missing 1 required positional argument: 'words'.*wrapper") as told:
+    with pytest.raises(Problem, match="missing 1 required positional argument: 'words'.*wrapper") as raised:
         capture(Words(), "layer", torch.rand(1, 3, 4, 4))
-    assert isinstance(told.value.__cause__, TypeError)
+    assert isinstance(raised.value.__cause__, TypeError)
     with pytest.raises(Problem, match="1×3×128×128.*it takes 64×64 pixels"):
         capture(BikeCarCNN(image_size=64), "conv1", torch.rand(3, 128, 128))
 
 
 @pytest.mark.parametrize("error", [MemoryError(), KeyboardInterrupt(), torch.OutOfMemoryError("no room")])
-def test_a_lack_of_memory_is_not_taken_for_a_wrong_input(error):
+def test_running_out_of_memory_is_not_reported_as_wrong_input(error):
     def fail(x):
         raise error
 
@@ -469,7 +469,7 @@ def test_a_lack_of_memory_is_not_taken_for_a_wrong_input(error):
         ("image_size", "large", (3, 224, 224)),
     ],
 )
-def test_the_size_that_a_model_says_it_takes(attribute, value, shape):
+def test_the_image_size_that_a_model_states(attribute, value, shape):
     model = nn.Sequential(nn.Conv2d(3, 2, 1))
     setattr(model, attribute, value)
     assert input_shape(model) == shape
@@ -482,7 +482,7 @@ def test_the_size_that_a_model_says_it_takes(attribute, value, shape):
 
 
 @pytest.mark.parametrize("where", [{"dtype": torch.float64}, {"device": "meta"}])
-def test_layer_table_runs_the_model_where_it_is_and_leaves_it_so(where):
+def test_layer_table_leaves_device_dtype_and_mode_unchanged(where):
     model = BikeCarCNN(image_size=64).to(**where).train()
     model.bn2.eval()
     rows = layer_table(model)
@@ -493,7 +493,7 @@ def test_layer_table_runs_the_model_where_it_is_and_leaves_it_so(where):
     assert hook_count(model) == 0
 
 
-def test_layer_table_has_a_row_for_each_run_of_a_shared_layer():
+def test_layer_table_has_one_row_per_call_of_a_shared_layer():
     pool = nn.MaxPool2d(2)
     model = nn.Sequential(nn.Conv2d(1, 2, 1), pool, nn.ReLU(), pool)
     model.image_size = 8
@@ -505,8 +505,8 @@ def test_layer_table_has_a_row_for_each_run_of_a_shared_layer():
     ]
 
 
-def test_infinities_do_not_change_which_image_a_window_belongs_to():
-    """Masked attention scores are minus infinity: here the windows of all images come one position after the other."""
+def test_infinite_values_do_not_change_which_image_a_window_belongs_to():
+    """Masked attention scores are minus infinity. In this output, window 1 of all images precedes window 2."""
 
     class Windows(nn.Module):
         def __init__(self):
@@ -525,7 +525,7 @@ def test_infinities_do_not_change_which_image_a_window_belongs_to():
     np.testing.assert_array_equal(together, np.stack(alone))
 
 
-def test_a_model_whose_only_weights_are_complex_is_given_real_images():
+def test_a_model_with_only_complex_weights_gets_real_images():
     class Fourier(nn.Module):
         def __init__(self):
             super().__init__()
