@@ -1,4 +1,4 @@
-"""Feature maps as pictures: that the files and grids show what the layer outputs, and say what they cannot show."""
+"""Files and grids show the outputs of layers, and errors say what cannot be shown."""
 
 import io
 from pathlib import Path
@@ -41,10 +41,10 @@ def image_file(tmp_path):
 
 @pytest.mark.parametrize("colormap", ["viridis", "magma"])
 @pytest.mark.parametrize("scale", ["map", "layer", (-1.0, 2.0)])
-def test_colours_are_matplotlibs(scale, colormap):
+def test_colours_equal_those_of_matplotlib(scale, colormap):
     maps = np.random.default_rng(0).normal(size=(3, 7, 5)).astype(np.float32)
-    found = colour(maps, scale, colormap, clip=0).rgb
-    for channel, shown in zip(maps, found):
+    coloured = colour(maps, scale, colormap, clip=0)
+    for channel, shown in zip(maps, coloured.rgb):
         low, high = {"map": (channel.min(), channel.max()), "layer": (maps.min(), maps.max())}.get(scale, scale)
         norm = matplotlib.colors.Normalize(low, high, clip=True)
         expected = matplotlib.colormaps[colormap](norm(channel), bytes=True)[..., :3]
@@ -68,19 +68,19 @@ def test_unknown_scale_and_colormap():
 
 
 @pytest.mark.parametrize("scale", ["map", "layer", (0.0, 15.0)])
-def test_what_is_no_number_is_marked_and_has_no_part_in_the_scale(scale):
+def test_nan_and_infinity_are_marked_and_do_not_influence_the_scale(scale):
     maps = np.stack([np.arange(16.0).reshape(4, 4)] * 2)
     expected = colour(maps, scale).rgb
-    for place, value in (((0, 1, 1), np.nan), ((0, 2, 2), np.inf), ((1, 1, 2), -np.inf)):
-        maps[place] = value
-        expected[place] = MARKS["red"]
-    found = colour(maps, scale)
-    np.testing.assert_array_equal(found.rgb, expected)
-    assert found.broken.sum() == 3 and not found.dead.any()
-    assert not (found.palette == MARKS[found.mark]).all(axis=1).any()
+    for position, value in (((0, 1, 1), np.nan), ((0, 2, 2), np.inf), ((1, 1, 2), -np.inf)):
+        maps[position] = value
+        expected[position] = MARKS["red"]
+    coloured = colour(maps, scale)
+    np.testing.assert_array_equal(coloured.rgb, expected)
+    assert coloured.broken.sum() == 3 and not coloured.dead.any()
+    assert not (coloured.palette == MARKS[coloured.mark]).all(axis=1).any()
 
 
-def test_the_widest_range_of_numbers_has_colours(recwarn):
+def test_the_largest_float32_range_has_colours(recwarn):
     maps = np.array([[[-3e38, 0, 3e38]]], np.float32)
     assert colour(maps, clip=0).indices.tolist() == [[[0, 128, 255]]]
     assert not recwarn.list
@@ -91,7 +91,7 @@ def test_complex_values_are_drawn_by_their_magnitude():
     np.testing.assert_array_equal(colour(maps).indices, colour(np.abs(maps)).indices)
 
 
-def test_any_number_of_dimensions_becomes_maps():
+def test_outputs_with_any_number_of_dimensions_become_maps():
     output = np.arange(2 * 3 * 4 * 5.0).reshape(2, 3, 4, 5)
     np.testing.assert_array_equal(as_maps(output), output.reshape(6, 4, 5))
     np.testing.assert_array_equal(as_maps(output[0], features_last=True), output[0].transpose(2, 0, 1))
@@ -116,7 +116,7 @@ def test_files_hold_the_maps_pixel_by_pixel(workspace, resnet, image_file):
             np.testing.assert_array_equal(np.asarray(image.convert("RGB")), pixels)
 
 
-def test_rendering_again_leaves_nothing_stale(workspace, image_file):
+def test_a_second_call_leaves_no_stale_files(workspace, image_file):
     wide, narrow = (nn.Sequential(nn.Conv2d(3, n, 3)) for n in (12, 5))
     (grid,) = display_image_filtered("Bike", wide, "0", image_file)
     (grid.parent / "0" / "notes.txt").write_text("mine")
@@ -137,7 +137,7 @@ def test_two_images_never_share_a_folder(workspace, tmp_path):
     assert len(grids) == 6
 
 
-def test_images_that_differ_in_shape_alone_never_share_a_folder(workspace):
+def test_images_that_differ_only_in_shape_never_share_a_folder(workspace):
     model = nn.Sequential(nn.Conv2d(3, 2, 3))
     model.image_size = 16
     red = [Image.new("RGB", size, "red") for size in ((10, 20), (20, 10))]
@@ -145,10 +145,10 @@ def test_images_that_differ_in_shape_alone_never_share_a_folder(workspace):
     one, other = (display_image_filtered("Bike", model, "0", image) for image in zeros)
     assert one != other
     assert display_image_filtered("Bike", model, "0", red[0]) == display_image_filtered("Bike", model, "0", red[1])
-    assert to_input(red[0], 16).equal(to_input(red[1], 16))  # for the network these two are the same image
+    assert to_input(red[0], 16).equal(to_input(red[1], 16))  # the network gets the same image in both cases
 
 
-def test_what_pretrained_weights_expect_is_said_and_drawn(workspace, resnet, image_file):
+def test_images_prepared_for_pretrained_weights_are_documented_and_drawn(workspace, resnet, image_file):
     prepared = torchvision.models.ResNet18_Weights.DEFAULT.transforms()(Image.open(image_file).convert("RGB"))
     display_image_filtered("Car", resnet, "conv1", prepared)
     (written,) = (workspace / "results_Car").glob("*/conv1/filter_005.png")
@@ -157,7 +157,7 @@ def test_what_pretrained_weights_expect_is_said_and_drawn(workspace, resnet, ima
     assert "transform=weights.transforms()" in (PROJECT / "README.md").read_text("utf-8")
 
 
-def test_every_kind_of_image_is_taken(workspace, image_file):
+def test_every_kind_of_image_is_accepted(workspace, image_file):
     model = nn.Sequential(nn.Conv2d(3, 2, 3))
     model.image_size = 20
     with Image.open(image_file) as image:
@@ -176,7 +176,7 @@ def test_every_kind_of_image_is_taken(workspace, image_file):
 
 
 def test_every_layer_can_be_shown(workspace, image_file):
-    """Convolutions, pooling, activations, and linear layers, which have a grid and no file per filter."""
+    """Convolutions, pooling, activations, and linear layers. The latter have a grid but no files of single filters."""
     model = BikeCarCNN(image_size=32)
     for name in layer_names(model):
         (grid,) = display_image_filtered("Bike", model, name, image_file)
@@ -186,7 +186,7 @@ def test_every_layer_can_be_shown(workspace, image_file):
     assert len(list((grid.parent / "pool2").iterdir())) == 32
 
 
-def test_every_layer_in_one_tall_picture(workspace, image_file):
+def test_stack_grids_puts_all_layers_into_one_tall_picture(workspace, image_file):
     model = LayerByLayerCNN(image_size=62)
     layers = layer_names(model, (nn.Conv2d, nn.MaxPool2d, nn.Linear))
     assert layers == [f"{kind}_{i}" for i in range(1, 5) for kind in ("conv2d", "max_pooling2d")] + [
@@ -206,13 +206,13 @@ def test_every_layer_in_one_tall_picture(workspace, image_file):
     assert top == len(pixels)
 
 
-def test_an_animation_has_one_frame_per_picture():
+def test_an_animation_has_one_frame_per_image():
     frames = np.random.default_rng(0).integers(0, 256, (3, 20, 20, 3), dtype=np.uint8)
     with Image.open(io.BytesIO(figures.animation(frames, ["a", "b", "c"], side=60).data)) as gif:
         assert (gif.format, gif.n_frames, gif.size) == ("GIF", 3, (60, 84))
 
 
-def test_layers_of_one_value_per_filter_and_of_one_row(workspace, resnet, image_file):
+def test_layers_with_one_value_per_filter_or_with_one_row(workspace, resnet, image_file):
     (grid,) = display_image_filtered("Bike", resnet, "avgpool", image_file)
     assert not (grid.parent / "avgpool").exists()
     flat = nn.Sequential(nn.Flatten(2), nn.Conv1d(3, 4, 5))
@@ -221,7 +221,7 @@ def test_layers_of_one_value_per_filter_and_of_one_row(workspace, resnet, image_
 
 
 def test_a_single_value_is_written_as_a_number(workspace, image_file):
-    """A colour, or a scale from -2 to -2, would say nothing of it."""
+    """A single colour on a scale from -2 to -2 would say nothing about the value."""
     model, sheets = nn.Sequential(nn.Conv2d(3, 1, 3), nn.Flatten(), nn.LazyLinear(1)), []
     model.eval()(torch.zeros(1, 3, 224, 224))
     nn.init.zeros_(model[2].weight)
@@ -235,7 +235,7 @@ def test_a_single_value_is_written_as_a_number(workspace, image_file):
         assert (np.ptp(sheet, axis=2) < 10).all()  # nothing but greys beside the thumbnail
 
 
-def test_a_layer_that_ran_more_often_before_leaves_nothing(workspace, image_file):
+def test_grids_of_later_calls_are_removed_if_the_layer_now_runs_once(workspace, image_file):
     class Repeated(nn.Module):
         def __init__(self, times):
             super().__init__()
@@ -258,7 +258,7 @@ def test_more_filters_than_fit_on_a_screen(workspace, image_file):
         assert image.width <= 1000
 
 
-def test_global_scale_spans_all_layers_of_the_type(workspace, image_file):
+def test_the_global_scale_spans_all_layers_of_the_type(workspace, image_file):
     model = nn.Sequential(nn.Conv2d(3, 1, 1), nn.Conv2d(1, 1, 1))
     model.image_size = 16
     with torch.no_grad():
@@ -267,11 +267,11 @@ def test_global_scale_spans_all_layers_of_the_type(workspace, image_file):
             layer.bias.zero_()
     (grid,) = display_image_filtered("Bike", model, "0", image_file, scale="global", colormap="gray")
     with Image.open(grid.parent / "0" / "filter_000.png") as image:
-        # Beside values a hundred times larger, hardly above the bottom.
+        # The other layer's values are a hundred times larger, so this one stays near the low end.
         assert np.asarray(image).max() <= 256 / 100 * 1.1
 
 
-def test_several_layers_at_once_are_the_same_files(workspace, resnet, image_file):
+def test_several_layers_in_one_call_give_the_same_files(workspace, resnet, image_file):
     names = ["conv1", "layer1.0.relu", "fc"]
     together = display_image_filtered("Car", resnet, names, image_file, scale="global", show=False)
     alone = [
@@ -282,7 +282,7 @@ def test_several_layers_at_once_are_the_same_files(workspace, resnet, image_file
     assert len(files) == 4 + 64 + 2 * 64
     for file in files:
         one, other = (Image.open(workspace / folder / file) for folder in ("results_Car", "results_Alone"))
-        # The header of a grid says where it belongs.
+        # The header of a grid contains name_image, so only the rest is equal.
         same = (
             np.asarray(one)[130:] == np.asarray(other)[130:]
             if len(file.parts) == 2
@@ -294,7 +294,7 @@ def test_several_layers_at_once_are_the_same_files(workspace, resnet, image_file
 # --- any layer ---
 
 
-def test_all_that_a_layer_outputs_for_the_image_is_drawn(workspace):
+def test_windows_and_tokens_are_drawn_completely(workspace):
     torch.manual_seed(0)
     model, image = Layouts().eval(), torch.rand(3, 16, 16)
     with torch.no_grad():
@@ -311,7 +311,7 @@ def test_all_that_a_layer_outputs_for_the_image_is_drawn(workspace):
 
 
 @pytest.mark.parametrize(("height", "width"), [(24, 24), (16, 32)])
-def test_features_that_come_last_are_maps_of_their_own(workspace, height, width):
+def test_features_in_the_last_dimension_become_maps(workspace, height, width):
     model = ending_in(lambda x: x.permute(0, 2, 3, 1))
     image = torch.rand(3, height, width)
     (grid,) = display_image_filtered("Bike", model, "1", image)
@@ -322,15 +322,15 @@ def test_features_that_come_last_are_maps_of_their_own(workspace, height, width)
 
 
 @pytest.mark.parametrize(
-    ("function", "sentence"),
+    ("function", "message"),
     [
         (lambda x: x[:0], r"'1' outputs no values \(0×4×16×16\)"),
         (lambda x: x[:, :, :0], r"'1' outputs no values \(4×0×16\)"),
         (lambda x: x.mean(), "single number"),
     ],
 )
-def test_what_cannot_be_drawn_is_a_sentence(workspace, function, sentence):
-    with pytest.raises(Problem, match=sentence):
+def test_an_output_that_cannot_be_drawn_raises_a_clear_error(workspace, function, message):
+    with pytest.raises(Problem, match=message):
         display_image_filtered("Bike", ending_in(function), "1", torch.rand(3, 16, 16))
     with pytest.raises(Problem, match="The model is of type str; pass a network"):
         display_image_filtered("Bike", "model.pt", "1", np.zeros((16, 16, 3), np.uint8))
@@ -358,8 +358,8 @@ def test_every_shape_and_type_has_a_grid(workspace, function, scale):
         assert image.width >= 500 and image.height > 130
 
 
-def test_a_grid_says_how_many_values_are_no_numbers(workspace):
-    """Read from the picture: the same grid without the infinities has no green, and another header."""
+def test_a_grid_shows_how_many_values_are_nan_or_infinite(workspace):
+    """The same grid without infinities has no green and a different header."""
     sheets = {}
     for name, value in (("one", 1.0), ("infinite", torch.inf)):
         model = ending_in(lambda x, value=value: torch.cat([x[:, :1] * 0 + value, x[:, 1:]], dim=1))
@@ -371,7 +371,7 @@ def test_a_grid_says_how_many_values_are_no_numbers(workspace):
     assert (sheets["one"][40:60] != sheets["infinite"][40:60]).any()
 
 
-def test_global_scale_leaves_out_layers_that_do_not_run_and_infinities(workspace):
+def test_the_global_scale_ignores_infinities_and_layers_that_do_not_run(workspace):
     class Network(nn.Module):
         def __init__(self):
             super().__init__()
@@ -393,7 +393,7 @@ def test_global_scale_leaves_out_layers_that_do_not_run_and_infinities(workspace
 # --- any image ---
 
 
-def test_the_image_gets_the_size_and_the_channels_that_the_model_takes(workspace, image_file):
+def test_the_image_is_converted_to_the_size_and_channels_of_the_model(workspace, image_file):
     grey = nn.Sequential(nn.Conv2d(1, 2, 1))
     grey.image_size = (20, 30)
     (grid,) = display_image_filtered("Bike", grey, "0", image_file)
@@ -404,21 +404,21 @@ def test_the_image_gets_the_size_and_the_channels_that_the_model_takes(workspace
         assert display_image_filtered("Bike", model, "0", torch.rand(channels, 8, 8))
 
 
-def test_own_pictures_that_are_none_are_a_sentence_without_folders(workspace, tmp_path, image_file):
+def test_unusable_files_raise_a_clear_error_without_folder_names(workspace, tmp_path, image_file):
     model = nn.Sequential(nn.Conv2d(3, 1, 1))
     (tmp_path / "page.jpg").write_text("<html>log in</html>")
     (tmp_path / "cut.png").write_bytes(image_file.read_bytes()[:-40])
     long = tmp_path / f"{'自' * 80}x{'a' * 10}.png"  # 255 bytes, the most that a name may have
     long.write_bytes(image_file.read_bytes())
     for file in (tmp_path / "page.jpg", tmp_path / "cut.png", tmp_path, "x" * 300, "no\0name", tmp_path / "none.png"):
-        with pytest.raises(Problem) as told:
+        with pytest.raises(Problem) as raised:
             display_image_filtered("Bike", model, "0", file)
-        assert str(tmp_path) not in str(told.value) and len(str(told.value)) < 250
+        assert str(tmp_path) not in str(raised.value) and len(str(raised.value)) < 250
     (grid,) = display_image_filtered("Bike", model, "0", long)
     assert len(grid.parent.name.encode()) < 100
-    for thing, what in ((None, "NoneType"), (np.zeros((3, 8, 8), np.uint8), "array of uint8 and shape 3×8×8")):
-        with pytest.raises(Problem, match=what):
-            display_image_filtered("Bike", model, "0", thing)
+    for image, message in ((None, "NoneType"), (np.zeros((3, 8, 8), np.uint8), "array of uint8 and shape 3×8×8")):
+        with pytest.raises(Problem, match=message):
+            display_image_filtered("Bike", model, "0", image)
 
 
 def test_a_layer_that_outputs_one_number_per_image_is_a_strip(workspace):
@@ -427,8 +427,8 @@ def test_a_layer_that_outputs_one_number_per_image_is_a_strip(workspace):
     assert grid.exists() and not grid.with_suffix("").exists()
 
 
-def test_maps_that_are_wider_than_high_are_not_taken_for_features_last(workspace):
-    """A convolution with a stride of (2, 1) leaves 16 maps of 16×32; the ReLU behind it must draw the same 16."""
+def test_maps_wider_than_high_are_not_mistaken_for_features_last(workspace):
+    """A convolution with stride (2, 1) outputs 16 maps of 16×32, and the ReLU after it must have the same 16 maps."""
     model = nn.Sequential(nn.Conv2d(3, 16, 3, stride=(2, 1), padding=1), nn.ReLU())
     (grid,) = display_image_filtered("Car", model, "1", torch.rand(3, 32, 32))
     files = sorted(grid.with_suffix("").glob("filter_*.png"))
@@ -438,13 +438,13 @@ def test_maps_that_are_wider_than_high_are_not_taken_for_features_last(workspace
 
 
 @pytest.mark.parametrize("wrong", [{"colormap": matplotlib.colormaps["jet"]}, {"scale": np.array([0, 1])}])
-def test_a_colour_map_or_scale_of_another_type_is_a_sentence(workspace, wrong):
+def test_a_colour_map_or_scale_of_a_wrong_type_raises_a_clear_error(workspace, wrong):
     with pytest.raises(Problem, match="colour map|scale"):
         display_image_filtered("Car", nn.Sequential(nn.ReLU()), "0", torch.rand(3, 8, 8), **wrong)
 
 
 class Patches(nn.Module):
-    """Tokens as a vision transformer has them: a class token, registers, then one token per patch, row by row."""
+    """Tokens as in a vision transformer: first class and register tokens, then one token per patch, row by row."""
 
     def __init__(self, others: int) -> None:
         super().__init__()
@@ -466,7 +466,7 @@ def test_tokens_are_maps_of_their_patches(workspace, others):
             np.testing.assert_array_equal(np.asarray(written), map_)
 
 
-def test_several_images_at_once_have_the_folders_that_each_has_alone(workspace, resnet):
+def test_several_images_in_one_call_get_the_same_folders_as_alone(workspace, resnet):
     images = torch.rand(3, 3, 40, 56)
     together = display_image_filtered("Bike", resnet, "layer1.0", images)
     alone = [display_image_filtered("Bike", resnet, "layer1.0", image)[0] for image in images]
@@ -487,7 +487,7 @@ def test_three_dimensional_convolutions_are_drawn_as_slices(workspace):
             np.testing.assert_array_equal(np.asarray(written), map_)
 
 
-def test_every_tensor_of_an_output_has_a_grid_and_none_is_left_over(workspace):
+def test_every_tensor_of_an_output_has_a_grid_and_old_grids_are_removed(workspace):
     class Two(nn.Module):
         def __init__(self):
             super().__init__()
