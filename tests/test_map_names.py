@@ -1,4 +1,4 @@
-"""Names of classes, layers and images in any letters: files that cannot collide or escape, text that can be read."""
+"""Names of classes, layers and images in any script: files never collide or leave their folder; text is readable."""
 
 import errno
 import io
@@ -27,7 +27,7 @@ def image_file(tmp_path):
 # --- names of files and folders ---
 
 
-def test_layers_have_files_of_their_own_below_the_image_whatever_they_are_called(workspace, image_file):
+def test_layers_with_any_names_get_separate_files_in_the_folder_of_the_image(workspace, image_file):
     class Named(nn.Module):
         def __init__(self, names):
             super().__init__()
@@ -70,10 +70,11 @@ def test_layers_have_files_of_their_own_below_the_image_whatever_they_are_called
 
 
 @pytest.mark.parametrize("name", ["..", ".", "a/../..", "layer.png", ""])
-def test_no_name_leads_out_of_the_folder(name):
-    """Names that `add_module` refuses, but other code may make."""
-    made = file_name(name, [name])
-    assert made not in (".", "..") and "/" not in made and not made.startswith(".") and not made.endswith(".png")
+def test_no_layer_name_leads_out_of_the_folder(name):
+    """`add_module` refuses these names, but other code may create them."""
+    result = file_name(name, [name])
+    assert result not in (".", "..") and "/" not in result
+    assert not result.startswith(".") and not result.endswith(".png")
 
 
 def test_name_image_must_be_a_folder_name(workspace, image_file):
@@ -85,7 +86,7 @@ def test_name_image_must_be_a_folder_name(workspace, image_file):
         display_image_filtered("x" * 300, model, "0", image_file)
 
 
-def test_a_file_where_the_results_should_go_is_a_sentence(workspace, image_file):
+def test_a_file_in_place_of_the_results_folder_raises_a_clear_error(workspace, image_file):
     workspace.mkdir()
     (workspace / "results_Bike").write_text("mine")
     with pytest.raises(Problem, match="cannot be written to results_Bike"):
@@ -93,28 +94,28 @@ def test_a_file_where_the_results_should_go_is_a_sentence(workspace, image_file)
     assert (workspace / "results_Bike").read_text() == "mine"
 
 
-def test_a_disk_that_refuses_is_a_sentence(workspace, image_file, monkeypatch):
+def test_a_read_only_disk_raises_a_clear_error(workspace, image_file, monkeypatch):
     def refuse(path, rgb):
         raise OSError(errno.EROFS, "Read-only file system", str(path))
 
     monkeypatch.setattr(pictures, "save_png", refuse)
-    with pytest.raises(Problem, match="Read-only file system") as told:
+    with pytest.raises(Problem, match="Read-only file system") as raised:
         display_image_filtered("Bike", nn.Sequential(nn.Conv2d(3, 1, 1)), "0", image_file)
-    assert str(workspace) not in str(told.value)
+    assert str(workspace) not in str(raised.value)
 
 
-# --- letters ---
+# --- characters ---
 
 
 @pytest.fixture
 def installed(monkeypatch):
-    """What `fonts` finds on this machine: nothing, until a test says so."""
-    found = []
-    monkeypatch.setattr(fonts, "_installed", lambda: iter(found))
+    """The list of installed font files. It is empty until a test adds some."""
+    files = []
+    monkeypatch.setattr(fonts, "_installed", lambda: iter(files))
     monkeypatch.setattr(fonts, "_files", {})
     monkeypatch.setattr(fonts, "_recommended", set())
     monkeypatch.setitem(matplotlib.rcParams, "font.family", ["sans-serif"])
-    return found
+    return files
 
 
 @pytest.mark.parametrize(
@@ -127,21 +128,21 @@ def installed(monkeypatch):
         ("हद", "ha-da", "Noto font"),
     ],
 )
-def test_letters_that_no_font_has_are_readable_and_said_once(installed, capsys, name, shown, font):
+def test_characters_without_a_font_are_transcribed_and_one_message_says_so(installed, capsys, name, shown, font):
     assert fonts.readable(name) == shown
     assert fonts.readable(name) == shown
     assert capsys.readouterr().out.count(font) == 1
 
 
-def test_letters_that_every_machine_has_stay(installed, capsys):
+def test_characters_of_the_default_font_stay(installed, capsys):
     for name in ("Bike", "Vélo", "Ποδήλατο", "велосипед", "دراجة", "two\nlines"):
         assert fonts.readable(name) == name
     assert fonts.readable("a\tb\0c") == "a b c"
     assert not capsys.readouterr().out
 
 
-def test_an_installed_font_draws_what_the_usual_one_lacks(installed, capsys):
-    """STIX comes with matplotlib and has circled letters, which DejaVu Sans has not."""
+def test_an_installed_font_draws_characters_that_the_default_font_lacks(installed, capsys):
+    """STIX comes with matplotlib and has circled letters; DejaVu Sans does not."""
     before = np.asarray(drawn("Ⓐ"))
     installed += ["no such font", f"{fonts.FONTS}/cmr10.ttf", f"{fonts.FONTS}/STIXGeneral.ttf"]
     fonts._files.clear()
@@ -157,7 +158,7 @@ def drawn(text: str) -> Image.Image:
     return sheet
 
 
-def test_text_that_is_too_wide_loses_its_middle():
+def test_the_middle_of_text_that_is_too_wide_is_cut_out():
     sheet = Image.new("RGB", (400, 20), "white")
     fonts.draw_text(ImageDraw.Draw(sheet), (0, 0), "layer" * 100, "black", 13, width=200)
     columns = np.flatnonzero((np.asarray(sheet) < 255).any(axis=(0, 2)))
@@ -166,7 +167,7 @@ def test_text_that_is_too_wide_loses_its_middle():
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("font", [None, "STIXGeneral.ttf"])
-def test_figures_draw_class_names_of_any_letters(installed, capsys, caplog, font):
+def test_figures_draw_class_names_in_any_script(installed, capsys, caplog, font):
     installed += [f"{fonts.FONTS}/{font}"] if font else []
     names = ["Ⓐ $5 and $6", "A|B"]
     figure = figures.confusion_figure(np.array([[3, 1], [0, 4]]), names, "Ⓐ: bold")
