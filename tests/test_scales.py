@@ -1,4 +1,4 @@
-"""Scales that a few extremes cannot stretch, colours for zero, orders, overlays, and the same filters over images."""
+"""Colour scales that a few extreme values cannot stretch, zero in colour, sorting, overlays, comparison of images."""
 
 import numpy as np
 import pytest
@@ -14,88 +14,91 @@ from recognizer.settings import Problem
 
 
 @pytest.fixture
-def with_extremes():
-    """Values from 0 to 1, and among them 40 of 10,000 that are a hundred times larger."""
+def maps_with_outliers():
+    """10,000 values: 40 are 100, the others lie between 0 and 1."""
     maps = np.random.default_rng(0).random((4, 50, 50)).astype(np.float32)
     maps.reshape(-1)[:40] = 100
     return maps
 
 
-def used(indices: np.ndarray) -> float:
-    """The share of the colours that lies between the 5th and the 95th percentile."""
+def share_of_colours(indices: np.ndarray) -> float:
+    """The share of the 256 colours that lies between the 5th and the 95th percentile."""
     low, high = np.percentile(indices, (5, 95))
     return (high - low) / 256
 
 
 @pytest.mark.parametrize("scale", ["layer", "map"])
-def test_a_few_extremes_do_not_take_the_contrast_and_are_counted(with_extremes, scale):
-    maps = with_extremes if scale == "layer" else with_extremes[:1].repeat(4, axis=1)  # 160 of 10,000 would be too many
-    if scale == "map":
-        maps.reshape(-1)[40:] = np.random.default_rng(1).random(maps.size - 40)
-    found, plain = colour(maps, scale), colour(maps, scale, clip=0)
-    assert used(found.indices) > 0.85 and used(plain.indices) < 0.02
-    assert found.beyond.sum() == ((maps < found.low[0]) | (maps > found.high[0])).sum() >= 40
-    assert found.beyond.sum() <= 0.01 * maps.size and plain.beyond.sum() == 0
+def test_a_few_extreme_values_do_not_reduce_the_contrast_and_are_counted(maps_with_outliers, scale):
+    maps = maps_with_outliers
+    if scale == "map":  # one map of as many values, with as many outliers
+        maps = maps.reshape(1, 200, 50)
+    coloured, plain = colour(maps, scale), colour(maps, scale, clip=0)
+    assert share_of_colours(coloured.indices) > 0.85 and share_of_colours(plain.indices) < 0.02
+    assert coloured.beyond.sum() == ((maps < coloured.low[0]) | (maps > coloured.high[0])).sum() >= 40
+    assert coloured.beyond.sum() <= 0.01 * maps.size and plain.beyond.sum() == 0
     assert (plain.low[0], plain.high[0]) == pytest.approx((maps.min(), maps.max()))
 
 
-def test_ends_leave_out_as_many_values_as_asked():
+def test_the_share_of_values_beyond_the_ends_is_clip():
     values = np.random.default_rng(0).permutation(1000).astype(float)
     assert ends_of(values, 0.5) == (5, 994) and ends_of(values, 0) == (0, 999) and ends_of(values, 10) == (100, 899)
-    assert ends_of(values[:99], 0.5) == (values[:99].min(), values[:99].max())  # half a per cent is less than one
-    assert ends_of(values - 300, 0.5, "RdBu_r") == (-689, 689)  # one per cent of the distances from 0 are larger
+    assert ends_of(values[:99], 0.5) == (
+        values[:99].min(),
+        values[:99].max(),
+    )  # 0.5 % of 99 values is less than one value
+    assert ends_of(values - 300, 0.5, "RdBu_r") == (-689, 689)  # 1 % of the distances from 0 are larger
     assert np.isnan(ends_of(np.array([np.nan, np.inf]), 0.5)).all()
 
 
-def test_zero_of_a_signed_layer_is_white_and_both_sides_are_told_apart():
+def test_zero_of_a_signed_layer_is_white_and_the_sign_is_visible():
     maps = np.linspace(-1, 4, 501).reshape(1, 3, 167)
-    found = colour(maps, clip=0)
-    assert found.centred and (found.low[0], found.high[0]) == (-4, 4)
-    (zero,) = found.rgb[np.isclose(maps, 0)]
-    negative, positive = found.rgb[0, 0, 0].astype(int), found.rgb[0, -1, -1].astype(int)
+    coloured = colour(maps, clip=0)
+    assert coloured.centred and (coloured.low[0], coloured.high[0]) == (-4, 4)
+    (zero,) = coloured.rgb[np.isclose(maps, 0)]
+    negative, positive = coloured.rgb[0, 0, 0].astype(int), coloured.rgb[0, -1, -1].astype(int)
     assert zero.min() > 240 and negative[2] > negative[0] + 20 and positive[0] > positive[2] + 20
     assert not colour(np.abs(maps)).centred and not colour(maps, colormap="viridis").centred
     assert colour(maps, (-2.0, 2.0), "coolwarm").centred and not colour(maps, (-1.0, 2.0), "coolwarm").centred
 
 
-def test_a_map_that_is_nearly_everywhere_zero_keeps_its_spot():
+def test_the_only_nonzero_value_of_a_map_stays_visible():
     maps = np.zeros((1, 40, 40))
     maps[0, 3, 4] = 5
-    found = colour(maps)
-    assert found.indices[0, 3, 4] == 255 and found.high[0] == 5 and found.beyond.sum() == 0
+    coloured = colour(maps)
+    assert coloured.indices[0, 3, 4] == 255 and coloured.high[0] == 5 and coloured.beyond.sum() == 0
 
 
 @pytest.mark.parametrize("value", [0.0, -3.0, 7.0])
-def test_constant_maps_are_dead_whatever_their_sign(value):
-    found = colour(np.full((2, 4, 4), value))
-    assert found.dead.all() and found.beyond.sum() == 0
+def test_constant_maps_of_any_sign_are_dead(value):
+    coloured = colour(np.full((2, 4, 4), value))
+    assert coloured.dead.all() and coloured.beyond.sum() == 0
 
 
 @pytest.mark.parametrize("colormap", ["viridis", "RdBu_r", "magma", "gray", "coolwarm", "jet"])
-def test_what_is_no_number_has_a_colour_that_no_number_has(colormap):
+def test_nan_and_infinity_get_a_colour_that_is_not_in_the_palette(colormap):
     maps = np.array([[[-1.0, 2.0, np.nan, np.inf]]])
-    found = colour(maps, colormap=colormap)
-    assert (found.rgb[0, 0, 2:] == MARKS[found.mark]).all()
-    nearest = np.linalg.norm(found.palette.astype(int) - MARKS[found.mark], axis=1).min()
-    assert nearest > 80  # of 442 between black and white
+    coloured = colour(maps, colormap=colormap)
+    assert (coloured.rgb[0, 0, 2:] == MARKS[coloured.mark]).all()
+    distance = np.linalg.norm(coloured.palette.astype(int) - MARKS[coloured.mark], axis=1).min()
+    assert distance > 80  # black and white are 442 apart
 
 
 @pytest.mark.parametrize("clip", [-1, 25, "1", None])
-def test_a_clip_that_leaves_nothing_is_a_sentence(clip):
+def test_an_invalid_clip_raises_a_clear_error(clip):
     with pytest.raises(Problem, match="from 0 to below 25"):
         colour(np.ones((1, 2, 2)), clip=clip)
 
 
-def test_maps_that_vary_most_come_first_and_numbers_stay():
+def test_most_varying_sorts_by_standard_deviation():
     maps = np.random.default_rng(0).normal(size=(20, 9, 9)) * np.arange(20)[:, None, None]
     maps[3, 0, 0] = np.nan
-    expected = np.argsort([-np.nanstd(each) for each in maps], kind="stable")
+    expected = np.argsort(-np.nanstd(maps, axis=(1, 2)), kind="stable")
     np.testing.assert_array_equal(most_varying(maps), expected)
     np.testing.assert_array_equal(most_varying(maps, 9), expected[:9])
 
 
 class Scaled(nn.Module):
-    """Its layer outputs the red of the image, once for each of `factors`, multiplied by it."""
+    """The layer `layer` outputs one map per factor: the red channel of the image, multiplied by the factor."""
 
     def __init__(self, *factors: float) -> None:
         super().__init__()
@@ -109,7 +112,7 @@ class Scaled(nn.Module):
         return self.layer(x)
 
 
-def test_a_grid_in_another_order_leaves_the_files_as_they_are(workspace):
+def test_a_grid_in_another_order_does_not_change_the_files_of_single_filters(workspace):
     image = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(0))
     model, sheets = Scaled(1, 3, 2), {}
     for order in ("number", "variation"):
@@ -122,7 +125,7 @@ def test_a_grid_in_another_order_leaves_the_files_as_they_are(workspace):
         display_image_filtered("Bike", model, "layer", image, order="size")
 
 
-def test_an_overlay_paints_the_bright_place_and_leaves_the_files_as_they_are(workspace):
+def test_an_overlay_paints_the_bright_spot_and_does_not_change_the_files_of_single_filters(workspace):
     image = torch.zeros(3, 32, 32)
     image[0, 8:12, 20:24] = 1
     model, files = Scaled(1), []
@@ -137,23 +140,21 @@ def test_an_overlay_paints_the_bright_place_and_leaves_the_files_as_they_are(wor
     assert orange.sum() > 30 and np.ptp(rows) < 40 and np.ptp(columns) < 40 and len(inside)
 
 
-@pytest.mark.parametrize(
-    ("strength", "colour_of"), [(1.0, (240, 90, 0)), (-1.0, (0, 110, 230)), (0.0, (120, 120, 120))]
-)
-def test_paint_says_the_sign(strength, colour_of):
-    found = painted(np.full((4, 4, 3), 100, np.uint8), np.full((2, 2), strength))
-    assert np.abs(found.astype(int) - colour_of).max() <= 0.16 * 255
+@pytest.mark.parametrize(("strength", "expected"), [(1.0, (240, 90, 0)), (-1.0, (0, 110, 230)), (0.0, (120, 120, 120))])
+def test_paint_shows_the_sign(strength, expected):
+    picture = painted(np.full((4, 4, 3), 100, np.uint8), np.full((2, 2), strength))
+    assert np.abs(picture.astype(int) - expected).max() <= 0.16 * 255
 
 
-def test_a_bright_square_is_painted_in_the_middle_of_what_it_covers():
+def test_the_paint_of_one_value_is_centred_on_the_pixels_it_covers():
     strength = np.zeros((4, 4))
     strength[1, 2] = 1
     paint = np.ptp(painted(np.full((32, 32, 3), 100, np.uint8), strength), axis=2).astype(float)
-    middle = np.array([paint.sum(axis=1) @ np.arange(32), paint.sum(axis=0) @ np.arange(32)]) / paint.sum()
-    np.testing.assert_allclose(middle, (1.5 * 8 - 0.5, 2.5 * 8 - 0.5), atol=0.1)
+    centre = np.array([paint.sum(axis=1) @ np.arange(32), paint.sum(axis=0) @ np.arange(32)]) / paint.sum()
+    np.testing.assert_allclose(centre, (1.5 * 8 - 0.5, 2.5 * 8 - 0.5), atol=0.1)
 
 
-def test_a_summary_shows_so_many_maps_and_touches_no_other_file(workspace):
+def test_a_summary_is_a_separate_file(workspace):
     model, image = Scaled(*range(1, 13)), torch.rand(3, 32, 32)
     (grid,) = display_image_filtered("Bike", model, "layer", image, show=False)
     before = grid.read_bytes()
@@ -166,17 +167,17 @@ def test_a_summary_shows_so_many_maps_and_touches_no_other_file(workspace):
         display_summary("Bike", nn.Sequential(nn.Flatten(), nn.Linear(3072, 4)), "1", image)
 
 
-def test_filters_that_tell_the_classes_apart_come_first():
+def test_filters_that_distinguish_the_classes_come_first():
     maps = np.random.default_rng(0).normal(size=(6, 4, 5, 5)) * 0.1
-    maps[:3, 2] += 5  # the first class alone excites filter 2
+    maps[:3, 2] += 5  # only the first class activates filter 2
     maps[3:, 0] += 1
     maps[:, 1] += np.arange(6)[::2].repeat(2)[:, None, None] * 3  # filter 1 varies more, but not by class
     assert _most_distinguishing(maps, ["Bike"] * 3 + ["Car"] * 3)[:2] == [2, 0]
     assert _most_distinguishing(maps, ["Bike"] * 6)[0] == 1
 
 
-def test_a_row_of_the_comparison_has_one_scale(workspace):
-    """The second image is twice as bright: in its column, the same filter is brighter."""
+def test_the_maps_in_a_row_of_the_comparison_share_a_scale(workspace):
+    """The second image is twice as bright, so the filter is brighter in its column."""
     images = {"Bike": [torch.full((3, 32, 32), 0.2)], "Car": [torch.full((3, 32, 32), 0.4)]}
     path = compare_images(Scaled(1, 2), "layer", images, show=False)
     assert path == workspace / "results_all" / "layer.png"
@@ -185,13 +186,13 @@ def test_a_row_of_the_comparison_has_one_scale(workspace):
     assert {(68, 1, 84), (253, 231, 36)} <= colours  # the two ends of viridis
 
 
-def test_a_comparison_that_cannot_be_made_is_a_sentence(workspace):
+def test_a_comparison_that_is_impossible_raises_a_clear_error(workspace):
     image = torch.rand(3, 32, 32)
-    for images, options, said in (
+    for images, options, message in (
         ({}, {}, "Pass 1 to"),
         ({"Bike": [image] * 60}, {}, "there are 60"),
         ({"Bike": [image]}, {"filters": [2]}, "filters 0 to 1, not 2"),
         ({"Bike": [image, torch.rand(3, 32, 40)]}, {}, "differ in size"),
     ):
-        with pytest.raises(Problem, match=said):
+        with pytest.raises(Problem, match=message):
             compare_images(Scaled(1, 2), "layer", images, **options)
