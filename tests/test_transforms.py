@@ -1,4 +1,4 @@
-"""Images that go through a transform before the network sees them, and networks for other than three channels."""
+"""Images that a transform prepares for the network, and networks with one, two or four input channels."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def resnet():
     return torchvision.models.resnet18().eval()
 
 
-def test_maps_are_those_of_the_plain_pytorch_recipe(workspace, resnet, image_file):
+def test_maps_equal_those_of_the_usual_pytorch_recipe(workspace, resnet, image_file):
     batch = PRESET(Image.open(image_file).convert("RGB")).unsqueeze(0)
     with torch.no_grad():
         expected = resnet.conv1(batch)[0].numpy()
@@ -42,15 +42,15 @@ def test_maps_are_those_of_the_plain_pytorch_recipe(workspace, resnet, image_fil
 
 
 @pytest.mark.parametrize("kind", ["file", "PIL", "array"])
-def test_every_kind_of_image_goes_through_it(resnet, image_file, kind):
+def test_every_kind_of_image_goes_through_the_transform(resnet, image_file, kind):
     image = Image.open(image_file).convert("RGB")
-    given = {"file": image_file, "PIL": image, "array": np.asarray(image)}[kind]
-    assert as_given(given, resnet, PRESET)[0].equal(PRESET(image))
+    same_image = {"file": image_file, "PIL": image, "array": np.asarray(image)}[kind]
+    assert as_given(same_image, resnet, PRESET)[0].equal(PRESET(image))
     tensor = torch.rand(3, 224, 224)
-    assert as_given(tensor, resnet, PRESET)[0].equal(tensor)  # it was prepared already
+    assert as_given(tensor, resnet, PRESET)[0].equal(tensor)  # tensors are already prepared
 
 
-def test_a_transform_that_the_model_carries_is_used_and_a_layer_of_that_name_is_not(image_file):
+def test_the_default_is_the_models_transform_unless_that_is_a_layer(image_file):
     model = nn.Sequential(nn.Conv2d(3, 2, 3))
     model.transform = PRESET
     assert transform_of(model) is PRESET
@@ -59,7 +59,7 @@ def test_a_transform_that_the_model_carries_is_used_and_a_layer_of_that_name_is_
     assert transform_of(detector) is None
 
 
-def test_the_picture_beside_the_maps_is_the_one_before_it_was_normalised(resnet, image_file):
+def test_the_picture_next_to_the_maps_is_not_normalised(resnet, image_file):
     pixels, _ = as_given(image_file, resnet, PRESET)
     seen = as_seen(pixels, PRESET)
     cropped = torchvision.transforms.functional.center_crop(
@@ -67,25 +67,27 @@ def test_the_picture_beside_the_maps_is_the_one_before_it_was_normalised(resnet,
     )
     expected = torchvision.transforms.functional.to_tensor(cropped)
     assert (seen - expected).abs().mean() < 0.05 and seen.min() >= 0 and seen.max() <= 1
-    unknown = as_seen(pixels, lambda image: pixels)  # nobody knows the mean of this one
+    unknown = as_seen(pixels, lambda image: pixels)  # the mean of this transform is unknown
     assert unknown.min() == 0 and unknown.max() == 1
     assert as_seen(torch.rand(3, 4, 4) / 2, None).max() < 0.5  # a dark picture stays dark
 
 
 @pytest.mark.parametrize(
-    ("transform", "said"),
+    ("transform", "message"),
     [
         (lambda image: np.zeros(3), "makes ndarray"),
         (lambda image: torch.zeros(3, 4, 4, dtype=torch.uint8), "makes torch.uint8"),
         (lambda image: image.no_such_thing, "stopped on the image with AttributeError"),
     ],
 )
-def test_a_transform_that_makes_no_tensor_is_a_sentence(workspace, resnet, image_file, transform, said):
-    with pytest.raises(Problem, match=said):
+def test_a_transform_that_does_not_return_a_float_tensor_raises_a_clear_error(
+    workspace, resnet, image_file, transform, message
+):
+    with pytest.raises(Problem, match=message):
         display_image_filtered("Bike", resnet, "conv1", image_file, transform=transform)
 
 
-def test_comparison_and_explorer_take_it_too(workspace, resnet, image_file):
+def test_comparison_and_explorer_accept_a_transform(workspace, resnet, image_file):
     assert compare_images(resnet, "relu", {"Bike": [image_file]}, transform=PRESET, count=2, show=False).exists()
     resnet.transform = PRESET
     page = explore(resnet, [image_file], path=workspace / "page.html", megabytes=60)
@@ -94,8 +96,8 @@ def test_comparison_and_explorer_take_it_too(workspace, resnet, image_file):
 
 
 @pytest.mark.parametrize("channels", [1, 2, 4])
-def test_files_get_the_channels_that_the_first_convolution_takes(tmp_path, channels):
-    """Red, and half transparent where there is a channel for that."""
+def test_files_are_converted_to_the_channels_of_the_first_convolution(tmp_path, channels):
+    """The image is red, and half transparent if there is a channel for opacity."""
     model = nn.Sequential(nn.Conv2d(channels, 2, 1))
     model.image_size = 8
     Image.new("RGBA", (20, 20), (255, 0, 0, 255 if channels == 1 else 128)).save(tmp_path / "red.png")
@@ -108,7 +110,7 @@ def test_files_get_the_channels_that_the_first_convolution_takes(tmp_path, chann
     assert capture(model, "0", pixels)["0"].shape == (1, 2, 8, 8)
 
 
-def test_to_input_and_capture_take_files_and_a_transform(resnet, image_file):
+def test_to_input_and_capture_accept_files_and_a_transform(resnet, image_file):
     transform = PRESET
     with Image.open(image_file) as image:
         expected = transform(image.convert("RGB"))
@@ -119,6 +121,8 @@ def test_to_input_and_capture_take_files_and_a_transform(resnet, image_file):
     np.testing.assert_allclose(captured, maps.numpy(), atol=1e-4)
 
 
-def test_images_of_several_sizes_are_a_sentence(resnet):
+def test_images_of_several_shapes_and_no_images_raise_a_clear_error(resnet):
     with pytest.raises(Problem, match="same shape.*3×40×40, 3×50×40"):
         capture(resnet, "conv1", [torch.rand(3, 40, 40), torch.rand(3, 50, 40)])
+    with pytest.raises(Problem, match="no images"):
+        capture(resnet, "conv1", [])
