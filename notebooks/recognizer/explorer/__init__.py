@@ -1,4 +1,4 @@
-"""Notebook 03: a page with the network in it."""
+"""Notebook 03: an HTML page in which the network runs."""
 
 from .page import explore
 

@@ -258,7 +258,7 @@ def _with_album(about: dict, model: nn.Module, pictures: Pictures, logits: list[
         for number, of_picture in zip(choice.pictures, choice.of(maps))
     ]
     about = about | {"pictures": [about["pictures"][number] for number in choice.pictures]}
-    about |= {"steps": None, "layers": entries, "album": album, "side": choice.side, "left_out": choice.sentence}
+    about |= {"steps": None, "layers": entries, "album": album, "side": choice.side, "left_out": choice.limits}
     return _joined(about, packed)
 
 
