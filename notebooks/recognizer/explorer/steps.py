@@ -1,7 +1,7 @@
-"""What the page can compute: each function of PyTorch that it knows, as a step of plain numbers and arrays.
+"""The operations that the page can compute. Every supported PyTorch function is converted to a step.
 
-A function here has the signature of the one of PyTorch that it stands for, so that Python itself sorts out which
-arguments were given by place, which by name, and which not at all.
+The functions here have the signatures of the PyTorch functions that they convert. So Python itself handles positional
+arguments, keyword arguments and defaults.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Value:
-    """What a step made of the picture: its number (0 is the picture itself), and its shape without the batch."""
+    """The value that a step computes: its number (0 is the picture) and its shape without the batch dimension."""
 
     number: int
     shape: tuple[int, ...]
@@ -21,7 +21,7 @@ class Value:
 
 @dataclass
 class Step:
-    """One step: what kind, which values go in, plain options, and arrays. The shape of what it makes is added later."""
+    """One step: its kind, input values, options and tensors. The shape of its output is added later."""
 
     kind: str
     inputs: list[Value]
@@ -31,30 +31,30 @@ class Step:
 
 
 class Unknown(Exception):
-    """The page cannot compute this; its text says what it is, as it goes on after «the page does not know»."""
+    """An operation that the page cannot compute. The text completes «the page cannot compute: …»."""
 
 
 def pair(value: int | Sequence[int]) -> list[int]:
-    """The same downwards and across, or already two numbers."""
-    both = list(value) if isinstance(value, tuple | list) else [value]
-    return [int(each) for each in (both * 2 if len(both) == 1 else both)]
+    """The vertical and the horizontal number. A single number counts for both."""
+    numbers = list(value) if isinstance(value, tuple | list) else [value]
+    return [int(number) for number in (numbers * 2 if len(numbers) == 1 else numbers)]
 
 
 def per_channel(constant: float | Tensor, shape: Sequence[int]) -> Tensor:
-    """A constant as one number, or one for each channel of a value of `shape`; float32."""
+    """A constant as float32 of shape 1 or C, where C is the number of channels of a value of `shape`."""
     constant = torch.as_tensor(constant, dtype=torch.float32)
     if constant.numel() == 1:
         return constant.reshape(1)
-    sides = [1] * (len(shape) + 1 - constant.ndim) + list(constant.shape)  # as broadcasting adds them, batch first
+    sides = [1] * (len(shape) + 1 - constant.ndim) + list(constant.shape)  # as in broadcasting, with the batch
     if len(sides) != len(shape) + 1 or sides[0] != 1 or any(side != 1 for side in sides[2:]) or sides[1] != shape[0]:
-        raise Unknown("arithmetic with a constant that is not one number, or one for each channel")
+        raise Unknown("arithmetic with a constant other than one number, or one number per channel")
     return constant.reshape(-1)
 
 
 def convolution(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     kernel, dilation = list(weight.shape[2:]), pair(dilation)
     reach = [d * (k - 1) for d, k in zip(dilation, kernel)]
-    if isinstance(padding, str):  # 'same' pads the odd pixel at the end
+    if isinstance(padding, str):  # 'same' puts an odd pixel of padding at the end
         before = [r // 2 if padding == "same" else 0 for r in reach]
         after = [r - b if padding == "same" else 0 for r, b in zip(reach, before)]
     else:
@@ -72,13 +72,13 @@ def _convolution_layer(layer: nn.Conv2d, x: Value) -> Step:
 
 def linear(x, weight, bias=None):
     if len(x.shape) != 1:
-        raise Unknown("a linear layer on other than a row of numbers")
+        raise Unknown("a linear layer whose input is not one row of numbers per image")
     return Step("linear", [x], {}, {"weight": weight} | ({} if bias is None else {"bias": bias}))
 
 
 def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
     if running_mean is None or training:
-        raise Unknown("batch norm that keeps no running mean")
+        raise Unknown("batch norm without a running mean")
     scale = (running_var.double() + eps).rsqrt()
     scale = scale if weight is None else scale * weight
     shift = -running_mean * scale
@@ -90,19 +90,19 @@ def _batch_norm_layer(layer: nn.Module, x: Value) -> Step:
 
 
 def affine(x: Value, scale: float | Tensor, shift: float | Tensor) -> Step:
-    """scale · x + shift, each one number or one for each channel."""
+    """scale · x + shift. Both constants are one number, or broadcast to one number per channel."""
     return Step("affine", [x], {}, {"scale": per_channel(scale, x.shape), "shift": per_channel(shift, x.shape)})
 
 
 def by_channel(x: Value, scale: Tensor, shift: Tensor) -> Step:
-    """The same with one scale and one shift for each channel, as tensors of C numbers."""
+    """scale · x + shift, with tensors of shape C."""
     sides = (-1, *[1] * (len(x.shape) - 1))
     return affine(x, scale.reshape(sides), shift.reshape(sides))
 
 
 def max_pool(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
     if return_indices:
-        raise Unknown("a pooling that returns where it found the largest value")
+        raise Unknown("pooling that also returns the indices of the largest values")
     return _pool("max_pool", x, kernel_size, stride, padding, dilation=pair(dilation))
 
 
@@ -114,7 +114,7 @@ def average_pool(
 
 
 def _pool(kind: str, x: Value, kernel_size, stride, padding, **options) -> Step:
-    # Whether it rounds up shows in the shape of what it makes.
+    # ceil_mode is not needed: the shape of the output shows whether PyTorch rounded up.
     options = {"kernel": pair(kernel_size), "stride": pair(stride or kernel_size), "before": pair(padding)} | options
     return Step(kind, [x], options)
 
@@ -125,27 +125,27 @@ def adaptive_average_pool(x, output_size):
 
 def adaptive_max_pool(x, output_size, return_indices=False):
     if return_indices:
-        raise Unknown("a pooling that returns where it found the largest value")
+        raise Unknown("pooling that also returns the indices of the largest values")
     return Step("adaptive_max_pool", [x])
 
 
 def mean(x, dim=None, keepdim=False):
     dims = sorted(d % (len(x.shape) + 1) for d in ([dim] if isinstance(dim, int) else dim or []))
     if len(x.shape) != 3 or dims != [2, 3]:
-        raise Unknown("a mean over other than the height and width of maps")
+        raise Unknown("a mean over dimensions other than the height and width of maps")
     return Step("adaptive_average_pool", [x])
 
 
 def softmax(x, dim=None, *_, **__):
     if dim not in (1, -len(x.shape)):
-        raise Unknown("a softmax over other than the channels")
+        raise Unknown("a softmax over a dimension other than the channels")
     return Step("softmax", [x])
 
 
 def concatenate(tensors, dim=0):
     rank = len(tensors[0].shape) + 1
-    if dim % rank != 1 or not all(isinstance(each, Value) for each in tensors):
-        raise Unknown("joining along other than the channels")
+    if dim % rank != 1 or not all(isinstance(tensor, Value) for tensor in tensors):
+        raise Unknown("concatenation along a dimension other than the channels")
     return Step("concatenate", list(tensors))
 
 
@@ -164,21 +164,24 @@ def stochastic_depth(input, p, mode, training=True):
 
 def _only_in_training(x: Value, p: float, training: bool) -> Step:
     if training and p > 0:
-        raise Unknown("dropout that is on (training=True)")
+        raise Unknown("dropout that is active (training=True)")
     return Step("same", [x])
 
 
 def reshaped(x, *_, **__):
-    """The same numbers in the same order under another shape; `program` checks that the batch stays first."""
+    """The same values in the same order with another shape. `program` checks that the batch stays first."""
     return Step("same", [x])
 
 
 def pointwise(name: str, **defaults: float) -> Callable[..., Step]:
-    """A function of each number by itself; `defaults` are its numbers in the order of PyTorch's arguments."""
+    """A converter for a function that is applied to every value alone.
+
+    `defaults` are the parameters of the function and their default values, in the order of PyTorch's arguments.
+    """
 
     def convert(x, *arguments, inplace=False, **options):
-        known = defaults | dict(zip(defaults, arguments)) | {k: v for k, v in options.items() if k in defaults}
-        return Step("pointwise", [x], {"function": name} | {k: v for k, v in known.items() if v is not None})
+        parameters = defaults | dict(zip(defaults, arguments)) | {k: v for k, v in options.items() if k in defaults}
+        return Step("pointwise", [x], {"function": name} | {k: v for k, v in parameters.items() if v is not None})
 
     return convert
 
@@ -187,17 +190,17 @@ def gelu(x, approximate="none"):
     return Step("pointwise", [x], {"function": "gelu_tanh" if approximate == "tanh" else "gelu"})
 
 
-def _two(kind: str, with_constant: Callable[[Value, float | Tensor], Step]) -> Callable[..., Step]:
-    """Arithmetic of two values, or of a value and a constant."""
+def _arithmetic(kind: str, with_constant: Callable[[Value, float | Tensor], Step]) -> Callable[..., Step]:
+    """A converter for arithmetic with two values, or with a value and a constant."""
 
     def convert(a, b, *, alpha=1, out=None):
         if alpha != 1:
             raise Unknown("addition with alpha")
         if isinstance(a, Value) and isinstance(b, Value):
             if len(a.shape) != len(b.shape):
-                raise Unknown("arithmetic of values with different numbers of dimensions")
+                raise Unknown("arithmetic with values of different numbers of dimensions")
             if len(a.shape) > 3 and a.shape != b.shape:
-                raise Unknown("arithmetic that repeats values of more dimensions than maps have")
+                raise Unknown("broadcasting of values with more dimensions than maps have")
             return Step(kind, [a, b])
         if isinstance(a, Value):
             return with_constant(a, b)
@@ -210,10 +213,10 @@ def _two(kind: str, with_constant: Callable[[Value, float | Tensor], Step]) -> C
     return convert
 
 
-add = _two("add", lambda x, c: affine(x, 1.0, c))
-subtract = _two("subtract", lambda x, c: affine(x, 1.0, -c))
-multiply = _two("multiply", lambda x, c: affine(x, c, 0.0))
-divide = _two("divide", lambda x, c: affine(x, 1 / torch.as_tensor(c, dtype=torch.float64), 0.0))
+add = _arithmetic("add", lambda x, c: affine(x, 1.0, c))
+subtract = _arithmetic("subtract", lambda x, c: affine(x, 1.0, -c))
+multiply = _arithmetic("multiply", lambda x, c: affine(x, c, 0.0))
+divide = _arithmetic("divide", lambda x, c: affine(x, 1 / torch.as_tensor(c, dtype=torch.float64), 0.0))
 
 relu, relu6 = pointwise("relu"), pointwise("clamp", min=0.0, max=6.0)
 leaky_relu = pointwise("leaky_relu", negative_slope=0.01)
@@ -250,7 +253,7 @@ for kind, convert in (
 ):
     LAYERS[kind] = lambda layer, x, convert=convert: convert(x)
 
-# Functions and methods by the name that PyTorch or Python gives them.
+# The converters of functions and methods, by their name in PyTorch or in Python's operator module.
 FUNCTIONS: dict[str, Callable[..., Step]] = {
     "conv2d": convolution,
     "linear": linear,
