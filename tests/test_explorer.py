@@ -372,7 +372,7 @@ def test_an_epoch_that_diverged_is_left_out(tmp_path, capsys):
     nn.init.constant_(diverged.conv1.weight, float("nan"))
     save_model(diverged, tmp_path / "epoch_001.pt")
     page = explore(model, pictures(1, 32), path=tmp_path / "page.html", epochs=tmp_path)
-    assert "epoch 1 is left out: The network answers" in capsys.readouterr().out
+    assert "epoch 1 is left out: The network outputs" in capsys.readouterr().out
     assert '"epochs":[]' in page.read_text(encoding="utf-8")
 
 
@@ -804,7 +804,7 @@ class Branches(nn.Module):
 @pytest.mark.parametrize(
     ("network", "sentence"),
     [
-        (Turned, "Layer 'norm' needs what the page does not know: the operation InstanceNorm2d."),
+        (Turned, "Layer 'norm' uses something that the page cannot compute: the operation InstanceNorm2d."),
         (Branches, "torch.fx cannot trace this Branches"),
     ],
 )
@@ -887,7 +887,7 @@ def test_dropout_that_stays_on_is_not_taken_for_nothing(tmp_path, capsys):
             return nn.functional.dropout(self.conv(x), 0.1, **self.options).mean((2, 3))
 
     explore(Dropping(True).eval(), pictures(1, 16), path=tmp_path / "page.html")
-    assert "dropout that is on" in capsys.readouterr().out
+    assert "dropout that is active" in capsys.readouterr().out
     explore(Dropping(False).eval(), pictures(1, 16), path=tmp_path / "page.html")
     assert capsys.readouterr().out == ""
 
@@ -912,12 +912,12 @@ def test_problems_are_sentences(tmp_path):
             explore(model, images, labels, path=path)
     diverged = BikeCarCNN(image_size=32).eval()
     nn.init.constant_(diverged.conv1.weight, float("nan"))
-    with pytest.raises(Problem, match="infinite or undefined numbers"):
+    with pytest.raises(Problem, match="infinite or undefined values"):
         explore(diverged, pictures(1, 32), path=path)
     unnamed = type("Unnamed", (nn.Module,), {"forward": lambda self, x: x.mean((2, 3))})
-    with pytest.raises(Problem, match="Unnamed has no layers"):
+    with pytest.raises(Problem, match="Unnamed has no named layers"):
         explore(unnamed(), pictures(1, 32), path=path)
-    with pytest.raises(Problem, match="1 class names and 2 answers"):
+    with pytest.raises(Problem, match="2 classes and 1 class names"):
         explore(model, pictures(1, 32), path=path, classes=["one"])
     assert not path.exists()
 

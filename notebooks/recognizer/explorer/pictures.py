@@ -1,4 +1,4 @@
-"""The pictures of a page, and what the network answers to them."""
+"""The pictures of a page, and the predictions of the network for them."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -22,11 +22,11 @@ Resize = tuple[int, int, str]
 
 @dataclass(frozen=True)
 class Pictures:
-    """What the pictures of a page are: uint8 N×C×H×W as stored, and how [0, 1] becomes what the network takes.
+    """The pictures of a page, uint8 N×C×H×W, and how the page prepares a picture for the network.
 
-    `normalise` is a mean and a standard deviation for each channel, or None. `resize` is how the page brings a picture
-    of its reader to that size: 'squeeze', (side after resizing, side after cropping, 'bilinear' or 'bicubic'), or None
-    where only Python can.
+    `normalise` is a mean and a standard deviation per channel, applied to values in [0, 1]; or None. `resize` says how
+    the page resizes a picture that a user adds: 'squeeze' (to the size of the network, without keeping the proportions)
+    or (side after resizing, side after cropping, 'bilinear' or 'bicubic'). It is None if the page cannot do it.
     """
 
     pixels: np.ndarray
@@ -36,11 +36,11 @@ class Pictures:
     resize: str | Resize | None = "squeeze"
 
     def for_network(self) -> Tensor:
-        """float32 N×C×H×W, as the network takes it."""
+        """The input of the network, float32 N×C×H×W."""
         images = torch.from_numpy(self.pixels).float() / 255
         if self.normalise is None:
             return images
-        mean, deviation = (each.reshape(-1, 1, 1) for each in self.normalise)
+        mean, deviation = (values.reshape(-1, 1, 1) for values in self.normalise)
         return (images - mean) / deviation
 
 
@@ -50,40 +50,40 @@ def pictures_of(
     labels: Sequence[str] | None,
     transform: Transform | None,
 ) -> Pictures:
-    """The images given to `explore`, as the page keeps them. Raises `Problem` for those that cannot be used."""
+    """Prepare the images that the user passed to `explore`. Raises `Problem` for images that cannot be used."""
     if isinstance(images, Mapping):
         labels = [label for label, group in images.items() for _ in group]
         images = [image for group in images.values() for image in group]
     images = list(images)
     if not images:
-        raise Problem("There are no images; give explore at least one.")
+        raise Problem("There are no images; pass at least one to explore.")
     if labels is not None and len(labels) != len(images):
-        raise Problem(f"There are {len(images)} images and {len(labels)} labels; give one label an image.")
+        raise Problem(f"There are {len(images)} images and {len(labels)} labels; pass one label per image.")
     transform = transform or transform_of(model)
     tensors = [as_given(image, model, transform)[0] for image in images]
     shapes = {tuple(tensor.shape) for tensor in tensors}
     if len(shapes) > 1 or tensors[0].shape[0] not in (1, 3):
-        raise Problem(f"The images have the shapes {', '.join(map(by, shapes))}; give RGB images of one size.")
+        raise Problem(f"The images have the shapes {', '.join(map(by, shapes))}; pass RGB or grey images of one size.")
     stack = torch.stack(tensors).float()
     normalise, resize = (None, "squeeze") if transform is None else _of_transform(transform, stack)
     if normalise is not None:
-        mean, deviation = (each.reshape(-1, 1, 1) for each in normalise)
+        mean, deviation = (values.reshape(-1, 1, 1) for values in normalise)
         stack = stack * deviation + mean
     elif stack.min() < 0 or stack.max() > 1:
         raise Problem(
-            f"The images have values from {stack.min():.3g} to {stack.max():.3g}; give tensors in [0, 1], or files "
-            "with transform=weights.transforms()."
+            f"The images have values from {stack.min():.3g} to {stack.max():.3g}; pass tensors in [0, 1], or files and "
+            "transform=weights.transforms()."
         )
-    known = [str(name) for name in getattr(model, "classes", [])]
-    labels = [_folder(image, known) for image in images] if labels is None else [str(label) for label in labels]
+    classes = [str(name) for name in getattr(model, "classes", [])]
+    labels = [_folder(image, classes) for image in images] if labels is None else [str(label) for label in labels]
     names = [Path(_file(image)).name or f"image {number}" for number, image in enumerate(images, 1)]
     return Pictures((stack.clamp(0, 1) * 255).round().to(torch.uint8).numpy(), names, labels, normalise, resize)
 
 
 def _of_transform(transform: Transform, stack: Tensor) -> tuple[tuple[Tensor, Tensor], Resize | None]:
-    """How the page does what a transform does: mean and standard deviation, and what resizing and cropping do.
+    """How the page can repeat a transform: the (mean, standard deviation) per channel, and `Pictures.resize`.
 
-    Of a transform that is not torchvision's the page knows nothing; then [0, 1] is what the given images span.
+    The page cannot repeat a transform that is not torchvision's. Then the range of all images is mapped to [0, 1].
     """
     parts = [getattr(transform, name, None) for name in ("mean", "std", "resize_size", "crop_size", "interpolation")]
     if any(part is None for part in parts):
@@ -101,27 +101,29 @@ def _file(image: Picture) -> str:
 
 
 def _folder(image: Picture, classes: Sequence[str]) -> str:
-    """The name of the folder that an image is in, if it is that of a class."""
+    """The name of the image's folder if it is the name of a class, else ''."""
     folder = Path(_file(image)).parent.name
     return folder if folder in classes else ""
 
 
-def answers(
+def predictions_of(
     model: nn.Module, pictures: Pictures, gives_probabilities: bool = False
 ) -> tuple[list[list[float]], list[list[float]]]:
-    """Probabilities and logits for each picture, as `Network.forward` in engine.js gives them.
+    """(probabilities, logits), one row per picture, computed as `Network.forward` in engine.js does.
 
-    `gives_probabilities`: the network is known to end in a softmax or a sigmoid. Else rows that add up to 1 tell.
+    `gives_probabilities` says that the network ends in a softmax or a sigmoid. Otherwise it is assumed to end in a
+    softmax if all rows add up to 1. Raises `Problem` for outputs that are not one row of finite numbers per picture.
     """
-    whole = nn.Sequential(model)  # so that what the network itself answers is the output of a layer
+    whole = nn.Sequential(model)  # a wrapper, so that the model itself is a layer with an output
     logits = torch.from_numpy(capture(whole, "0", pictures.for_network())["0"])
     if logits.ndim != 2:
-        raise Problem(f"The network answers {by(logits.shape)} for {len(logits)} images; explore takes rows of logits.")
-    if not logits.isfinite().all():  # JSON has no word for them
-        raise Problem("The network answers infinite or undefined numbers; give explore one that did not diverge.")
-    is_softmax = bool((logits >= 0).all() and (logits.sum(dim=1) - 1).abs().max() < 1e-4)  # what it ends in
-    is_softmax = is_softmax and logits.shape[1] > 1
-    if not gives_probabilities and not is_softmax:
+        raise Problem(
+            f"The network outputs {by(logits.shape)} for {len(logits)} images; explore needs one row of logits each."
+        )
+    if not logits.isfinite().all():  # JSON cannot store them
+        raise Problem("The network outputs infinite or undefined values; pass explore a network that did not diverge.")
+    sums_to_one = logits.shape[1] > 1 and (logits >= 0).all() and (logits.sum(dim=1) - 1).abs().max() < 1e-4
+    if not gives_probabilities and not sums_to_one:
         return probabilities_of(logits).tolist(), logits.tolist()
-    both = torch.cat([1 - logits, logits], dim=1) if logits.shape[1] == 1 else logits
-    return both.tolist(), logits.tolist()
+    probabilities = torch.cat([1 - logits, logits], dim=1) if logits.shape[1] == 1 else logits
+    return probabilities.tolist(), logits.tolist()

@@ -110,7 +110,7 @@ function answerNow() {
   if (runs.first.probabilities) return runs.first.probabilities;
   const picture = pictures[state.first];
   const isStored = picture.given && !covered && !offList().length && state.epoch !== null;
-  return isStored ? DATA.epochs[state.epoch].answers[state.first] : null;
+  return isStored ? DATA.epochs[state.epoch].probabilities[state.first] : null;
 }
 
 function showAnswer() {
