@@ -337,7 +337,7 @@ def test_saved_epochs(bike_car, opened):
     slider = page.page.locator("#epoch")
     slider.evaluate("(slider) => { slider.value = 0; slider.dispatchEvent(new Event('input')); }")
     assert page.page.locator("#epoch-name").inner_text() == "epoch 1"
-    page.page.locator("#answer", has_text="Untouched").wait_for()
+    page.page.locator("#answer", has_text="without changes").wait_for()
 
 
 def test_epochs_that_do_not_fit_lose_their_linear_layers(bike_car, opened, tmp_path, capsys):
@@ -436,9 +436,9 @@ def test_covering_the_picture_changes_the_answer(bike_car, opened):
     page.mouse.down()
     page.mouse.move(box["x"] + 150, box["y"] + 150, steps=4)
     page.mouse.up()
-    page.locator("#answer", has_text="Untouched").wait_for()
+    page.locator("#answer", has_text="without changes").wait_for()
     page.locator("#uncover").click()
-    page.locator("#answer", has_not_text="Untouched").wait_for()
+    page.locator("#answer", has_not_text="without changes").wait_for()
 
 
 def test_covering_the_picture_with_keys(bike_car, opened):
@@ -457,13 +457,13 @@ def test_covering_the_picture_with_keys(bike_car, opened):
     assert place()[1] == 63.5, "it stays on the picture"
     page.keyboard.press("ArrowUp")
     page.keyboard.press("Space")
-    page.locator("#answer", has_text="Untouched").wait_for()
+    page.locator("#answer", has_text="without changes").wait_for()
     row, column = int(place()[1]), int(place()[0])
     assert page.evaluate(f"covered[{row} * 64 + {column}]") == 0.5
     assert f"row {row}, column {column}" in page.locator("#reading").inner_text()
     assert page.evaluate("focused()") is None, "arrows do not move in the grid as well"
     page.keyboard.press("Escape")
-    page.locator("#answer", has_not_text="Untouched").wait_for()
+    page.locator("#answer", has_not_text="without changes").wait_for()
     assert page.evaluate("covered") is None
     assert page.evaluate("document.activeElement.id") == "stage"
     page.keyboard.press("Tab")
@@ -551,7 +551,7 @@ def test_layers_that_an_epoch_does_not_have(bike_car, opened, tmp_path):
     saved = path.parent / "epochs"
     page = opened(explore(model, images, path=tmp_path / "page.html", epochs=saved, megabytes=alone / 1e6 + 0.4)).page
     page.evaluate("chooseLayer('relu1', 0); state.epoch = 0; recompute();")
-    page.locator("#answer", has_text="The answer").or_(page.locator("#answer", has_text="It says")).wait_for()
+    page.locator("#answer", has_text="no answer").or_(page.locator("#answer", has_text="It says")).wait_for()
     page.wait_for_function("!running")
     # The kernel arrives when its layer is not shown any more.
     page.evaluate("kernels.clear(); chooseFilter(1); chooseLayer('fc1');")

@@ -1,14 +1,14 @@
 "use strict";
-// The network is asked, and its answer shown.
+// Run the network, and show its prediction.
 
-// A request to engine.js, and a promise of its answer.
+// Send a request to engine.js. Returns a promise of the response.
 const ask = (() => {
   const waiting = new Map();
   let number = 0;
   let respond = null;
   const text = $("engine").textContent;
-  // Where no worker is allowed, the network runs in the page.
-  const beside = (request) => {
+  // If the browser does not allow a worker, the network runs in the page.
+  const runInPage = (request) => {
     if (!respond) {
       const script = document.createElement("script");
       script.textContent = `window.respondent = (() => {${text}\nreturn respondent; })();`;
@@ -21,21 +21,21 @@ const ask = (() => {
   try {
     worker = new Worker(URL.createObjectURL(new Blob([text], { type: "text/javascript" })));
   } catch {
-    return beside;
+    return runInPage;
   }
-  worker.onmessage = ({ data: { id, answer, problem } }) => {
+  worker.onmessage = ({ data: { id, result, problem } }) => {
     const { resolve, reject } = waiting.get(id);
     waiting.delete(id);
     if (problem) reject(new Error(problem));
-    else resolve(answer);
+    else resolve(result);
   };
   worker.onerror = () => {
     worker = null;
-    for (const { request, resolve, reject } of waiting.values()) beside(request).then(resolve, reject);
+    for (const { request, resolve, reject } of waiting.values()) runInPage(request).then(resolve, reject);
     waiting.clear();
   };
   return (request) => {
-    if (!worker) return beside(request);
+    if (!worker) return runInPage(request);
     return new Promise((resolve, reject) => {
       waiting.set(++number, { request, resolve, reject });
       worker.postMessage({ id: number, ...request });
@@ -45,7 +45,7 @@ const ask = (() => {
 
 function forward(pixels, off = [], epoch = null) {
   if (!KNOWS_NETWORK)
-    return Promise.reject(new Error(`${DATA.problem} So the page has maps of the given pictures alone.`));
+    return Promise.reject(new Error(`${DATA.problem} The page only has precomputed maps of the example pictures.`));
   return ask({ what: "forward", pixels: Float32Array.from(pixels), off, epoch });
 }
 
@@ -56,10 +56,10 @@ function offList() {
 
 async function runOf(number, pixels) {
   if (KNOWS_NETWORK) return forward(pixels, offList(), state.epoch);
-  return ask({ what: "given", picture: number });
+  return ask({ what: "precomputed", picture: number });
 }
 
-// Run the network on what is chosen now, and show it. While it runs, further wishes wait, and only the last counts.
+// Run the network for the current state, and show the results. If the state changes while it runs, it runs once more.
 let running = false;
 let again = false;
 async function recompute() {
@@ -85,12 +85,12 @@ async function recompute() {
 async function runOnce() {
   const [number, second, epoch, picture] = [state.first, state.second, state.epoch, pictures[state.first]];
   const pixels = [covered || (await pixelsOf(number)), second === null ? null : await pixelsOf(second)];
-  const untouched = isUntouched() && pixels[0] === picture.pixels; // while they were read, more may have been chosen
+  const untouched = isUntouched() && pixels[0] === picture.pixels; // the state may have changed during the await
   const first = await runOf(number, pixels[0]);
   const other = second === null ? null : await runOf(second, pixels[1]);
   if (untouched) picture.probabilities = first.probabilities;
   else if (!picture.probabilities) picture.probabilities = (await forward(picture.pixels)).probabilities;
-  if (number !== state.first || second !== state.second || epoch !== state.epoch) return; // something else was chosen
+  if (number !== state.first || second !== state.second || epoch !== state.epoch) return; // the choice has changed
   runs = { first, second: other, pixels };
   plain = picture.probabilities;
   showAnswer();
@@ -106,21 +106,20 @@ function complain(sentence) {
   $("problem").hidden = !sentence;
 }
 
-function answerNow() {
+function currentPrediction() {
   if (runs.first.probabilities) return runs.first.probabilities;
   const picture = pictures[state.first];
-  const isStored = picture.given && !covered && !offList().length && state.epoch !== null;
+  const isStored = picture.isExample && !covered && !offList().length && state.epoch !== null;
   return isStored ? DATA.epochs[state.epoch].probabilities[state.first] : null;
 }
 
 function showAnswer() {
-  const now = answerNow();
+  const now = currentPrediction();
   const box = $("answer");
   showOff();
   if (!now) {
-    const sentence =
-      "This file keeps the earlier epochs without their last layers: the maps are shown, the answer is not known.";
-    box.replaceChildren(Object.assign(document.createElement("p"), { textContent: sentence }));
+    const note = "To keep this file small, this epoch has no last layers. So the page shows its maps but no answer.";
+    box.replaceChildren(Object.assign(document.createElement("p"), { textContent: note }));
     return;
   }
   const order = now.map((_, number) => number);
@@ -142,16 +141,16 @@ function showAnswer() {
 }
 
 function answerText(now, untouched) {
-  const best = (answer) => answer.indexOf(Math.max(...answer));
-  const named = (answer) => `${DATA.classes[best(answer)]}, ${percent(answer[best(answer)])}`;
+  const best = (probabilities) => probabilities.indexOf(Math.max(...probabilities));
+  const named = (probabilities) => `${DATA.classes[best(probabilities)]}, ${percent(probabilities[best(probabilities)])}`;
   const { label } = pictures[state.first];
-  const known = DATA.classes.includes(label);
-  const verdict = known ? (DATA.classes[best(now)] === label ? ": right" : `: wrong, it is ${label}`) : "";
+  const hasClass = DATA.classes.includes(label);
+  const verdict = hasClass ? (DATA.classes[best(now)] === label ? ": correct" : `: wrong, it is ${label}`) : "";
   const says = `It says ${named(now)}${verdict}.`;
-  const other = runs.second && runs.second.probabilities;
-  const compared = other ? ` To ${pictureTitle(state.second)}, the second picture: ${named(other)}.` : "";
+  const second = runs.second && runs.second.probabilities;
+  const compared = second ? ` For the second picture, ${pictureTitle(state.second)}, it says ${named(second)}.` : "";
   if (untouched || !plain) return says + compared;
-  return `${says} Untouched and after training: ${named(plain)} (line).${compared}`;
+  return `${says} After training and without changes: ${named(plain)} (vertical line).${compared}`;
 }
 
 function showOff() {

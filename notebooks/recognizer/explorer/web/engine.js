@@ -1,11 +1,12 @@
 "use strict";
-// Runs a network. Nothing here knows of the page: the same text runs in a worker, beside the page.
+// Run a network. This code does not use the page, so it can run in a web worker.
 //
-// A network is {input: [C, H, W], steps, gives_probabilities, layers, tensors, epochs}. Step i makes value i + 1 out of
-// earlier values; value 0 is the picture. A value is {shape, data}, data a Float32Array; no step writes over what another made.
+// A network is {input: [C, H, W], steps, gives_probabilities, layers, tensors, epochs}. Value 0 is the picture, and
+// step i computes value i + 1 from earlier values. A value is {shape, data} with a Float32Array. No step overwrites the
+// value of another step.
 
 class Network {
-  // `text`: the tensors as packing.py wrote them, a chapter on each line.
+  // `text` contains the tensors that packing.py wrote, one chapter per line.
   constructor(description, text) {
     Object.assign(this, description);
     this.lines = text.split("\n");
@@ -14,14 +15,14 @@ class Network {
     this.panels = new Map();
   }
 
-  // Unpack what an epoch needs (null: the trained network, or maps that were computed beforehand).
+  // Unpack the chapters that an epoch needs. null stands for the trained network, or for precomputed maps.
   async open(epoch) {
     const ofEpoch = epoch === null ? [] : this.epochs[epoch].tensors.filter((number) => number !== null);
     for (const chapter of new Set([0, ...ofEpoch.map((number) => this.tensors[number].chapter)]))
       this.chapters[chapter] = this.chapters[chapter] || (await inflated(this.lines[chapter]));
   }
 
-  // The number of a step's tensor in an epoch of training; undefined where that epoch does not have it.
+  // The number of a step's tensor in an epoch. It is null if the tensor was left out, undefined if the step has none.
   tensorNumber(step, name, epoch) {
     const number = step.tensors[name];
     if (number === undefined || epoch === null) return number;
@@ -31,89 +32,91 @@ class Network {
   tensor(number) {
     if (!this.decoded.has(number)) {
       const entry = this.tensors[number];
-      const found = decode(entry, this.chapters[entry.chapter]);
-      if (entry.like !== undefined) this.tensor(entry.like).forEach((value, i) => (found[i] += value));
-      this.decoded.set(number, found);
+      const values = decode(entry, this.chapters[entry.chapter]);
+      if (entry.like !== undefined) this.tensor(entry.like).forEach((value, i) => (values[i] += value));
+      this.decoded.set(number, values);
     }
     return this.decoded.get(number);
   }
 
   tensorsOf(step, epoch) {
-    const found = { panelsOf: this.panels };
+    const tensors = { panelsOf: this.panels };
     for (const name in step.tensors) {
       const number = this.tensorNumber(step, name, epoch);
       if (number === undefined || number === null) return null;
-      found[name] = this.tensor(number);
-      found[name + "Number"] = number;
+      tensors[name] = this.tensor(number);
+      tensors[name + "Number"] = number;
     }
-    return found;
+    return tensors;
   }
 
-  // All values for a picture. `off`: [[layer name, filter numbers], …]. `epoch`: its place among the saved epochs, or
-  // null for the trained network. Ends early where an epoch was saved without the weights that come next.
+  // All values for a picture. `off` is [[layer name, filter numbers], …]. `epoch` is the index of a saved epoch, or null
+  // for the trained network. The list ends early if the next step's weights were left out of the epoch.
   values(pixels, off, epoch) {
     const [channels, height, width] = this.input;
     if (pixels.length !== channels * height * width)
       throw new Error(`The picture has ${pixels.length} numbers; this network takes ${channels}×${height}×${width}.`);
     const values = [{ shape: this.input, data: pixels }];
-    const silent = this.silenced(off);
+    const switchedOff = this.switchedOff(off);
     for (const step of this.steps) {
       const tensors = this.tensorsOf(step, epoch);
       if (tensors === null) break;
       const inputs = step.inputs.map((number) => values[number]);
       const value = { shape: step.shape, data: STEPS[step.kind](step, inputs, tensors) };
-      values.push(silent.has(values.length) ? without(value, silent.get(values.length)) : value);
+      const filters = switchedOff.get(values.length);
+      values.push(filters ? without(value, filters) : value);
     }
     return values;
   }
 
-  silenced(off) {
-    const silent = new Map();
+  // The filters that are off: value number → filter numbers.
+  switchedOff(off) {
+    const filtersOf = new Map();
     for (const [name, filters] of off) {
-      const layer = this.layers.find((each) => each.name === name);
+      const layer = this.layers.find((candidate) => candidate.name === name);
       if (!layer) throw new Error(`There is no layer ${name}.`);
-      silent.set(layer.value, [...(silent.get(layer.value) || []), ...filters]);
+      filtersOf.set(layer.value, [...(filtersOf.get(layer.value) || []), ...filters]);
     }
-    return silent;
+    return filtersOf;
   }
 
-  // {probabilities, logits, maps: {layer: {shape, data}}}; the first two are null where the values end early.
+  // {probabilities, logits, maps: {layer: {shape, data}}}. Probabilities and logits are null if the values end early.
   forward(pixels, off = [], epoch = null) {
     const values = this.values(pixels, off, epoch);
     const maps = {};
     for (const { name, value } of this.layers) if (values[value]) maps[name] = values[value];
-    const whole = values.length > this.steps.length;
-    const logits = whole ? Array.from(values[values.length - 1].data) : null;
-    return { probabilities: whole ? this.probabilities(logits) : null, logits, maps };
+    const isComplete = values.length > this.steps.length;
+    const logits = isComplete ? Array.from(values[values.length - 1].data) : null;
+    return { probabilities: isComplete ? this.probabilities(logits) : null, logits, maps };
   }
 
   probabilities(logits) {
-    const done = this.gives_probabilities;
+    const isProbability = this.gives_probabilities;
     if (logits.length === 1) {
-      const second = done ? logits[0] : 1 / (1 + Math.exp(-logits[0]));
+      const second = isProbability ? logits[0] : 1 / (1 + Math.exp(-logits[0]));
       return [1 - second, second];
     }
-    return done ? logits : Array.from(softmax({ shape: [logits.length] }, [{ data: logits }]));
+    return isProbability ? logits : Array.from(softmax({ shape: [logits.length] }, [{ data: logits }]));
   }
 
-  // For a picture, the largest value of each filter and where it is: {layer with maps: {values, places}}.
+  // The largest value of every filter for a picture, and its position: {layer with maps: {values, places}}.
   strongest(pixels, epoch) {
     const maps = Object.entries(this.forward(pixels, [], epoch).maps);
-    const places = maps.filter(([, { shape }]) => shape.length === 3);
-    return Object.fromEntries(places.map(([name, found]) => [name, largestOf(found)]));
+    const withPositions = maps.filter(([, { shape }]) => shape.length === 3);
+    return Object.fromEntries(withPositions.map(([name, value]) => [name, largestOf(value)]));
   }
 
-  // A picture whose maps were computed when the page was written: the same as `forward`.
-  given(picture) {
+  // The result of `forward` for a picture whose maps were computed when the page was written.
+  precomputed(picture) {
     const { maps, probabilities, logits } = this.album[picture];
-    const found = Object.entries(maps).map(([name, number]) => [
+    const values = Object.entries(maps).map(([name, number]) => [
       name,
       { shape: this.tensors[number].shape, data: this.tensor(number) },
     ]);
-    return { probabilities, logits, maps: Object.fromEntries(found) };
+    return { probabilities, logits, maps: Object.fromEntries(values) };
   }
 
-  // The kernels of the convolution that makes value `number`: {shape: [filters, channels, height, width], data}.
+  // The kernels of the convolution that computes value `number`: {shape: [filters, channels, height, width], data}.
   kernels(number, epoch = null) {
     const step = this.steps[number - 1];
     const tensor = this.tensorNumber(step, "weight", epoch);
@@ -125,47 +128,47 @@ function decode({ format, start, count, scale, shape }, bytes) {
   if (format === "float32") return new Float32Array(bytes.slice(start, start + 4 * count).buffer);
   const numbers = new Float32Array(count);
   if (format === "uint8") {
-    const [maps, each] = [scale, count / scale];
-    const ends = new Float32Array(bytes.slice(start, start + 8 * maps).buffer); // lowest and highest of each map
+    const [maps, perMap] = [scale, count / scale];
+    const ends = new Float32Array(bytes.slice(start, start + 8 * maps).buffer); // lowest and highest value of every map
     for (let i = 0; i < count; i++) {
-      const map = Math.floor(i / each);
+      const map = Math.floor(i / perMap);
       numbers[i] = ends[2 * map] + ((ends[2 * map + 1] - ends[2 * map]) * bytes[start + 8 * maps + i]) / 255;
     }
     return numbers;
   }
   if (format === "int8") {
     const whole = new Int8Array(bytes.buffer, bytes.byteOffset + start, count);
-    const each = count / shape[0]; // a scale for each filter
-    for (let i = 0; i < count; i++) numbers[i] = whole[i] * scale[Math.floor(i / each)];
+    const perFilter = count / shape[0]; // every filter has its own scale
+    for (let i = 0; i < count; i++) numbers[i] = whole[i] * scale[Math.floor(i / perFilter)];
     return numbers;
   }
-  const table = halves();
+  const table = float16Table();
   for (let i = 0; i < count; i++) numbers[i] = scale * table[(bytes[start + i] << 8) | bytes[start + count + i]];
   return numbers;
 }
 
 let table = null;
-function halves() {
-  // Every float16 as a number: sign, five bits of exponent, ten of fraction.
+// The values of all 65,536 float16 numbers: one bit of sign, five of exponent, ten of fraction.
+function float16Table() {
   if (table) return table;
   table = new Float32Array(65536);
   for (let bits = 0; bits < 65536; bits++) {
     const exponent = (bits >> 10) & 31;
     const fraction = bits & 1023;
-    const size = exponent ? 2 ** (exponent - 15) * (1 + fraction / 1024) : 2 ** -14 * (fraction / 1024);
-    table[bits] = bits & 0x8000 ? -size : size;
+    const magnitude = exponent ? 2 ** (exponent - 15) * (1 + fraction / 1024) : 2 ** -14 * (fraction / 1024);
+    table[bits] = bits & 0x8000 ? -magnitude : magnitude;
   }
   return table;
 }
 
 function largestOf({ shape, data }) {
-  const each = data.length / shape[0];
+  const perMap = data.length / shape[0];
   const values = new Float32Array(shape[0]);
   const places = new Int32Array(shape[0]);
   for (let c = 0; c < shape[0]; c++) {
-    let most = c * each;
-    for (let i = most; i < (c + 1) * each; i++) if (data[i] > data[most]) most = i;
-    [values[c], places[c]] = [data[most], most - c * each];
+    let largest = c * perMap;
+    for (let i = largest; i < (c + 1) * perMap; i++) if (data[i] > data[largest]) largest = i;
+    [values[c], places[c]] = [data[largest], largest - c * perMap];
   }
   return { values, places };
 }
@@ -177,28 +180,28 @@ function decoded(base64) {
   return bytes;
 }
 
-// A chapter, which is base64 of zlib, as bytes.
+// Decode a chapter, which is base64 text of zlib data, into bytes.
 async function inflated(chapter) {
   const bytes = Uint8Array.fromBase64 ? Uint8Array.fromBase64(chapter) : decoded(chapter);
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
-// What the page asks, and the answer; in a worker both travel as messages.
+// Returns a function that handles the requests of the page. In a worker, requests and results are messages.
 function respondent() {
   let network = null;
   return async function respond({ what, description, text, pixels, picture, off, epoch = null, value }) {
     if (what === "load") network = new Network(description, text);
     await network.open(epoch);
     if (what === "forward") return network.forward(pixels, off, epoch);
-    if (what === "given") return network.given(picture);
+    if (what === "precomputed") return network.precomputed(picture);
     if (what === "strongest") return network.strongest(pixels, epoch);
     if (what === "kernels") return network.kernels(value, epoch);
     return null;
   };
 }
 
-// Maps are handed over instead of copied; layers that change nothing share theirs.
+// The buffers of the maps, which are transferred to the page instead of copied. Some layers share a buffer.
 function buffersOf({ maps }) {
   return [...new Set(Object.values(maps).map(({ data }) => data.buffer))];
 }
@@ -207,8 +210,8 @@ if (typeof document === "undefined" && typeof self !== "undefined") {
   const respond = respondent();
   self.onmessage = async ({ data }) => {
     try {
-      const answer = await respond(data);
-      self.postMessage({ id: data.id, answer }, data.what === "forward" ? buffersOf(answer) : []);
+      const result = await respond(data);
+      self.postMessage({ id: data.id, result }, data.what === "forward" ? buffersOf(result) : []);
     } catch (error) {
       self.postMessage({ id: data.id, problem: error.message });
     }

@@ -1,20 +1,21 @@
 "use strict";
-// What the page was given, and what is chosen now. Each file that follows shows one thing of it.
+// The data of the page, and the current state. The other files show one part of it each.
 
 const $ = (id) => document.getElementById(id);
 const DATA = JSON.parse($("data").textContent);
 const [CHANNELS, HEIGHT, WIDTH] = DATA.input;
 const LAYERS = DATA.layers.filter((layer) => layer.listed);
 const KNOWS_NETWORK = DATA.steps !== null;
-const FOLDED = 2048; // values without a place: so many at most are tiles, more are folded into one map
+const FOLDED = 2048; // layers with more values than this, and no maps, are folded into one map
 
-// Pictures: {label, name, pixels, probabilities (of the untouched network, where known)}; own ones are added.
-const pictures = DATA.pictures.map((picture) => ({ ...picture, pixels: null, given: true }));
+// Pictures: {label, name, address, pixels, probabilities, isExample}. The probabilities are those of the unchanged
+// network, if known. The user's own pictures are appended.
+const pictures = DATA.pictures.map((picture) => ({ ...picture, pixels: null, isExample: true }));
 const state = {
   layer: null, filter: null, first: 0, second: null, scale: "layer", ends: "percentiles", colours: "auto",
   order: "number", size: null, epoch: null, off: new Map(),
 };
-let covered = null; // the pixels of the first picture with what the brush covers
-let runs = { first: null, second: null, pixels: [] }; // what the network made of both pictures, and their numbers
-let plain = null; // the answer to the first picture, untouched, of the whole network
-let view = null; // what is on the grid: maps, scales, order
+let covered = null; // the pixels of the first picture after painting with the brush, or null
+let runs = { first: null, second: null, pixels: [] }; // the network's results for both pictures, and their pixels
+let plain = null; // the trained network's prediction for the unchanged first picture, with all filters on
+let view = null; // the contents of the grid: maps, scales, order
