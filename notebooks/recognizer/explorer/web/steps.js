@@ -1,6 +1,6 @@
 "use strict";
-// What each kind of step does: from values {shape, data}, data a Float32Array, to the data of a new one. No step writes
-// over what another made.
+// The kinds of steps. A function takes the step, its input values {shape, data} and its tensors, and returns the data of
+// its output, a Float32Array. It does not change its inputs.
 
 const STEPS = {
   convolution,
@@ -13,10 +13,10 @@ const STEPS = {
   average_pool: (step, inputs) => pool(step, inputs[0], average),
   adaptive_average_pool: (step, inputs) => adaptivePool(step, inputs[0], (sum, value) => sum + value, 0, true),
   adaptive_max_pool: (step, inputs) => adaptivePool(step, inputs[0], Math.max, -Infinity, false),
-  add: (step, inputs) => together(step, inputs, (a, b) => a + b),
-  subtract: (step, inputs) => together(step, inputs, (a, b) => a - b),
-  multiply: (step, inputs) => together(step, inputs, (a, b) => a * b),
-  divide: (step, inputs) => together(step, inputs, (a, b) => a / b),
+  add: (step, inputs) => elementwise(step, inputs, (a, b) => a + b),
+  subtract: (step, inputs) => elementwise(step, inputs, (a, b) => a - b),
+  multiply: (step, inputs) => elementwise(step, inputs, (a, b) => a * b),
+  divide: (step, inputs) => elementwise(step, inputs, (a, b) => a / b),
   same: (step, inputs) => inputs[0].data,
 };
 
@@ -24,103 +24,104 @@ function count(shape) {
   return shape.reduce((product, side) => product * side, 1);
 }
 
+// A copy of a value in which the maps of some filters are 0.
 function without({ shape, data }, filters) {
   const copy = data.slice();
-  const each = copy.length / shape[0];
-  for (const filter of filters) copy.fill(0, filter * each, (filter + 1) * each);
+  const perMap = copy.length / shape[0];
+  for (const filter of filters) copy.fill(0, filter * perMap, (filter + 1) * perMap);
   return { shape, data: copy };
 }
 
-// The picture in a frame of zeros (or of `filling`), so that no window has to ask where the edge is.
-function framed({ shape, data }, [top, left], [bottom, right], filling = 0) {
+// The maps with zero padding, so that convolutions need no checks at the edges.
+function padded({ shape, data }, [top, left], [bottom, right]) {
   const [channels, height, width] = shape;
   const [rows, columns] = [height + top + bottom, width + left + right];
   if (rows === height && columns === width) return { data, rows, columns };
-  const frame = new Float32Array(channels * rows * columns);
-  if (filling) frame.fill(filling);
+  const result = new Float32Array(channels * rows * columns);
   for (let c = 0; c < channels; c++)
     for (let y = 0; y < height; y++) {
       const line = (c * height + y) * width;
-      frame.set(data.subarray(line, line + width), (c * rows + y + top) * columns + left);
+      result.set(data.subarray(line, line + width), (c * rows + y + top) * columns + left);
     }
-  return { data: frame, rows, columns };
+  return { data: result, rows, columns };
 }
 
 function convolution(step, [input], tensors) {
   const [filters, height, width] = step.shape;
   const [channels] = input.shape;
-  const frame = framed(input, step.before, step.after);
+  const source = padded(input, step.before, step.after);
   const output = new Float32Array(count(step.shape));
-  const perGroup = channels / step.groups;
-  const made = filters / step.groups;
-  const places = windowPlaces(step, perGroup, frame);
+  const channelsPerGroup = channels / step.groups;
+  const filtersPerGroup = filters / step.groups;
+  const offsets = windowOffsets(step, channelsPerGroup, source);
   for (let group = 0; group < step.groups; group++) {
-    const from = frame.data.subarray(group * perGroup * frame.rows * frame.columns);
-    const into = output.subarray(group * made * height * width, (group + 1) * made * height * width);
-    if (made === 1) {
-      const weight = tensors.weight.subarray(group * places.length, (group + 1) * places.length);
-      oneFilter(step, from, frame, places, weight, into);
+    const from = source.data.subarray(group * channelsPerGroup * source.rows * source.columns);
+    const size = filtersPerGroup * height * width;
+    const into = output.subarray(group * size, (group + 1) * size);
+    if (filtersPerGroup === 1) {
+      const weight = tensors.weight.subarray(group * offsets.length, (group + 1) * offsets.length);
+      oneFilter(step, from, source.columns, offsets, weight, into);
     } else {
-      const panels = panelsOf(tensors, group, made, places.length);
-      manyFilters(step, from, frame, places, panels, made, into);
+      const panels = panelsOf(tensors, group, filtersPerGroup, offsets.length);
+      manyFilters(step, from, source.columns, offsets, panels, filtersPerGroup, into);
     }
   }
-  if (tensors.bias) addToEach(output, tensors.bias);
+  if (tensors.bias) addBias(output, tensors.bias);
   return output;
 }
 
-// Where the numbers under a window lie, counted from the window's corner.
-function windowPlaces({ kernel, dilation }, channels, { rows, columns }) {
-  const places = new Int32Array(channels * kernel[0] * kernel[1]);
+// The places in memory of all inputs of a kernel, relative to the corner of its window.
+function windowOffsets({ kernel, dilation }, channels, { rows, columns }) {
+  const offsets = new Int32Array(channels * kernel[0] * kernel[1]);
   let i = 0;
   for (let c = 0; c < channels; c++)
     for (let y = 0; y < kernel[0]; y++)
-      for (let x = 0; x < kernel[1]; x++) places[i++] = (c * rows + y * dilation[0]) * columns + x * dilation[1];
-  return places;
+      for (let x = 0; x < kernel[1]; x++) offsets[i++] = (c * rows + y * dilation[0]) * columns + x * dilation[1];
+  return offsets;
 }
 
-function addToEach(output, bias) {
-  const each = output.length / bias.length;
-  for (let c = 0; c < bias.length; c++) for (let i = c * each, end = i + each; i < end; i++) output[i] += bias[c];
+function addBias(output, bias) {
+  const perMap = output.length / bias.length;
+  for (let c = 0; c < bias.length; c++) for (let i = c * perMap, end = i + perMap; i < end; i++) output[i] += bias[c];
 }
 
-// A filter that is alone in its group: line by line, one weight after the other.
-function oneFilter(step, from, frame, places, weight, into) {
+// A group with one filter: for every weight, add its products line by line.
+function oneFilter(step, from, columns, offsets, weight, into) {
   const [, height, width] = step.shape;
   const [down, across] = step.stride;
-  for (let k = 0; k < places.length; k++)
+  for (let k = 0; k < offsets.length; k++)
     for (let y = 0; y < height; y++) {
-      let source = y * down * frame.columns + places[k];
+      let source = y * down * columns + offsets[k];
       for (let i = y * width, end = i + width; i < end; i++, source += across) into[i] += weight[k] * from[source];
     }
 }
 
-// Most of the time goes here. Four windows at a time are copied behind each other (`windows`), and meet four filters at
-// a time (`panels`), so that each number that is fetched is used four times. In 64 bits, as JavaScript computes.
-function manyFilters(step, from, frame, places, panels, made, into) {
+// Most of the time is spent here. Four windows are copied into `windows` and multiplied by four filters in `panels`, so
+// that every number is used four times after it was read. JavaScript computes in 64 bits.
+function manyFilters(step, from, columns, offsets, panels, numFilters, into) {
   const [, height, width] = step.shape;
   const positions = height * width;
-  const windows = new Float64Array(4 * places.length);
+  const windows = new Float64Array(4 * offsets.length);
   const corner = (position) => {
     const p = Math.min(position, positions - 1);
-    return Math.floor(p / width) * step.stride[0] * frame.columns + (p % width) * step.stride[1];
+    return Math.floor(p / width) * step.stride[0] * columns + (p % width) * step.stride[1];
   };
   for (let position = 0; position < positions; position += 4) {
     const a = corner(position), b = corner(position + 1), c = corner(position + 2), d = corner(position + 3);
-    for (let k = 0, i = 0; k < places.length; k++, i += 4) {
-      const place = places[k];
-      windows[i] = from[a + place];
-      windows[i + 1] = from[b + place];
-      windows[i + 2] = from[c + place];
-      windows[i + 3] = from[d + place];
+    for (let k = 0, i = 0; k < offsets.length; k++, i += 4) {
+      const offset = offsets[k];
+      windows[i] = from[a + offset];
+      windows[i + 1] = from[b + offset];
+      windows[i + 2] = from[c + offset];
+      windows[i + 3] = from[d + offset];
     }
-    for (let filter = 0; filter < made; filter += 4)
-      fourByFour(panels, filter * places.length, windows, into, filter, made, position, positions);
+    for (let filter = 0; filter < numFilters; filter += 4)
+      fourByFour(panels, filter * offsets.length, windows, into, filter, numFilters, position, positions);
   }
 }
 
-// Four filters on four windows.
-function fourByFour(panels, start, windows, into, filter, made, position, positions) {
+// Four filters at four positions.
+function fourByFour(panels, start, windows, into, filter, numFilters, position, positions) {
   let a0 = 0, a1 = 0, a2 = 0, a3 = 0, b0 = 0, b1 = 0, b2 = 0, b3 = 0;
   let c0 = 0, c1 = 0, c2 = 0, c3 = 0, d0 = 0, d1 = 0, d2 = 0, d3 = 0;
   for (let i = 0, p = start; i < windows.length; i += 4, p += 4) {
@@ -133,27 +134,28 @@ function fourByFour(panels, start, windows, into, filter, made, position, positi
   }
   const place = filter * positions + position;
   const left = positions - position;
-  fourOf(into, place, left, a0, a1, a2, a3);
-  if (filter + 1 < made) fourOf(into, place + positions, left, b0, b1, b2, b3);
-  if (filter + 2 < made) fourOf(into, place + 2 * positions, left, c0, c1, c2, c3);
-  if (filter + 3 < made) fourOf(into, place + 3 * positions, left, d0, d1, d2, d3);
+  storeFour(into, place, left, a0, a1, a2, a3);
+  if (filter + 1 < numFilters) storeFour(into, place + positions, left, b0, b1, b2, b3);
+  if (filter + 2 < numFilters) storeFour(into, place + 2 * positions, left, c0, c1, c2, c3);
+  if (filter + 3 < numFilters) storeFour(into, place + 3 * positions, left, d0, d1, d2, d3);
 }
 
-function fourOf(into, i, left, v0, v1, v2, v3) {
+// Store up to four values; `left` is the number of positions from i on.
+function storeFour(into, i, left, v0, v1, v2, v3) {
   into[i] = v0;
   if (left > 1) into[i + 1] = v1;
   if (left > 2) into[i + 2] = v2;
   if (left > 3) into[i + 3] = v3;
 }
 
-// The weights of a group in the order in which `fourByFour` reads them: those of four filters in turn.
-function panelsOf(tensors, group, made, each) {
+// The weights of a group in the order in which `fourByFour` reads them: one weight of four filters, then the next.
+function panelsOf(tensors, group, numFilters, perFilter) {
   const key = `${tensors.weightNumber} ${group}`;
   if (!tensors.panelsOf.has(key)) {
-    const panels = new Float64Array(Math.ceil(made / 4) * 4 * each);
-    for (let f = 0; f < made; f++)
-      for (let k = 0; k < each; k++)
-        panels[((f >> 2) * each + k) * 4 + (f & 3)] = tensors.weight[(group * made + f) * each + k];
+    const panels = new Float64Array(Math.ceil(numFilters / 4) * 4 * perFilter);
+    for (let f = 0; f < numFilters; f++)
+      for (let k = 0; k < perFilter; k++)
+        panels[((f >> 2) * perFilter + k) * 4 + (f & 3)] = tensors.weight[(group * numFilters + f) * perFilter + k];
     tensors.panelsOf.set(key, panels);
   }
   return tensors.panelsOf.get(key);
@@ -164,24 +166,24 @@ function linear(step, [input], { weight, bias }) {
   const { data } = input;
   for (let row = 0; row < output.length; row++) {
     const start = row * data.length;
-    let [sum, further] = [bias ? bias[row] : 0, 0];
+    let [even, odd] = [bias ? bias[row] : 0, 0]; // two sums, which the processor computes at the same time
     let i = 0;
     for (; i + 1 < data.length; i += 2) {
-      sum += weight[start + i] * data[i];
-      further += weight[start + i + 1] * data[i + 1];
+      even += weight[start + i] * data[i];
+      odd += weight[start + i + 1] * data[i + 1];
     }
-    output[row] = sum + further + (i < data.length ? weight[start + i] * data[i] : 0);
+    output[row] = even + odd + (i < data.length ? weight[start + i] * data[i] : 0);
   }
   return output;
 }
 
 function affine(step, [input], { scale, shift }) {
   const output = new Float32Array(input.data.length);
-  const each = output.length / step.shape[0];
+  const perMap = output.length / step.shape[0];
   for (let c = 0; c < step.shape[0]; c++) {
     const s = scale.length > 1 ? scale[c] : scale[0];
     const t = shift.length > 1 ? shift[c] : shift[0];
-    for (let i = c * each, end = i + each; i < end; i++) output[i] = s * input.data[i] + t;
+    for (let i = c * perMap, end = i + perMap; i < end; i++) output[i] = s * input.data[i] + t;
   }
   return output;
 }
@@ -200,7 +202,7 @@ const FUNCTIONS = {
   gelu_tanh: () => (x) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))),
 };
 
-// Abramowitz & Stegun, 7.1.26: at most 1.5e-7 off.
+// Abramowitz & Stegun, formula 7.1.26. The error is at most 1.5e-7.
 function errorFunction(x) {
   const t = 1 / (1 + 0.3275911 * Math.abs(x));
   const sum = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))));
@@ -216,13 +218,14 @@ function pointwise(step, [input]) {
 
 function softmax(step, [input]) {
   const channels = step.shape[0];
-  const each = input.data.length / channels;
+  const positions = input.data.length / channels;
   const output = new Float32Array(input.data.length);
-  for (let p = 0; p < each; p++) {
-    let [most, sum] = [-Infinity, 0];
-    for (let c = 0; c < channels; c++) most = Math.max(most, input.data[c * each + p]);
-    for (let c = 0; c < channels; c++) sum += Math.exp(input.data[c * each + p] - most);
-    for (let c = 0; c < channels; c++) output[c * each + p] = Math.exp(input.data[c * each + p] - most) / sum;
+  for (let p = 0; p < positions; p++) {
+    let [highest, sum] = [-Infinity, 0];
+    for (let c = 0; c < channels; c++) highest = Math.max(highest, input.data[c * positions + p]);
+    for (let c = 0; c < channels; c++) sum += Math.exp(input.data[c * positions + p] - highest);
+    for (let c = 0; c < channels; c++)
+      output[c * positions + p] = Math.exp(input.data[c * positions + p] - highest) / sum;
   }
   return output;
 }
@@ -237,12 +240,12 @@ function concatenate(step, inputs) {
   return output;
 }
 
-// Two values, number by number. One of them may have a side of 1 where the other is longer: it is repeated.
-function together(step, [a, b], apply) {
+// Apply a function to two values element by element. Sides of length 1 are repeated, as in broadcasting.
+function elementwise(step, [a, b], apply) {
   const output = new Float32Array(count(step.shape));
   const [channels, height, width] = [...step.shape, 1, 1];
   if (a.data.length === output.length && b.data.length === output.length)
-    return output.map((_, place) => apply(a.data[place], b.data[place]));
+    return output.map((_, index) => apply(a.data[index], b.data[index]));
   const strides = [a, b].map(({ shape }) => {
     const [c, h, w] = [...shape, 1, 1];
     return [c > 1 ? h * w : 0, h > 1 ? w : 0, w > 1 ? 1 : 0];
@@ -256,22 +259,22 @@ function together(step, [a, b], apply) {
   return output;
 }
 
-// `gather(line of numbers under one channel of a window)` as in `largest` and `average`. Windows are cut off where the
-// frame ends; beyond it, where PyTorch rounds up, there is nothing.
-function pool(step, input, gather) {
+// Pooling. `reduce` computes the result of one window: `largest` or `average`. Windows end at the edge of the padding,
+// even if PyTorch rounds the size of the output up (ceil_mode).
+function pool(step, input, reduce) {
   const [channels, height, width] = step.shape;
   const output = new Float32Array(count(step.shape));
   let i = 0;
   for (let c = 0; c < channels; c++)
     for (let y = 0; y < height; y++)
       for (let x = 0; x < width; x++)
-        output[i++] = gather(step, input, c, y * step.stride[0] - step.before[0], x * step.stride[1] - step.before[1]);
+        output[i++] = reduce(step, input, c, y * step.stride[0] - step.before[0], x * step.stride[1] - step.before[1]);
   return output;
 }
 
 function largest({ kernel, dilation }, { shape, data }, channel, top, left) {
   const [, height, width] = shape;
-  let most = -Infinity;
+  let highest = -Infinity;
   for (let ky = 0; ky < kernel[0]; ky++) {
     const y = top + ky * dilation[0];
     if (y < 0 || y >= height) continue;
@@ -280,10 +283,10 @@ function largest({ kernel, dilation }, { shape, data }, channel, top, left) {
       const x = left + kx * dilation[1];
       if (x < 0 || x >= width) continue;
       const value = data[line + x];
-      if (value > most || value !== value) most = value; // NaN stays
+      if (value > highest || value !== value) highest = value; // once it is NaN, it stays NaN
     }
   }
-  return most;
+  return highest;
 }
 
 function average({ kernel, before, divisor, count_padding: countPadding }, { shape, data }, channel, top, left) {
@@ -295,12 +298,12 @@ function average({ kernel, before, divisor, count_padding: countPadding }, { sha
       sum += data[(channel * height + y) * width + x];
       inside++;
     }
-  const framed = (Math.min(bottom, height + before[0]) - top) * (Math.min(right, width + before[1]) - left);
-  return sum / (divisor || (countPadding ? framed : inside));
+  const withPadding = (Math.min(bottom, height + before[0]) - top) * (Math.min(right, width + before[1]) - left);
+  return sum / (divisor || (countPadding ? withPadding : inside));
 }
 
 function adaptivePool(step, { shape, data }, apply, first, isMean) {
-  const [channels, height, width] = [...step.shape, 1, 1]; // a mean may leave a row of numbers
+  const [channels, height, width] = [...step.shape, 1, 1]; // a mean may output one number per channel
   const [, rows, columns] = shape;
   const output = new Float32Array(channels * height * width);
   let i = 0;
@@ -309,10 +312,10 @@ function adaptivePool(step, { shape, data }, apply, first, isMean) {
       for (let x = 0; x < width; x++) {
         const [top, bottom] = [Math.floor((y * rows) / height), Math.ceil(((y + 1) * rows) / height)];
         const [left, right] = [Math.floor((x * columns) / width), Math.ceil(((x + 1) * columns) / width)];
-        let gathered = first;
+        let result = first;
         for (let u = top; u < bottom; u++)
-          for (let v = left; v < right; v++) gathered = apply(gathered, data[(c * rows + u) * columns + v]);
-        output[i++] = isMean ? gathered / ((bottom - top) * (right - left)) : gathered;
+          for (let v = left; v < right; v++) result = apply(result, data[(c * rows + u) * columns + v]);
+        output[i++] = isMean ? result / ((bottom - top) * (right - left)) : result;
       }
   return output;
 }
