@@ -648,7 +648,7 @@ def test_a_file_that_is_no_picture_gets_a_sentence(bike_car, opened):
       document.dispatchEvent(new DragEvent("drop", {dataTransfer: transfer, cancelable: true}));
     }"""
     page.evaluate(drop, [["letter.txt", ""]])
-    page.locator("#problem", has_text="letter.txt is no picture that this browser reads").wait_for()
+    page.locator("#problem", has_text="This browser cannot read letter.txt as a picture").wait_for()
     page.evaluate(drop, [["IMG_1.HEIC", ""]])
     page.locator("#problem", has_text="IMG_1.HEIC is a HEIC photograph").wait_for()
     # A large picture takes longer than a small one, and the one that was dropped last is still the one that is shown.

@@ -1,7 +1,7 @@
 "use strict";
-// Pictures of the reader: chosen, dropped, pasted, or from the camera.
+// The user's own pictures: chosen, dropped, pasted, or from the camera.
 
-// One after the other, so that the one that came last is shown last, however long each takes.
+// Pictures are added one after another, so that the last one is also shown last.
 let adding = Promise.resolve();
 function addOwn(source, name) {
   adding = adding.then(() => addNow(source, name));
@@ -18,18 +18,18 @@ async function addNow(source, name) {
   }
   const canvas = document.createElement("canvas");
   show(canvas, pixels, DATA.input);
-  pictures.push({ label: "Yours", name, pixels, address: canvas.toDataURL(), probabilities: null, given: false });
+  pictures.push({ label: "Yours", name, pixels, address: canvas.toDataURL(), probabilities: null, isExample: false });
   await choosePicture(pictures.length - 1);
 }
 
 function whyNot(name) {
   const isHeic = /\.(heic|heif)$/i.test(name);
-  if (isHeic) return `${name} is a HEIC photograph, which this browser does not read; save it as JPEG.`;
-  return `${name} is no picture that this browser reads, or it is too large; choose a JPEG or PNG.`;
+  if (isHeic) return `${name} is a HEIC photograph, which this browser cannot read; save it as JPEG.`;
+  return `This browser cannot read ${name} as a picture, or it is too large; choose a JPEG or PNG.`;
 }
 
 function takeFiles(files) {
-  if (files.length) complain(""); // not later: what is said of one file stays when the next is a picture
+  if (files.length) complain(""); // only once, so that the message about one file stays when the next is a picture
   return Promise.all([...files].map((file) => addOwn(file, file.name)));
 }
 
@@ -63,7 +63,7 @@ function allowOwn() {
 const CAMERA_PROBLEMS = {
   NotAllowedError: "The browser was not allowed to use the camera; allow it in the address bar, or choose a file.",
   NotFoundError: "There is no camera here; choose a file instead.",
-  NotReadableError: "Another program uses the camera; close that, or choose a file.",
+  NotReadableError: "Another program is using the camera; close it, or choose a file.",
 };
 
 function allowCamera() {
@@ -77,13 +77,13 @@ function allowCamera() {
   $("camera").hidden = !(navigator.mediaDevices && navigator.mediaDevices.getUserMedia);
   $("camera").onclick = async () => {
     complain("");
-    $("camera").disabled = true; // a second stream would stay on
+    $("camera").disabled = true; // a second stream would never be stopped
     $("shoot").disabled = true;
     try {
       video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
       $("camera-box").hidden = false;
       await video.play();
-      $("shoot").disabled = false; // not before there is an image
+      $("shoot").disabled = false; // now there is an image
       $("shoot").focus();
     } catch (error) {
       close();
