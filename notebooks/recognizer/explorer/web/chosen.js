@@ -1,7 +1,7 @@
 "use strict";
-// The picture that is chosen: in the strip, covered, pointed at.
+// The chosen picture: choose it in the strip, cover parts of it, point at it.
 
-// The numbers of a picture; of a given one they are read when they are first wanted.
+// The pixels of a picture. Those of an example picture are read when they are first needed.
 async function pixelsOf(number) {
   const picture = pictures[number];
   picture.pixels = picture.pixels || (await loaded(picture.address, DATA.input));
@@ -23,19 +23,19 @@ async function showPictures() {
 
 function showPicture() {
   const picture = pictures[state.first];
-  if (!picture.pixels) return; // another one was chosen while this one was read; it is shown when it is there
+  if (!picture.pixels) return; // it is still being read, and is shown afterwards
   show($("picture"), covered || picture.pixels, DATA.input);
   $("picture").setAttribute("aria-label", `The picture: ${picture.label} ${picture.name}`);
   $("uncover").disabled = !covered;
   const marks = $("marks");
-  const scale = Math.min(4, 1024 / Math.max(WIDTH, HEIGHT)); // the same both ways, so that circles stay circles
+  const scale = Math.min(4, 1024 / Math.max(WIDTH, HEIGHT)); // one factor for both sides, so that circles stay circles
   [marks.width, marks.height] = [WIDTH, HEIGHT].map((side) => Math.round(side * scale));
 }
 
 function pictureTitle(number) {
   const { label } = pictures[number];
-  const place = pictures.slice(0, number + 1).filter((each) => each.label === label).length;
-  return `${label || "picture"} ${place}`;
+  const numberInClass = pictures.slice(0, number + 1).filter((picture) => picture.label === label).length;
+  return `${label || "picture"} ${numberInClass}`;
 }
 
 function showStrip() {
@@ -50,7 +50,7 @@ function showStrip() {
         if (picture.label !== label) return;
         const button = document.createElement("button");
         button.type = "button";
-        button.title = `${picture.name} (with the Shift key: compare with it)`;
+        button.title = `${picture.name} (hold Shift to compare with it)`;
         button.setAttribute("aria-label", pictureTitle(number));
         button.setAttribute("aria-pressed", number === state.first);
         button.classList.toggle("second", number === state.second);
@@ -69,16 +69,16 @@ function showStrip() {
   $("second").value = state.second ?? "";
 }
 
-// ---- covered, and pointed at
+// ---- covering, and pointing
 
 function placeUnder(event) {
   const box = $("marks").getBoundingClientRect();
   return [((event.clientX - box.left) / box.width) * WIDTH, ((event.clientY - box.top) / box.height) * HEIGHT];
 }
 
-// Cover what the brush passes on its way between two places of the picture.
+// Cover the picture with the brush along a line between two places.
 function cover(from, to) {
-  if (!pictures[state.first].pixels) return; // it is being read
+  if (!pictures[state.first].pixels) return; // the picture is still being read
   const steps = Math.max(1, Math.ceil(Math.hypot(to[0] - from[0], to[1] - from[1]) / 2));
   for (let step = 1; step <= steps; step++) dab(from.map((start, axis) => start + ((to[axis] - start) * step) / steps));
   show($("picture"), covered, DATA.input);
@@ -89,18 +89,18 @@ function cover(from, to) {
 function dab([x, y]) {
   const radius = brushRadius();
   covered = covered || pictures[state.first].pixels.slice();
-  const each = HEIGHT * WIDTH;
+  const perChannel = HEIGHT * WIDTH;
   for (let row = Math.max(0, Math.floor(y - radius)); row < Math.min(HEIGHT, y + radius); row++)
     for (let column = Math.max(0, Math.floor(x - radius)); column < Math.min(WIDTH, x + radius); column++)
       if ((column + 0.5 - x) ** 2 + (row + 0.5 - y) ** 2 <= radius ** 2)
-        for (let c = 0; c < CHANNELS; c++) covered[c * each + row * WIDTH + column] = 0.5;
+        for (let c = 0; c < CHANNELS; c++) covered[c * perChannel + row * WIDTH + column] = 0.5;
 }
 
 function brushRadius() {
-  return Math.max(0.71, (Number($("brush-size").value) / 200) * WIDTH); // at least a pixel, wherever its middle is
+  return Math.max(0.71, (Number($("brush-size").value) / 200) * WIDTH); // covers at least one pixel at any place
 }
 
-// With keys: the brush has a place, that arrows move, while the picture has the focus.
+// With the keyboard: while the picture has the focus, the brush has a place, and arrow keys move it.
 let brushAt = null;
 const BRUSH_MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
@@ -124,7 +124,7 @@ function allowBrushKeys(isOn) {
     else return;
     point(null);
     event.preventDefault();
-    event.stopPropagation(); // else the same keys would move in the grid, or close a filter
+    event.stopPropagation(); // otherwise the same keys would also move in the grid or close the filter
   };
 }
 
@@ -142,15 +142,15 @@ function showBrush(context, scale) {
 function allowBrush() {
   $("brush-row").hidden = !KNOWS_NETWORK;
   const isOn = () => $("brush").getAttribute("aria-pressed") === "true";
-  const asked = { tabindex: 0, role: "application", "aria-label": "The brush", "aria-describedby": "brush-help" };
+  const attributes = { tabindex: 0, role: "application", "aria-label": "The brush", "aria-describedby": "brush-help" };
   $("brush").onclick = (event) => {
     $("brush").setAttribute("aria-pressed", !isOn());
     for (const id of ["stage", "brush-row"]) $(id).classList.toggle("brushing", isOn());
-    for (const name in asked)
-      if (isOn()) $("stage").setAttribute(name, asked[name]);
+    for (const name in attributes)
+      if (isOn()) $("stage").setAttribute(name, attributes[name]);
       else $("stage").removeAttribute(name);
     $("reading").setAttribute("aria-live", isOn() ? "polite" : "off");
-    if (isOn() && event.detail === 0) $("stage").focus(); // pressed with a key
+    if (isOn() && event.detail === 0) $("stage").focus(); // the button was pressed with a key
   };
   $("brush-size").oninput = () => point(null);
   allowBrushKeys(isOn);
@@ -159,7 +159,7 @@ function allowBrush() {
     showPicture();
     recompute();
   };
-  let last = null; // where the brush was, while it is down
+  let last = null; // the last place of the brush while the pointer is down
   const marks = $("marks");
   marks.onpointerdown = (event) => {
     if (!isOn()) return;
@@ -180,28 +180,29 @@ function allowBrush() {
   marks.onpointerleave = () => point(null);
 }
 
-// The position of a map whose window has its middle nearest to a place of the picture.
+// Point at the position of the map whose window has its centre closest to a place of the picture.
 function pointAtPicture([x, y]) {
   const { layer } = view;
   if (layer.shape.length !== 3 || !layer.window) return;
   const [, height, width] = layer.shape;
   const nearest = (place, axis, count, side) => {
     const { size, stride, start } = layer.window;
-    const found = stride[axis] ? (place - start[axis] - size[axis] / 2) / stride[axis] : (place / side) * count - 0.5;
-    return Math.max(0, Math.min(count - 1, Math.round(found)));
+    const centre = start[axis] + size[axis] / 2; // of the window of position 0
+    const position = stride[axis] ? (place - centre) / stride[axis] : (place / side) * count - 0.5;
+    return Math.max(0, Math.min(count - 1, Math.round(position)));
   };
   const [row, column] = [nearest(y, 0, height, HEIGHT), nearest(x, 1, width, WIDTH)];
   point({ filter: state.filter, row, column, second: false });
 }
 
-// Draw the window of a position on the picture, and say the value there. With null, take both away.
+// Draw the window of a position on the picture, and write the value at that position. With null, remove both.
 function point(place) {
   const marks = $("marks");
   const context = marks.getContext("2d");
   context.clearRect(0, 0, marks.width, marks.height);
   showUnderMarks(place !== null && place.second);
   if (place === null) {
-    $("reading").textContent = view && view.layer.window ? "Point at a map: its window is drawn on the picture." : "";
+    $("reading").textContent = view && view.layer.window ? "Point at a map to see the window on the picture." : "";
     if (document.activeElement === $("stage")) showBrush(context, marks.width / WIDTH);
     if (view && state.filter !== null) showStrongestPlace();
     return;
@@ -211,7 +212,7 @@ function point(place) {
   const map = mapOf(second ? view.second : view.first, filter);
   const value = map.data[row * map.width + column];
   const where = map.height * map.width > 1 ? ` at row ${row}, column ${column}` : "";
-  let seen = "";
+  let windowSize = "";
   if (layer.window) {
     const box = boxOf(layer, row, column);
     const scale = marks.width / WIDTH;
@@ -222,13 +223,13 @@ function point(place) {
       context.strokeRect(x, y, (box.right - box.left) * scale + 2 * grow, (box.bottom - box.top) * scale + 2 * grow);
     }
     const size = `${box.right - box.left}×${box.bottom - box.top} pixels`;
-    seen = `; it sees ${box.isWhole ? "the whole picture" : size}`;
+    windowSize = `; it sees ${box.isWhole ? "the whole picture" : size}`;
     if (state.filter === filter && !second) showSeen(box);
   }
-  $("reading").textContent = `Filter ${filter}${where}: ${short(value)}${seen}.`;
+  $("reading").textContent = `Filter ${filter}${where}: ${short(value)}${windowSize}.`;
 }
 
-// The picture that the marks belong to: the second one, while the pointer is on one of its maps.
+// The picture under the marks is the second one while the pointer is on one of its maps.
 let isSecondShown = false;
 function showUnderMarks(second) {
   if (second === isSecondShown) return;
