@@ -1,7 +1,8 @@
 "use strict";
-// From numbers to colours: the ends of a scale, and what is drawn.
+// Draw values as colours: find the ends of a scale, and paint maps.
 
-// What there is to know of numbers before they get a colour. Infinity and NaN have no part in a scale.
+// {low, high, broken, total}: the lowest and the highest finite value, the number of values that are infinite or NaN,
+// and the number of all values. Infinity and NaN do not influence a scale.
 function range(arrays) {
   let [low, high, broken, total] = [Infinity, -Infinity, 0, 0];
   for (const data of arrays) {
@@ -18,12 +19,12 @@ function range(arrays) {
   return low > high ? { low: 0, high: 0, broken, total } : { low, high, broken, total };
 }
 
-// The values below which `shares` of all numbers lie: by counting, because sorting takes too long. A few extreme values
-// make the first count coarse, so the bin that is looked for is counted again, until little is left in it.
+// The values below which `shares` of all numbers lie. Counting numbers in bins is faster than sorting. A few extreme
+// values make the first bins coarse, so the right bin is divided and counted again until few numbers are in it.
 function percentiles(arrays, shares) {
   const all = range(arrays);
   if (all.low === all.high) return shares.map(() => all.low);
-  const first = counted(arrays, all.low, all.high);
+  const first = histogram(arrays, all.low, all.high);
   return shares.map((share) => {
     let [{ low, high }, bins, rank] = [all, first, share * (all.total - all.broken)];
     for (let round = 0; round < 4; round++) {
@@ -31,24 +32,25 @@ function percentiles(arrays, shares) {
       const width = (high - low) / bins.length;
       [low, high, rank] = [low + bin * width, low + (bin + 1) * width, rank - before];
       if (bins[bin] < 0.001 * all.total || !(low < high)) break;
-      bins = counted(arrays, low, high);
+      bins = histogram(arrays, low, high);
     }
-    return share > 0.5 ? high : low; // the edge that is further out
+    return share > 0.5 ? high : low; // the outer edge of the bin
   });
 }
 
-function counted(arrays, low, high) {
+function histogram(arrays, low, high) {
   const bins = new Uint32Array(1024);
   const factor = bins.length / (high - low);
   for (const data of arrays)
     for (let i = 0; i < data.length; i++) {
-      const place = (data[i] - low) * factor;
-      if (place >= 0 && place < bins.length) bins[place | 0]++;
+      const bin = (data[i] - low) * factor;
+      if (bin >= 0 && bin < bins.length) bins[bin | 0]++;
       else if (data[i] === high) bins[bins.length - 1]++;
     }
   return bins;
 }
 
+// The bin that contains the number with a given rank, and how many numbers lie in the bins before it.
 function binOf(bins, rank) {
   let before = 0;
   for (let bin = 0; bin < bins.length; bin++) {
@@ -58,12 +60,12 @@ function binOf(bins, rank) {
   return [bins.length - 1, before];
 }
 
-// {low, high}: what the two ends of the colours stand for. Signed values have 0 in the middle.
+// {low, high}: the values at the two ends of the colours. For signed values, 0 is in the middle.
 function endsOf(arrays, kind, signed) {
-  const plain = range(arrays);
-  let [low, high] = [plain.low, plain.high];
+  const all = range(arrays);
+  let [low, high] = [all.low, all.high];
   if (kind === "percentiles") [low, high] = percentiles(arrays, [0.005, 0.995]);
-  if (low === high) [low, high] = [plain.low, plain.high]; // all but a few values are the same
+  if (low === high) [low, high] = [all.low, all.high]; // nearly all values are the same
   if (signed) {
     high = Math.max(Math.abs(low), Math.abs(high)) || 1; // if all are 0, they get the colour of 0
     low = -high;
@@ -81,7 +83,7 @@ function shareBeyond(arrays, { low, high }) {
   return total ? beyond / total : 0;
 }
 
-// Draw numbers of a height × width map, a pixel each. What is no number is bright red.
+// Draw a map of height × width values, one pixel per value. Infinity and NaN are bright red.
 function paint(canvas, data, height, width, { low, high }, palette) {
   if (canvas.width !== width) canvas.width = width;
   if (canvas.height !== height) canvas.height = height;
@@ -96,8 +98,8 @@ function paint(canvas, data, height, width, { low, high }, palette) {
       pixels[p] = 255;
       continue;
     }
-    const place = (value - low) * factor; // of a value far beyond the scale it has more than 32 bits
-    const index = place > 0 ? 3 * (place < 255 ? place | 0 : 255) : 0;
+    const colour = (value - low) * factor; // may exceed 32 bits, so it is compared before it is rounded by `| 0`
+    const index = colour > 0 ? 3 * (colour < 255 ? colour | 0 : 255) : 0;
     pixels[p] = palette[index];
     pixels[p + 1] = palette[index + 1];
     pixels[p + 2] = palette[index + 2];
@@ -105,9 +107,9 @@ function paint(canvas, data, height, width, { low, high }, palette) {
   context.putImageData(image, 0, 0);
 }
 
-// The same in a square of `side` pixels, on a canvas that shows several maps.
+// Draw a map in a square of `side` pixels, on a canvas that shows several maps.
 const scratch = document.createElement("canvas");
-scratch.getContext("2d", { willReadFrequently: true }); // written by numbers each time: it has no place on a GPU
+scratch.getContext("2d", { willReadFrequently: true }); // keeps it off the GPU, since its pixels are set one by one
 function paintSquare(context, x, y, side, { data, height, width }, ends, palette) {
   paint(scratch, data, height, width, ends, palette);
   const scale = side / Math.max(height, width);
@@ -116,13 +118,14 @@ function paintSquare(context, x, y, side, { data, height, width }, ends, palette
   context.drawImage(scratch, x + (side - columns) / 2, y + (side - rows) / 2, columns, rows);
 }
 
-// A number as short as it can be read.
+// A number as short text.
 function short(value) {
   if (value - value !== 0) return String(value);
-  const size = Math.abs(value);
-  if (size === 0) return "0";
-  const digits = size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3;
-  const text = size >= 10000 || size < 0.001 ? size.toExponential(1).replace("e+", "e") : size.toFixed(digits);
+  const magnitude = Math.abs(value);
+  if (magnitude === 0) return "0";
+  const digits = magnitude >= 100 ? 0 : magnitude >= 10 ? 1 : magnitude >= 1 ? 2 : 3;
+  const isExponential = magnitude >= 10000 || magnitude < 0.001;
+  const text = isExponential ? magnitude.toExponential(1).replace("e+", "e") : magnitude.toFixed(digits);
   return value < 0 ? `−${text}` : text;
 }
 
