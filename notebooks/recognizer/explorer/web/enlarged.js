@@ -1,5 +1,5 @@
 "use strict";
-// A filter, enlarged.
+// The panel with details of one filter.
 
 function chooseFilter(filter) {
   const hadFocus = $("filter").contains(document.activeElement);
@@ -8,7 +8,7 @@ function chooseFilter(filter) {
   markChosen();
   showFilter();
   remember();
-  if (filter === null && hadFocus) tileOf(before).focus(); // it must not get lost with the panel that closes
+  if (filter === null && hadFocus) tileOf(before).focus(); // the panel closes, so the focus needs a new place
 }
 
 function showFilterHead() {
@@ -41,29 +41,29 @@ function showFilter() {
     $("filter-facts").append(link, " ");
   }
   showOverlay(map, ends);
-  $("seen-box").hidden = !layer.window || own.low === own.high; // no place is stronger than the others
+  $("seen-box").hidden = !layer.window || own.low === own.high; // a constant map has no strongest place
   showStrongestPlace();
   showKernel();
   showPatches();
 }
 
-// The picture, dark where the filter is silent. The strength of a signed map is its size.
+// Show the picture, bright where the filter is active. For signed maps, the magnitude counts.
 function showOverlay(map, ends) {
   const canvas = $("overlay");
   canvas.parentElement.hidden = map.data.length === 1;
-  canvas.setAttribute("aria-label", "The picture, bright where the filter answers");
-  const lit = runs.pixels[0].slice();
-  const most = Math.max(Math.abs(ends.low), Math.abs(ends.high)) || 1;
+  canvas.setAttribute("aria-label", "The picture, bright where the filter is active");
+  const pixels = runs.pixels[0].slice();
+  const largest = Math.max(Math.abs(ends.low), Math.abs(ends.high)) || 1;
   for (let y = 0; y < HEIGHT; y++)
     for (let x = 0; x < WIDTH; x++) {
       const value = map.data[Math.floor((y * map.height) / HEIGHT) * map.width + Math.floor((x * map.width) / WIDTH)];
-      const light = 0.2 + 0.8 * Math.min(1, (view.signed ? Math.abs(value) : Math.max(0, value)) / most);
-      for (let c = 0; c < CHANNELS; c++) lit[(c * HEIGHT + y) * WIDTH + x] *= light;
+      const brightness = 0.2 + 0.8 * Math.min(1, (view.signed ? Math.abs(value) : Math.max(0, value)) / largest);
+      for (let c = 0; c < CHANNELS; c++) pixels[(c * HEIGHT + y) * WIDTH + x] *= brightness;
     }
-  show(canvas, lit, DATA.input);
+  show(canvas, pixels, DATA.input);
 }
 
-// The part of a picture in a box, on a canvas; what lies beyond the picture is grey.
+// Draw the part of a picture inside a box. The area outside the picture is grey.
 function crop(canvas, pixels, { top, left, bottom, right }) {
   const [y0, x0] = [Math.max(top, -HEIGHT), Math.max(left, -WIDTH)];
   const height = Math.max(1, Math.min(bottom, 2 * HEIGHT) - y0);
@@ -83,9 +83,9 @@ function showStrongestPlace() {
   const { layer, first } = view;
   if (!layer.window) return;
   const { data, width } = mapOf(first, state.filter);
-  let most = 0;
-  for (let i = 1; i < data.length; i++) if (data[i] > data[most]) most = i;
-  showSeen(boxOf(layer, Math.floor(most / width), most % width), true);
+  let strongestPlace = 0;
+  for (let i = 1; i < data.length; i++) if (data[i] > data[strongestPlace]) strongestPlace = i;
+  showSeen(boxOf(layer, Math.floor(strongestPlace / width), strongestPlace % width), true);
 }
 
 function showSeen(box, isStrongest = false) {
@@ -94,7 +94,7 @@ function showSeen(box, isStrongest = false) {
   $("seen").setAttribute("aria-label", $("seen-caption").textContent);
 }
 
-// The kernels of the first layer, by epoch and layer.
+// The kernels of first convolutions, by value and epoch.
 const kernels = new Map();
 async function showKernel() {
   const { layer } = view;
@@ -107,14 +107,14 @@ async function showKernel() {
   const { shape, data } = kernels.get(key);
   const [, channels, height, width] = shape;
   const own = data.subarray(filter * channels * height * width, (filter + 1) * channels * height * width);
-  const most = Math.max(...own.map(Math.abs)) || 1;
-  $("kernel-box").hidden = channels !== 1 && channels !== 3; // others are no colours
+  const largest = Math.max(...own.map(Math.abs)) || 1;
+  $("kernel-box").hidden = channels !== 1 && channels !== 3; // only grey and RGB can be drawn
   if ($("kernel-box").hidden) return;
-  show($("kernel"), own.map((weight) => 0.5 + (0.5 * weight) / most), [channels, height, width]);
-  $("kernel").setAttribute("aria-label", `Kernel of ${height}×${width} weights, up to ${short(most)}`);
+  show($("kernel"), own.map((weight) => 0.5 + (0.5 * weight) / largest), [channels, height, width]);
+  $("kernel").setAttribute("aria-label", `Kernel of ${height}×${width} weights, up to ${short(largest)}`);
 }
 
-// Where each filter of each layer is strongest in the given pictures, by epoch; found while the reader looks.
+// By epoch: for every example picture, where the filters of all layers are strongest. Computed in the background.
 const strongest = new Map();
 function strongestOf(epoch) {
   if (!strongest.has(epoch)) strongest.set(epoch, []);
@@ -126,11 +126,11 @@ async function lookAhead() {
   if (lookingAhead || !KNOWS_NETWORK) return;
   lookingAhead = true;
   try {
-    // What the reader asks for comes first: `recompute` starts this again.
+    // The user's requests come first. `recompute` calls this function again afterwards.
     while (!running && strongestOf(state.epoch).length < DATA.pictures.length) {
       const { epoch } = state;
-      const found = strongestOf(epoch);
-      found.push(await ask({ what: "strongest", pixels: await pixelsOf(found.length), epoch }));
+      const results = strongestOf(epoch);
+      results.push(await ask({ what: "strongest", pixels: await pixelsOf(results.length), epoch }));
       showPatches();
     }
   } catch (error) {
@@ -148,20 +148,22 @@ function showPatches() {
   if (possible) drawPatches(strongestOf(state.epoch).map((ofPicture) => ofPicture[layer.name]), state.filter);
 }
 
-function drawPatches(found, filter) {
+// `ofPictures`: for every example picture {values, places} of the layer's filters.
+function drawPatches(ofPictures, filter) {
   const { layer, first } = view;
-  const order = found.map((_, number) => number).sort((a, b) => found[b].values[filter] - found[a].values[filter]);
+  const valueIn = (number) => ofPictures[number].values[filter];
+  const order = ofPictures.map((_, number) => number).sort((a, b) => valueIn(b) - valueIn(a));
   $("patches").replaceChildren(
     ...order.slice(0, 8).map((number) => {
       const box = document.createElement("div");
       const canvas = document.createElement("canvas");
-      const place = found[number].places[filter];
+      const place = ofPictures[number].places[filter];
       crop(canvas, pictures[number].pixels, boxOf(layer, Math.floor(place / first.width), place % first.width));
       canvas.setAttribute("role", "img");
-      canvas.setAttribute("aria-label", `${pictureTitle(number)}, ${short(found[number].values[filter])}`);
+      canvas.setAttribute("aria-label", `${pictureTitle(number)}, ${short(valueIn(number))}`);
       canvas.title = `${pictureTitle(number)} (${pictures[number].name})`;
       const value = document.createElement("small");
-      value.textContent = short(found[number].values[filter]);
+      value.textContent = short(valueIn(number));
       box.append(canvas, value);
       return box;
     }),
