@@ -1,29 +1,30 @@
 "use strict";
-// All maps of a layer at once.
+// The grid with all maps of a layer.
 
-// The values of a layer as maps: {count, height, width, data}. Rows of numbers are maps of one value each; very long
-// ones, as of flattening, are folded into a single map. Where channels have rows, or more than maps, they are folded.
-function asMaps(found) {
-  if (!found) return null;
-  const { shape, data } = found;
+// The output of a layer as maps: {count, height, width, data, shape}. The values of a linear layer become maps of one
+// value each. Very many values, such as after flattening, are folded into a single map. Channels that are not maps but
+// have another number of dimensions are folded into one map per channel.
+function asMaps(output) {
+  if (!output) return null;
+  const { shape, data } = output;
   if (shape.length === 3) return { count: shape[0], height: shape[1], width: shape[2], data, shape };
   if (shape.length > 1) {
-    const each = data.length / shape[0];
-    let rows = Math.floor(Math.sqrt(each));
-    while (each % rows) rows--;
-    return { count: shape[0], height: rows, width: each / rows, data, shape };
+    const perChannel = data.length / shape[0];
+    let rows = Math.floor(Math.sqrt(perChannel));
+    while (perChannel % rows) rows--;
+    return { count: shape[0], height: rows, width: perChannel / rows, data, shape };
   }
   if (shape[0] <= FOLDED) return { count: shape[0], height: 1, width: 1, data, shape };
   const width = Math.ceil(Math.sqrt(shape[0]) / 8) * 8;
   const height = Math.ceil(shape[0] / width);
-  const filled = new Float32Array(height * width);
-  filled.set(data);
-  return { count: 1, height, width, data: filled, shape, isFolded: true };
+  const folded = new Float32Array(height * width);
+  folded.set(data);
+  return { count: 1, height, width, data: folded, shape, isFolded: true };
 }
 
 function mapOf(maps, filter) {
-  const each = maps.height * maps.width;
-  return { ...maps, data: maps.data.subarray(filter * each, (filter + 1) * each) };
+  const perMap = maps.height * maps.width;
+  return { ...maps, data: maps.data.subarray(filter * perMap, (filter + 1) * perMap) };
 }
 
 function showMaps() {
@@ -35,7 +36,7 @@ function showMaps() {
     $("sheets").replaceChildren();
     sheets.length = 0;
     $("layer-title").textContent = layer.name;
-    $("layer-facts").textContent = "This epoch was kept without the weights of this layer, to keep the file small.";
+    $("layer-facts").textContent = "To keep this file small, this epoch does not have the weights of this layer.";
     view = null;
     for (const id of ["filter", "legend", "layer-off"]) $(id).hidden = true;
     remember();
@@ -129,24 +130,25 @@ function showLegend() {
   const [from, to] = ends && !view.signed ? [ends.low, ends.high] : view.signed ? [-1, 1] : [0, 0];
   $("zero").hidden = !(from < 0 && to > 0);
   $("zero").style.left = `${(100 * -from) / (to - from)}%`;
-  const notes = [ends ? "" : single ? "one value each: choose another scale" : "each map has ends of its own"];
+  const ownScales = single ? "every map has only one value: choose another scale" : "every map has its own scale";
+  const notes = [ends ? "" : ownScales];
   if (ends && view.beyond > 0)
     notes.push(`${percent(view.beyond)} of the values lie beyond (lowest ${short(low)}, highest ${short(high)})`);
-  if (broken) notes.push(`${broken} are no numbers, but infinite or undefined: red`);
+  if (broken) notes.push(`red: ${broken} values are infinite or undefined`);
   $("beyond").textContent = notes.filter(Boolean).join(" · ");
   gradient.setAttribute("aria-label", `Colours from ${$("low").textContent} to ${$("high").textContent}`);
 }
 
-// ---- tiles, and the sheets that their maps are drawn on
+// ---- tiles, and the sheets on which their maps are drawn
 
-// Maps are drawn on sheets, canvases of a few rows each that lie under the tiles. A canvas for each map would be
-// simpler, but a browser makes a layer of its own for each canvas, and with hundreds of them scrolling stutters.
+// Maps are drawn on sheets: canvases under the tiles that hold a few rows of maps. One canvas per map would be simpler,
+// but browsers handle every canvas as a separate layer, and with hundreds of them scrolling stutters.
 const sheets = [];
-const SHEET_HEIGHT = 500; // about; pixels of the page
-const AHEAD = 600; // how far beyond the screen sheets are shown: each costs a little on every frame
-let layout = null; // {columns, across, down, rows}: steps from tile to tile in pixels, and rows on each sheet
+const SHEET_HEIGHT = 500; // the approximate height of a sheet, in CSS pixels
+const AHEAD = 600; // sheets farther than this from the screen are hidden, because every visible one costs time
+let layout = null; // {columns, across, down, rows, size}: distances between tiles in pixels, rows per sheet, map size
 
-const spare = []; // tiles are made once and used again for other layers
+const spare = []; // tiles to reuse for other layers
 function tile() {
   const item = document.createElement("li");
   item.innerHTML =
@@ -154,11 +156,11 @@ function tile() {
     '<span class="pair"><span class="map"></span></span><span class="name"></span></button>' +
     '<button type="button" class="toggle" tabindex="-1">◉</button>';
   const [button, toggle] = item.children;
-  item.parts = { button, toggle, pair: button.firstChild, name: button.lastChild }; // found once, used often
+  item.parts = { button, toggle, pair: button.firstChild, name: button.lastChild };
   return item;
 }
 
-// How wide a map is by default, in pixels of the page.
+// The default width of a map, in CSS pixels.
 function usualSize() {
   const { count, height, width, isFolded } = view.first;
   if (isFolded) return 480;
@@ -173,7 +175,7 @@ function tileOf(filter) {
 
 function showGrid() {
   const grid = $("grid");
-  // Of another layer a screenful of tiles is kept: the browser lays them all out again, and the rest can wait.
+  // For another layer, only about a screenful of tiles is kept. Their layout takes time, and the rest can wait.
   const kept = grid.dataset.layer === view.layer.name ? view.order.length : Math.min(view.order.length, 100);
   grid.dataset.layer = view.layer.name;
   while (grid.children.length > kept) {
@@ -182,13 +184,13 @@ function showGrid() {
   }
   grid.classList.toggle("pairs", view.second !== null);
   filled = 0;
-  fill(1); // from it `layOut` sees where the others will lie
+  fill(1); // `layOut` measures this tile to place the others
   layOut();
   markChosen();
   markOff();
 }
 
-// Make or renew the tiles up to a place. Those on the screen come first, the others with their sheets, a little later.
+// Create or update the first `until` tiles. Visible tiles come first; the others follow together with their sheets.
 let filled = 0;
 function fill(until) {
   const grid = $("grid");
@@ -209,7 +211,7 @@ function fill(until) {
   }
 }
 
-// Find out where the tiles lie, put the sheets under them, and draw those that are on the screen.
+// Measure the tiles, place the sheets under them, and draw the visible sheets.
 function layOut() {
   if (!view) return;
   const grid = $("grid");
@@ -240,7 +242,7 @@ function layOut() {
   drawingAhead = setTimeout(drawAhead, 150);
 }
 
-// Show the sheets that are on the screen or near to it, and draw those that lie at most `margin` pixels beyond it.
+// Show the sheets on the screen and near it, and draw those that are at most `margin` pixels away from it.
 function showSheets(margin) {
   if (!view) return;
   const height = layout.rows * layout.down;
@@ -253,7 +255,7 @@ function showSheets(margin) {
   }
 }
 
-// While the reader looks, the sheets further down are drawn as well, one at a time, so that scrolling finds them done.
+// In the background, draw the other sheets one at a time, so that they are ready when the user scrolls.
 let drawingAhead = null;
 function drawAhead() {
   const next = sheets.find((sheet) => sheet.isStale && !sheet.hidden) || sheets.find((sheet) => sheet.isStale);
@@ -273,11 +275,11 @@ function drawSheet(sheet) {
   sheet.style.width = `${sheet.width / density}px`;
   const context = sheet.getContext("2d");
   context.scale(density, density);
-  view.order.slice(start, end).forEach((filter, place) => {
+  view.order.slice(start, end).forEach((filter, position) => {
     const ends = endsFor(filter);
-    const [x, y] = [(place % columns) * across, Math.floor(place / columns) * down];
-    [view.first, view.second].filter(Boolean).forEach((maps, which) => {
-      paintSquare(context, x + which * (size + 2), y, size, mapOf(maps, filter), ends, view.palette);
+    const [x, y] = [(position % columns) * across, Math.floor(position / columns) * down];
+    [view.first, view.second].filter(Boolean).forEach((maps, number) => {
+      paintSquare(context, x + number * (size + 2), y, size, mapOf(maps, filter), ends, view.palette);
     });
   });
 }
@@ -290,7 +292,7 @@ function caption(item, filter) {
   const facts = data.length === 1 ? short(data[0]) : ofMap;
   item.caption = constant && data.length > 1 ? `${filter}: ${facts}` : filter;
   if (data.length === 1 && view.order.length <= 20) item.caption = `${filter}: ${facts}`;
-  if (view.first.isFolded) item.caption = "all values, folded into lines";
+  if (view.first.isFolded) item.caption = "all values in rows";
   item.parts.button.title = `filter ${filter}: ${facts}`;
   label(item);
 }
@@ -317,17 +319,17 @@ function markOff() {
   $("layer-off").textContent = all ? "Switch layer on" : "Switch layer off";
 }
 
-function markAsChosen(item, isIt) {
-  if (item.classList.contains("chosen") === isIt) return;
-  item.classList.toggle("chosen", isIt);
-  item.parts.button.setAttribute("aria-expanded", isIt);
+function markAsChosen(item, isChosen) {
+  if (item.classList.contains("chosen") === isChosen) return;
+  item.classList.toggle("chosen", isChosen);
+  item.parts.button.setAttribute("aria-expanded", isChosen);
 }
 
 function markChosen() {
   const grid = $("grid");
   for (const item of grid.children) markAsChosen(item, Number(item.dataset.filter) === state.filter);
   const entry = grid.querySelector(".chosen") || grid.firstChild;
-  grid.querySelectorAll(".tile[tabindex='0']").forEach((each) => (each.tabIndex = -1));
+  grid.querySelectorAll(".tile[tabindex='0']").forEach((tile) => (tile.tabIndex = -1));
   if (entry) entry.querySelector(".tile").tabIndex = 0;
 }
 
@@ -348,7 +350,7 @@ function allowGrid() {
   };
   grid.onpointerleave = () => point(null);
   document.addEventListener("scroll", () => showSheets(300), { passive: true });
-  let width = 0; // laid out again only when it changes: its height follows from what is laid out
+  let width = 0; // only a new width needs a new layout, since the layout determines the height
   new ResizeObserver(([{ contentRect }]) => {
     if (contentRect.width === width) return;
     width = contentRect.width;
@@ -356,7 +358,7 @@ function allowGrid() {
   }).observe(grid);
 }
 
-// Where the pointer is on what shows a map, which may be higher than wide.
+// The row and the column of the map under the pointer. The map is centred in its square if it is not square.
 function placeOnMap(event, { height, width }) {
   const box = event.target.getBoundingClientRect();
   const scale = Math.min(box.width / width, box.height / height);
