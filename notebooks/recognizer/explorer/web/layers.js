@@ -1,24 +1,25 @@
 "use strict";
-// The list of layers, in plain words.
+// The list of layers, with plain descriptions.
 
 const SIMPLE = /^(ReLU|ReLU6|LeakyReLU|SiLU|Hardswish|Hardsigmoid|GELU|Sigmoid|Tanh|BatchNorm|Dropout|Identity)/;
 const KINDS = [
-  [/Conv/, "Compares every place with small patterns, its kernels, and answers how alike they are."],
-  [/MaxPool/, "Keeps the largest of neighbouring values, so that maps become smaller."],
-  [/AvgPool/, "Takes the mean of neighbouring values, so that maps become smaller."],
-  [/BatchNorm/, "Moves and stretches each map, so that its values have a usual size."],
-  [/ReLU|SiLU|Hardswish|GELU|ELU/, "Keeps what speaks for a pattern and takes away what speaks against it."],
-  [/Sigmoid|Hardsigmoid|Softmax/, "Brings values between 0 and 1."],
-  [/Tanh/, "Brings values between −1 and 1."],
-  [/Norm/, "Moves and stretches values, so that they have a usual size."],
-  [/Dropout/, "Only works in training; here it hands on what it gets."],
-  [/Linear/, "Each of its values is a weighted sum of all values before it."],
-  [/Flatten/, "Puts all maps in one row of numbers."],
+  [/Conv/, "Compares every place with small patterns, the kernels. A value is high where place and kernel match."],
+  [/MaxPool/, "Keeps only the largest of neighbouring values. So the maps become smaller."],
+  [/AvgPool/, "Replaces neighbouring values by their mean. So the maps become smaller."],
+  [/BatchNorm/, "Shifts and scales each map, so that the values of all maps have a similar range."],
+  [/ReLU|SiLU|Hardswish|GELU|ELU/, "Keeps positive values, and sets negative values to 0 or close to 0."],
+  [/Sigmoid|Hardsigmoid|Softmax/, "Maps values to the range from 0 to 1."],
+  [/Tanh/, "Maps values to the range from −1 to 1."],
+  [/Norm/, "Shifts and scales the values, so that they have a similar range."],
+  [/Dropout/, "Sets random values to 0 during training. Here it changes nothing."],
+  [/Linear/, "Each output is a weighted sum of all inputs."],
+  [/Flatten/, "Puts the values of all maps into one row."],
 ];
 
 function explained({ kind, is_block: isBlock }) {
-  const found = KINDS.find(([pattern]) => pattern.test(kind));
-  return isBlock ? "A block of several layers." : found ? found[1] : "";
+  if (isBlock) return "A block of several layers.";
+  const [, text] = KINDS.find(([pattern]) => pattern.test(kind)) || ["", ""];
+  return text;
 }
 
 function shapeText({ shape }) {
@@ -32,7 +33,7 @@ function windowText(layer) {
   if (height < HEIGHT || width < WIDTH) return `sees ${height}×${width} pixels`;
   const [, rows, columns] = [...layer.shape, 1, 1];
   const all = boxOf(layer, 0, 0).isWhole && boxOf(layer, rows - 1, columns - 1).isWhole;
-  return all ? "sees the whole picture" : "sees up to the whole picture"; // at the edges, its window leaves the picture
+  return all ? "sees the whole picture" : "sees up to the whole picture"; // windows at the edges leave the picture
 }
 
 function listLayers() {
@@ -48,8 +49,8 @@ function listLayers() {
       button.querySelector("strong").textContent = layer.name;
       const [kind, isLong] = [layer.kind.replace(/2d$/, ""), layer.name.length > 13];
       button.firstChild.textContent = isLong ? "" : kind;
-      const seen = windowText(layer).replace(/ pixels$/, "").replace(/(up to )?the whole picture/, "all");
-      const facts = [isLong ? kind : "", shapeText(layer).replace(" maps of ", "×"), seen];
+      const sees = windowText(layer).replace(/ pixels$/, "").replace(/(up to )?the whole picture/, "all");
+      const facts = [isLong ? kind : "", shapeText(layer).replace(" maps of ", "×"), sees];
       button.lastChild.textContent = facts.filter(Boolean).join(" · ");
       button.onclick = () => chooseLayer(layer.name);
       item.append(button);
@@ -59,18 +60,18 @@ function listLayers() {
   $("layer-choice").replaceChildren(...LAYERS.map(({ name, kind }) => new Option(`${name} (${kind})`, name)));
   $("layer-choice").onchange = () => chooseLayer($("layer-choice").value);
   $("find").oninput = () => {
-    const wanted = $("find").value.trim().toLowerCase();
+    const text = $("find").value.trim().toLowerCase();
     document.querySelectorAll("#layers li").forEach((item) => {
-      item.hidden = !item.textContent.toLowerCase().includes(wanted);
+      item.hidden = !item.textContent.toLowerCase().includes(text);
     });
     $("none-found").hidden = document.querySelector("#layers li:not([hidden])") !== null;
   };
   $("find").onkeydown = (event) => {
     const first = document.querySelector("#layers li:not([hidden]) button");
     if (event.key === "Enter" && first) {
-      event.preventDefault(); // else the same key would press the tile that gets the focus
+      event.preventDefault(); // otherwise the same key press would also activate the tile that gets the focus
       chooseLayer(first.dataset.name);
-      moveFocus(0); // so that the arrow keys go on in its maps
+      moveFocus(0); // to the maps, so that the arrow keys work there
     }
     if (event.key === "Escape") {
       $("find").value = "";
@@ -80,7 +81,7 @@ function listLayers() {
   };
 }
 
-// Scroll the list, and not the page, so that a layer is in sight.
+// Scroll the list, but not the page, to make a layer visible.
 function scrollList(button) {
   const nav = button.closest("nav");
   const [{ top, bottom }, list] = [button.getBoundingClientRect(), nav.getBoundingClientRect()];
@@ -91,9 +92,9 @@ function chooseLayer(name, filter = null) {
   state.layer = name;
   state.filter = filter;
   document.querySelectorAll("#layers button").forEach((button) => {
-    const isIt = button.dataset.name === name;
-    button.setAttribute("aria-current", isIt);
-    if (isIt) scrollList(button);
+    const isChosen = button.dataset.name === name;
+    button.setAttribute("aria-current", isChosen);
+    if (isChosen) scrollList(button);
   });
   $("layer-choice").value = name;
   showMaps();
