@@ -1,5 +1,5 @@
 "use strict";
-// Tools, keys, the address, and the start of it all.
+// Tools, keys, the address of the page, and its start.
 
 function allowTools() {
   for (const name of ["scale", "ends", "colours", "order"])
@@ -38,14 +38,14 @@ function allowTools() {
 
 function allowTheme() {
   const { style } = document.documentElement;
-  const wish = matchMedia("(prefers-color-scheme: dark)");
-  const isDark = () => (style.colorScheme ? style.colorScheme === "dark" : wish.matches);
-  const name = () => ($("theme").textContent = isDark() ? "Light page" : "Dark page");
-  name();
-  wish.onchange = name;
+  const preference = matchMedia("(prefers-color-scheme: dark)");
+  const isDark = () => (style.colorScheme ? style.colorScheme === "dark" : preference.matches);
+  const showName = () => ($("theme").textContent = isDark() ? "Light page" : "Dark page");
+  showName();
+  preference.onchange = showName;
   $("theme").onclick = () => {
     style.colorScheme = isDark() ? "light" : "dark";
-    name();
+    showName();
   };
 }
 
@@ -69,7 +69,7 @@ function showEpoch() {
   $("epoch-name").textContent = epoch ? epoch.label : "training";
   $("epoch").setAttribute("aria-valuetext", $("epoch-name").textContent);
   const isRounded = epoch !== null && epoch.rounded;
-  $("epoch-note").textContent = isRounded ? "Earlier networks are kept in 8 bits, to keep the file small." : "";
+  $("epoch-note").textContent = isRounded ? "This epoch's weights are rounded to 8 bits, to keep this file small." : "";
 }
 
 function columnsOfGrid() {
@@ -79,7 +79,7 @@ function columnsOfGrid() {
 function allowKeys() {
   document.addEventListener("keydown", (event) => {
     if (event.metaKey || event.target.matches("input, select, textarea")) return;
-    const isTyped = event.altKey && "[]".includes(event.key); // with AltGr (on Windows: Ctrl and Alt) or Option
+    const isTyped = event.altKey && "[]".includes(event.key); // typed with AltGr (on Windows: Ctrl and Alt) or Option
     if ((event.ctrlKey || event.altKey) && !isTyped) return;
     const place = LAYERS.findIndex(({ name }) => name === state.layer);
     const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columnsOfGrid(), ArrowDown: columnsOfGrid() };
@@ -110,25 +110,25 @@ function switchFocused() {
 function moveFocus(by) {
   if (!view) return;
   const grid = $("grid");
-  const now = focused() || grid.querySelector(".chosen");
-  const place = now ? [...grid.children].indexOf(now) + by : 0;
+  const current = focused() || grid.querySelector(".chosen");
+  const place = current ? [...grid.children].indexOf(current) + by : 0;
   fill(place + 1);
   const next = grid.children[place];
   if (!next) return;
-  grid.querySelectorAll(".tile[tabindex='0']").forEach((each) => (each.tabIndex = -1));
+  grid.querySelectorAll(".tile[tabindex='0']").forEach((tile) => (tile.tabIndex = -1));
   next.querySelector(".tile").tabIndex = 0;
   next.querySelector(".tile").focus();
   if (state.filter !== null) chooseFilter(Number(next.dataset.filter));
 }
 
-// What is chosen, in the address: a link or a bookmark leads back to it.
+// The address stores the current state, so that a link or a bookmark restores it.
 let written = "";
-const inList = (name) => name.replace(/[%:,]/g, encodeURIComponent); // those have a meaning in the list of what is off
+const inList = (name) => name.replace(/[%:,]/g, encodeURIComponent); // they separate the parts of the `off` list
 function remember() {
   const parts = { layer: state.layer };
   if (state.filter !== null) parts.filter = state.filter;
-  if (state.first && pictures[state.first].given) parts.picture = state.first;
-  if (state.second !== null && pictures[state.second].given) parts.second = state.second;
+  if (state.first && pictures[state.first].isExample) parts.picture = state.first;
+  if (state.second !== null && pictures[state.second].isExample) parts.second = state.second;
   if (state.epoch !== null) parts.epoch = state.epoch;
   for (const name of ["scale", "ends", "colours", "order"])
     if (state[name] !== $(name).options[0].value) parts[name] = state[name];
@@ -141,7 +141,7 @@ function remember() {
   try {
     history.replaceState(null, "", text);
   } catch {
-    // A frame without an address of its own has nothing to remember.
+    // A frame without its own address cannot store the state.
   }
 }
 
@@ -152,18 +152,18 @@ function recall() {
   state.second = numberOf(parts.second, pictures.length);
   state.epoch = numberOf(parts.epoch, KNOWS_NETWORK ? DATA.epochs.length : 0);
   for (const name of ["scale", "ends", "colours", "order"]) {
-    const known = [...$(name).options].map(({ value }) => value);
-    state[name] = known.includes(parts[name]) ? parts[name] : known[0];
+    const values = [...$(name).options].map(({ value }) => value);
+    state[name] = values.includes(parts[name]) ? parts[name] : values[0];
     $(name).value = state[name];
   }
   if (state.second === null && state.order === "difference") state.order = $("order").value = "number";
   state.off.clear();
   for (const part of KNOWS_NETWORK ? (parts.off || "").split(",") : []) {
     const [name, numbers] = part.split(":");
-    const layer = LAYERS.find((each) => inList(each.name) === name);
+    const layer = LAYERS.find((candidate) => inList(candidate.name) === name);
     if (!layer || !numbers) continue;
-    const known = numbers.split(".").map((number) => numberOf(number, layer.shape[0]));
-    state.off.set(layer.name, new Set(known.filter((number) => number !== null)));
+    const filters = numbers.split(".").map((number) => numberOf(number, layer.shape[0]));
+    state.off.set(layer.name, new Set(filters.filter((number) => number !== null)));
   }
   const layer = LAYERS.find(({ name }) => name === parts.layer) || LAYERS[0];
   state.layer = layer.name;
@@ -172,12 +172,11 @@ function recall() {
 
 async function start() {
   allowTheme();
-  const answers = DATA.classes.length > 4 ? `${DATA.classes.length} classes` : DATA.classes.join(" or ");
-  $("about").textContent = `Pictures of ${WIDTH}×${HEIGHT} pixels · answers ${answers} · ${LAYERS.length} layers`;
+  const classes = DATA.classes.length > 4 ? `${DATA.classes.length} classes` : DATA.classes.join(" or ");
+  $("about").textContent = `Pictures of ${WIDTH}×${HEIGHT} pixels · ${classes} · ${LAYERS.length} layers`;
   if (!KNOWS_NETWORK) {
-    const part = DATA.left_out ? ` (${DATA.left_out})` : "";
-    const instead = `So these are maps of the given pictures that were computed beforehand${part}`;
-    complain(`${DATA.problem} ${instead}; filters cannot be switched off.`);
+    const limits = DATA.left_out ? ` (${DATA.left_out})` : "";
+    complain(`${DATA.problem} So the page shows precomputed maps${limits}, and filters cannot be switched off.`);
   }
   listLayers();
   recall();
@@ -200,18 +199,19 @@ async function start() {
     if (location.hash === written) return;
     recall();
     showEpoch();
-    chooseLayer(state.layer, state.filter); // at once: until all is computed, a filter must not belong to another layer
+    chooseLayer(state.layer, state.filter); // at once, so that the chosen filter never belongs to another layer
     await showPictures();
     return recompute();
   });
 }
 
-// For scripts and tests. `forward(pixels, off, epoch)`: a Float32Array of C×H×W in [0, 1], [[layer, [filters]], …] that
-// are off, the place of a saved epoch; a promise of {probabilities, logits, maps: {layer: {shape, data}}}.
+// For scripts and tests. `forward(pixels, off, epoch)` takes a Float32Array of C×H×W in [0, 1], the filters to switch
+// off as [[layer, [filters]], …], and the index of a saved epoch. It returns a promise of {probabilities, logits, maps:
+// {layer: {shape, data}}}.
 window.explorer = {
-  forward: async (...given) => {
+  forward: async (...parameters) => {
     await window.explorer.ready;
-    return forward(...given);
+    return forward(...parameters);
   },
   fitted: (rgba, width, height) => fitted({ data: rgba, width, height }, DATA.input, DATA.resize),
   addPicture: (blob, name = "picture") => addOwn(blob, name),
