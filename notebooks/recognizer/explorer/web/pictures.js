@@ -1,7 +1,7 @@
 "use strict";
-// Pictures as the network takes them.
+// Prepare pictures for the network.
 
-// The colours of RGBA without the transparency.
+// RGB from RGBA, without the transparency.
 function withoutAlpha(data) {
   const rgb = new Uint8ClampedArray((data.length / 4) * 3);
   for (let i = 0, p = 0; p < rgb.length; i += 4, p += 3) {
@@ -12,7 +12,8 @@ function withoutAlpha(data) {
   return rgb;
 }
 
-// How much a pixel counts at a distance, in pixels of what is made, and beyond which distance it counts nothing.
+// Resampling filters: the weight of a pixel by its distance, and the distance beyond which the weight is 0. The unit is
+// one pixel of the result if the picture is reduced, else one pixel of the source.
 const FILTERS = {
   bilinear: { support: 1, weigh: (x) => Math.max(1 - Math.abs(x), 0) },
   bicubic: {
@@ -25,15 +26,16 @@ const FILTERS = {
   },
 };
 
-// A picture {data: RGBA, width, height} squeezed to height × width, as Pillow does it: with as many pixels as one of the
-// smaller picture stands for; first across, then downwards, rounded to whole numbers in between. RGB, Uint8.
+// A picture {data: RGBA, width, height} resized to height × width, as in Pillow: with antialiasing, first horizontally,
+// then vertically, and rounded to whole numbers in between. Returns RGB in 8 bits.
 function squeezed({ data, width, height }, newHeight, newWidth, filter = FILTERS.bilinear) {
   const rgb = withoutAlpha(data);
   const across = resampled(rgb, filter, height, width, newWidth, 3 * width, 3, 3 * newWidth, 3);
   return resampled(across, filter, newWidth, height, newHeight, 3, 3 * newWidth, 3, 3 * newWidth);
 }
 
-// Along one axis: `lines` lines of `length` pixels become as many of `newLength`. The rest are distances in memory.
+// Resize along one axis: `lines` lines of `length` pixels get `newLength` pixels. The other arguments are distances
+// between lines and between pixels in memory.
 function resampled(source, { support, weigh }, lines, length, newLength, lineStep, step, newLineStep, newStep) {
   if (length === newLength) return source;
   const target = new Uint8ClampedArray((source.length / length) * newLength);
@@ -47,7 +49,7 @@ function resampled(source, { support, weigh }, lines, length, newLength, lineSte
     const weights = [];
     for (let x = from; x < to; x++) weights.push(weigh((x - middle + 0.5) / stretch));
     const sum = weights.reduce((a, b) => a + b, 0);
-    const whole = weights.map((weight) => Math.round((weight / sum) * 4194304)); // as Pillow does, in 22 bits
+    const whole = weights.map((weight) => Math.round((weight / sum) * 4194304)); // with 22 bits, as in Pillow
     for (let line = 0; line < lines; line++)
       for (let channel = 0; channel < 3; channel++) {
         let total = 2097152;
@@ -59,27 +61,27 @@ function resampled(source, { support, weigh }, lines, length, newLength, lineSte
   return target;
 }
 
-// RGB as the Float32Array that the network takes: channels × height × width in [0, 1]; grey where it takes one channel.
+// RGB as the input of the network: a Float32Array, channels × height × width in [0, 1]. One channel is grey.
 function asInput(rgb, [channels, height, width]) {
   const pixels = new Float32Array(channels * height * width);
-  const each = height * width;
-  for (let i = 0; i < each; i++) {
+  const perChannel = height * width;
+  for (let i = 0; i < perChannel; i++) {
     const [r, g, b] = [rgb[3 * i], rgb[3 * i + 1], rgb[3 * i + 2]];
     if (channels === 1) pixels[i] = (0.2989 * r + 0.587 * g + 0.114 * b) / 255;
-    else [pixels[i], pixels[each + i], pixels[2 * each + i]] = [r / 255, g / 255, b / 255];
+    else [pixels[i], pixels[perChannel + i], pixels[2 * perChannel + i]] = [r / 255, g / 255, b / 255];
   }
   return pixels;
 }
 
-// A picture of the reader as input. `resize` is 'squeeze', or what torchvision does: [side after
-// resizing, side after cropping, 'bilinear' or 'bicubic'].
+// The user's picture as input of the network. `resize` is 'squeeze' (without keeping the proportions), or as in
+// torchvision's presets [side after resizing, side after cropping, 'bilinear' or 'bicubic'].
 function fitted(picture, [channels, height, width], resize) {
   if (resize === "squeeze") return asInput(squeezed(picture, height, width), [channels, height, width]);
   const [side, crop, filter] = resize;
   const short = Math.min(picture.width, picture.height);
   const [rows, columns] = [picture.height, picture.width].map((length) => Math.trunc((side * length) / short));
   const rgb = squeezed(picture, rows, columns, FILTERS[filter]);
-  const half = (length) => Math.floor(length / 2) + (length % 4 === 3 ? 1 : 0); // of two, the even one, as in Python
+  const half = (length) => Math.floor(length / 2) + (length % 4 === 3 ? 1 : 0); // rounded to even, as in Python
   const [top, left] = [half(rows - crop), half(columns - crop)];
   const cut = new Uint8ClampedArray(3 * crop * crop);
   for (let y = 0; y < crop; y++)
@@ -87,8 +89,8 @@ function fitted(picture, [channels, height, width], resize) {
   return asInput(cut, [channels, crop, crop]);
 }
 
-// Colours of a file, a video or an image as the eye sees them: upright, transparent parts white.
-const MOST_PIXELS = 16_000_000; // what the canvas of a phone takes
+// The pixels of a file, a video or an image: upright, with white instead of transparency.
+const MOST_PIXELS = 16_000_000; // the limit for a canvas on phones
 async function coloursOf(source) {
   const image = source instanceof Blob ? await createImageBitmap(source, { colorSpaceConversion: "none" }) : source;
   const [width, height] = [image.videoWidth || image.width, image.videoHeight || image.height];
@@ -104,7 +106,7 @@ async function coloursOf(source) {
   return context.getImageData(0, 0, canvas.width, canvas.height);
 }
 
-// The numbers of a picture that stands in the page, by its address.
+// The pixels of a picture in the page, by its address.
 async function loaded(address, input) {
   const image = new Image();
   image.src = address;
@@ -114,14 +116,15 @@ async function loaded(address, input) {
   return asInput(withoutAlpha(data), input);
 }
 
-// The input as a picture on a canvas.
+// Draw the input of the network on a canvas.
 function show(canvas, pixels, [channels, height, width]) {
   [canvas.width, canvas.height] = [width, height];
   const context = canvas.getContext("2d");
   const image = context.createImageData(width, height);
-  const each = height * width;
-  for (let i = 0; i < each; i++) {
-    for (let c = 0; c < 3; c++) image.data[4 * i + c] = Math.round(255 * pixels[(channels === 1 ? 0 : c * each) + i]);
+  const perChannel = height * width;
+  for (let i = 0; i < perChannel; i++) {
+    for (let c = 0; c < 3; c++)
+      image.data[4 * i + c] = Math.round(255 * pixels[(channels === 1 ? 0 : c * perChannel) + i]);
     image.data[4 * i + 3] = 255;
   }
   context.putImageData(image, 0, 0);
