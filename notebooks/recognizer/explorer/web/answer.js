@@ -141,8 +141,8 @@ function showAnswer() {
 }
 
 function answerText(now, untouched) {
-  const best = (probabilities) => probabilities.indexOf(Math.max(...probabilities));
-  const named = (probabilities) => `${DATA.classes[best(probabilities)]}, ${percent(probabilities[best(probabilities)])}`;
+  const best = (all) => all.indexOf(Math.max(...all)); // of all probabilities
+  const named = (all) => `${DATA.classes[best(all)]}, ${percent(all[best(all)])}`;
   const { label } = pictures[state.first];
   const hasClass = DATA.classes.includes(label);
   const verdict = hasClass ? (DATA.classes[best(now)] === label ? ": correct" : `: wrong, it is ${label}`) : "";

@@ -50,8 +50,8 @@ class Network {
     return tensors;
   }
 
-  // All values for a picture. `off` is [[layer name, filter numbers], …]. `epoch` is the index of a saved epoch, or null
-  // for the trained network. The list ends early if the next step's weights were left out of the epoch.
+  // All values for a picture. `off` is [[layer name, filter numbers], …]. `epoch` is the index of a saved epoch; null
+  // stands for the trained network. The list ends early if the next step's weights were left out of the epoch.
   values(pixels, off, epoch) {
     const [channels, height, width] = this.input;
     if (pixels.length !== channels * height * width)

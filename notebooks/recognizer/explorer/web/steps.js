@@ -1,6 +1,6 @@
 "use strict";
-// The kinds of steps. A function takes the step, its input values {shape, data} and its tensors, and returns the data of
-// its output, a Float32Array. It does not change its inputs.
+// The kinds of steps. A function takes the step, its input values {shape, data} and its tensors. It returns the data of
+// the output, a Float32Array, and does not change its inputs.
 
 const STEPS = {
   convolution,
