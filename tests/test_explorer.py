@@ -1,4 +1,4 @@
-"""The page of `explore` in a real browser without a network, against PyTorch."""
+"""The page of `explore` in a real browser that is offline, compared with PyTorch."""
 
 import base64
 import functools
@@ -29,7 +29,7 @@ CHROMIUM = os.environ.get("CHROMIUM") or next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-# Maps are many numbers; as base64 they arrive ten times sooner than as a list.
+# Maps arrive ten times faster as base64 than as lists of numbers.
 FORWARD = """async ({pixels, off, epoch}) => {
   const {probabilities, logits, maps} = await window.explorer.forward(Float32Array.from(pixels), off, epoch);
   const text = (data) => {
@@ -45,9 +45,9 @@ FORWARD = """async ({pixels, off, epoch}) => {
 
 @pytest.fixture(scope="module")
 def chromium():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright, which drives a browser, is not here")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright, which controls a browser, is missing")
     if CHROMIUM is None:
-        pytest.skip("there is no Chromium: install one, or say where it is with CHROMIUM=path")
+        pytest.skip("Chromium is missing: install it, or set CHROMIUM to its path")
     with playwright.sync_playwright() as running:
         try:
             browser = running.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
@@ -58,43 +58,42 @@ def chromium():
 
 
 class Opened:
-    """A page that is open, with all that it asked for and complained of."""
+    """An open page with its network requests and console messages."""
 
     def __init__(self, browser, path: Path, **options) -> None:
         self.context = browser.new_context(offline=True, **options)
         self.page = self.context.new_page()
-        self.requests, self.complaints = [], []
+        self.requests, self.messages = [], []
         self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.on("console", lambda message: self.complaints.append(message.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", lambda message: self.messages.append(message.text))
+        self.page.on("pageerror", lambda error: self.messages.append(str(error)))
         self.page.goto(path.as_uri())
         self.page.evaluate("window.explorer.ready")
         self.address = path.as_uri()
 
     def forward(self, pixels, off=(), epoch=None) -> dict:
-        given = {"pixels": pixels.flatten().tolist(), "off": list(off), "epoch": epoch}
-        found = self.page.evaluate(FORWARD, given)
-        for name, each in found["maps"].items():
-            numbers = np.frombuffer(base64.b64decode(each["data"]), np.float32)
-            found["maps"][name] = numbers.reshape(each["shape"])
-        return found
+        result = self.page.evaluate(FORWARD, {"pixels": pixels.flatten().tolist(), "off": list(off), "epoch": epoch})
+        for name, maps in result["maps"].items():
+            values = np.frombuffer(base64.b64decode(maps["data"]), np.float32)
+            result["maps"][name] = values.reshape(maps["shape"])
+        return result
 
     def close(self) -> None:
         self.context.close()
         outside = [url for url in self.requests if not url.startswith(("data:", "blob:"))]
-        assert {url.partition("#")[0] for url in outside} == {self.address}, "a request left the page"
-        assert self.complaints == []
+        assert {url.partition("#")[0] for url in outside} == {self.address}, "the page requested something else"
+        assert self.messages == []
 
 
 @pytest.fixture
 def opened(chromium):
-    """Open a page that the test has to itself."""
+    """Opens a page for one test."""
     yield from _opening(chromium)
 
 
 @pytest.fixture(scope="module")
 def opened_once(chromium):
-    """Open a page that several tests compute with, none of which touches it."""
+    """Opens a page that several tests share. They must not change its state."""
     yield from _opening(chromium)
 
 
@@ -111,7 +110,7 @@ def _opening(browser):
 
 
 def warmed_up(model: nn.Module, size: int) -> nn.Module:
-    """With batch norm that has seen images, so that no layer is all but silent."""
+    """The model with batch norm statistics of some images, so that all layers have activations of a usual size."""
     torch.manual_seed(1)
     with torch.no_grad():
         for _ in range(3):
@@ -120,17 +119,20 @@ def warmed_up(model: nn.Module, size: int) -> nn.Module:
 
 
 def pictures(count: int, size: int, seed: int = 0) -> torch.Tensor:
-    """Random images with large and small structures, in 8 bits as files have them."""
+    """Random images with large and small structures, rounded to 8 bits as in files."""
     torch.manual_seed(seed)
     coarse = torch.nn.functional.interpolate(torch.rand(count, 3, 5, 5), (size, size), mode="bilinear")
     return ((0.7 * coarse + 0.3 * torch.rand(count, 3, size, size)) * 255).round() / 255
 
 
 def networks() -> dict[str, tuple[nn.Module, int]]:
-    """Networks with every kind of layer and shortcut, as small as they can be made."""
+    """Small networks that together have every kind of layer and shortcut."""
     models = torchvision.models
     resnet = models.resnet.ResNet(models.resnet.BasicBlock, [2, 1, 1, 1], num_classes=5)
-    resnet.layer4, resnet.fc = nn.Identity(), nn.Linear(256, 5)  # nine tenths of its weights, and nothing new
+    resnet.layer4, resnet.fc = (
+        nn.Identity(),
+        nn.Linear(256, 5),
+    )  # layer4 has most of the weights but no new kind of layer
     return {
         "BikeCarCNN": (BikeCarCNN(image_size=32), 32),
         "LayerByLayerCNN": (LayerByLayerCNN(image_size=48), 48),
@@ -140,25 +142,25 @@ def networks() -> dict[str, tuple[nn.Module, int]]:
     }
 
 
-def agrees(found: dict, model: nn.Module, image: torch.Tensor) -> None:
-    """The answer of the page, and every map of every layer, are those of PyTorch."""
+def assert_equal_to_pytorch(result: dict, model: nn.Module, image: torch.Tensor) -> None:
+    """Check that the page's prediction and every map of every layer equal PyTorch's."""
     containers = (nn.Sequential, nn.ModuleList)
     names = [name for name in layer_names(model) if not isinstance(model.get_submodule(name), containers)]
     with torch.no_grad():
         logits = model(image[None])[0]
     second = logits.sigmoid()
     probabilities = logits.softmax(0) if len(logits) > 1 else torch.cat([1 - second, second])
-    np.testing.assert_allclose(found["logits"], logits, atol=1e-2)
-    np.testing.assert_allclose(found["probabilities"], probabilities, atol=1e-2)
-    for name, wanted in capture(model, names, image).items():
-        maps = found["maps"][name]
-        assert maps.shape == wanted[0].shape, name
-        assert np.abs(maps - wanted[0]).max() <= 1e-2 * max(np.abs(wanted).max(), 1e-6), name
+    np.testing.assert_allclose(result["logits"], logits, atol=1e-2)
+    np.testing.assert_allclose(result["probabilities"], probabilities, atol=1e-2)
+    for name, expected in capture(model, names, image).items():
+        maps = result["maps"][name]
+        assert maps.shape == expected[0].shape, name
+        assert np.abs(maps - expected[0]).max() <= 1e-2 * max(np.abs(expected).max(), 1e-6), name
 
 
 @pytest.fixture(scope="module")
 def page_of(tmp_path_factory, opened_once):
-    """Of a name in `networks`: the network, its image size, and its page. Made once."""
+    """A function from a name in `networks` to (network, image size, page). Every page is written once."""
     folder = tmp_path_factory.mktemp("pages")
 
     @functools.cache
@@ -172,14 +174,14 @@ def page_of(tmp_path_factory, opened_once):
 
 
 @pytest.mark.parametrize("name", networks())
-def test_page_computes_what_pytorch_does(name, page_of):
+def test_the_page_computes_the_same_values_as_pytorch(name, page_of):
     model, size, page = page_of(name)
     for image in pictures(2, size):
-        agrees(page.forward(image), model, image)
+        assert_equal_to_pytorch(page.forward(image), model, image)
 
 
-class Odd(nn.Module):
-    """What the networks above do not use: what rounds up, what is not square, arithmetic of all kinds."""
+class Unusual(nn.Module):
+    """Operations that the networks above do not use: ceil_mode, oblong kernels, all kinds of arithmetic."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -188,53 +190,53 @@ class Odd(nn.Module):
         self.same = nn.Conv2d(6, 6, 4, padding="same", groups=2)
         self.largest = nn.MaxPool2d(3, 2, padding=1, ceil_mode=True)
         self.average = nn.AvgPool2d(3, 2, padding=1, ceil_mode=True, count_include_pad=False)
-        self.framed = nn.AvgPool2d(3, 1, padding=1, ceil_mode=True)
-        self.each = nn.Conv2d(6, 12, 3, groups=6, bias=False)
+        self.padded = nn.AvgPool2d(3, 1, padding=1, ceil_mode=True)
+        self.grouped = nn.Conv2d(6, 12, 3, groups=6, bias=False)
         self.squeeze = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(12, 12, 1), nn.Hardsigmoid())
-        self.shapes = nn.ModuleList([nn.GELU(), nn.SiLU(), nn.Hardswish(), nn.LeakyReLU(0.2), nn.ELU(), nn.ReLU6()])
+        self.functions = nn.ModuleList([nn.GELU(), nn.SiLU(), nn.Hardswish(), nn.LeakyReLU(0.2), nn.ELU(), nn.ReLU6()])
         self.adaptive = nn.AdaptiveMaxPool2d((3, 2))
         self.end = nn.Linear(12 * 6 * 3 * 2, 4)
 
     def forward(self, x):
         x = self.wide((x - self.mean[:, None, None]) / 0.2)
         x = 1 - self.average(nn.functional.relu(self.largest(self.same(x)), inplace=True))
-        x = self.each(self.framed(x))
-        x = torch.cat([shape(4 * x * self.squeeze(x)) for shape in self.shapes], dim=1)
+        x = self.grouped(self.padded(x))
+        x = torch.cat([function(4 * x * self.squeeze(x)) for function in self.functions], dim=1)
         x += x.mean((2, 3), keepdim=True)
         return self.end(self.adaptive(x).view(x.size(0), -1)).softmax(dim=1)
 
 
-def test_odd_layers(tmp_path, opened):
+def test_unusual_layers(tmp_path, opened):
     torch.manual_seed(0)
-    model = Odd().eval()
+    model = Unusual().eval()
     image = pictures(1, 49)[0]
     page = opened(explore(model, [image], path=tmp_path / "page.html"))
-    found = page.forward(image)
-    # The network ends in a softmax, so its answers are probabilities already.
-    assert found["probabilities"] == found["logits"]
-    found["probabilities"] = torch.tensor(found["logits"]).softmax(0)
-    agrees(found, model, image)
+    result = page.forward(image)
+    # The network ends in a softmax, so its outputs are already probabilities.
+    assert result["probabilities"] == result["logits"]
+    result["probabilities"] = torch.tensor(result["logits"]).softmax(0)
+    assert_equal_to_pytorch(result, model, image)
 
 
 @pytest.mark.parametrize(
-    ("answers", "end"),
+    ("num_outputs", "end"),
     [(2, [nn.Softmax(1), nn.Flatten()]), (3, [nn.Flatten(), nn.Sigmoid()]), (1, [nn.Sigmoid(), nn.Flatten()])],
 )
-def test_answers_of_a_network_that_ends_in_probabilities(answers, end, tmp_path, opened):
-    """They are taken as they are, by the page and by Python, whatever is reshaped afterwards."""
+def test_a_network_that_ends_in_probabilities(num_outputs, end, tmp_path, opened):
+    """The page and Python use the outputs as probabilities, even if they are reshaped afterwards."""
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(3, answers, 3), nn.AdaptiveAvgPool2d(1), *end).eval()
-    image, names = pictures(1, 16)[0], ["a", "b", "c"][: max(2, answers)]
+    model = nn.Sequential(nn.Conv2d(3, num_outputs, 3), nn.AdaptiveAvgPool2d(1), *end).eval()
+    image, names = pictures(1, 16)[0], ["a", "b", "c"][: max(2, num_outputs)]
     page = opened(explore(model, [image], path=tmp_path / "page.html", classes=names))
     with torch.no_grad():
-        wanted = model(image[None])[0].tolist()
-    wanted = wanted if answers > 1 else [1 - wanted[0], wanted[0]]
-    assert page.forward(image)["probabilities"] == pytest.approx(wanted, abs=1e-3)
-    assert page.page.evaluate("DATA.pictures[0].probabilities") == pytest.approx(wanted, abs=1e-3)
+        expected = model(image[None])[0].tolist()
+    expected = expected if num_outputs > 1 else [1 - expected[0], expected[0]]
+    assert page.forward(image)["probabilities"] == pytest.approx(expected, abs=1e-3)
+    assert page.page.evaluate("DATA.pictures[0].probabilities") == pytest.approx(expected, abs=1e-3)
 
 
-class InFive(nn.Module):
-    """Channels in two groups, as grouped shuffles have them: a dimension more than maps."""
+class Grouped(nn.Module):
+    """Channels in two groups, as in a channel shuffle, so that values have one more dimension than maps."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -245,15 +247,15 @@ class InFive(nn.Module):
         return self.end((x + x).view(-1, 4, 14, 14).mean((2, 3)))
 
 
-def test_arithmetic_of_more_dimensions_than_maps_have(tmp_path, opened):
+def test_arithmetic_with_more_dimensions_than_maps_have(tmp_path, opened):
     torch.manual_seed(0)
-    model, image = InFive().eval(), pictures(1, 16)[0]
+    model, image = Grouped().eval(), pictures(1, 16)[0]
     page = opened(explore(model, [image], path=tmp_path / "page.html"))
-    agrees(page.forward(image), model, image)
+    assert_equal_to_pytorch(page.forward(image), model, image)
 
 
 class InPlace(nn.Module):
-    """Steps that overwrite a value which is used again."""
+    """Steps that overwrite a value in place before it is used again."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -261,42 +263,42 @@ class InPlace(nn.Module):
 
     def forward(self, x):
         y = self.conv(x)
-        self.relu(y)  # what it returns is not used, because y has changed
+        self.relu(y)  # changes y; the return value is not used
         z = y.sub_(0.2)
         return self.end((y + z).mean((2, 3)))
 
 
-def test_a_value_that_was_overwritten_is_used_as_it_is_then(tmp_path, opened):
+def test_a_value_that_was_overwritten_in_place_is_used_with_its_new_values(tmp_path, opened):
     torch.manual_seed(0)
     model, image = InPlace().eval(), pictures(1, 16)[0]
     page = opened(explore(model, [image], path=tmp_path / "page.html"))
-    agrees(page.forward(image), model, image)
+    assert_equal_to_pytorch(page.forward(image), model, image)
 
 
-def test_filters_that_are_off_put_out_zero(page_of):
+def test_filters_that_are_off_output_zero(page_of):
     model, size, page = page_of("resnet")
     image = pictures(1, size)
     off = {"layer1.0.conv2": [3, 5], "bn1": list(range(0, 64, 2))}
     hooks = [
         model.get_submodule(name).register_forward_hook(
-            lambda layer, inputs, output, gone=gone: output.index_fill(1, torch.tensor(gone), 0)
+            lambda layer, inputs, output, filters=filters: output.index_fill(1, torch.tensor(filters), 0)
         )
-        for name, gone in off.items()
+        for name, filters in off.items()
     ]
     with torch.no_grad():
         without = model(image)[0]
         for hook in hooks:
             hook.remove()
-        assert (model(image)[0] - without).abs().max() > 0.03, "there would be nothing to see"
-    found = page.forward(image, off.items())
-    np.testing.assert_allclose(found["logits"], without, atol=3e-3)
-    assert not found["maps"]["bn1"][::2].any()
-    assert found["maps"]["bn1"][1::2].any()
+        assert (model(image)[0] - without).abs().max() > 0.03, "these filters have no effect"
+    result = page.forward(image, off.items())
+    np.testing.assert_allclose(result["logits"], without, atol=3e-3)
+    assert not result["maps"]["bn1"][::2].any()
+    assert result["maps"]["bn1"][1::2].any()
 
 
 @pytest.fixture(scope="module")
 def bike_car(tmp_path_factory) -> tuple[nn.Module, Path]:
-    """The default network at a small size, its page with drawings and two saved epochs."""
+    """The default network for small images, and its page with drawings and two saved epochs."""
     folder = tmp_path_factory.mktemp("explorer")
     torch.manual_seed(0)
     model = warmed_up(BikeCarCNN(image_size=64), 64)
@@ -311,18 +313,18 @@ def bike_car(tmp_path_factory) -> tuple[nn.Module, Path]:
 
 @pytest.fixture(scope="module")
 def bike_car_page(bike_car, opened_once) -> Opened:
-    """Its page, for tests that leave it as it is."""
+    """The open page, for tests that do not change its state."""
     return opened_once(bike_car[1])
 
 
-def test_switching_off_is_ablation(bike_car, bike_car_page):
+def test_switching_filters_off_equals_ablation(bike_car, bike_car_page):
     model, page = bike_car[0], bike_car_page
     images = pictures(2, 64)
-    wanted = ablate(model, "relu3", (images * 255).round().to(torch.uint8), torch.tensor([0, 1]))
+    expected = ablate(model, "relu3", (images * 255).round().to(torch.uint8), torch.tensor([0, 1]))
     for number, (image, label) in enumerate(zip(images, (0, 1))):
         for filters in (0, 17):
             logits = page.forward(image, [("relu3", [filters])])["logits"]
-            assert logits[label] - logits[1 - label] == pytest.approx(wanted.log_odds[filters, number], abs=1e-2)
+            assert logits[label] - logits[1 - label] == pytest.approx(expected.log_odds[filters, number], abs=1e-2)
 
 
 def test_saved_epochs(bike_car, opened):
@@ -331,39 +333,39 @@ def test_saved_epochs(bike_car, opened):
     image = pictures(1, 64)[0]
     torch.manual_seed(1)
     first = warmed_up(BikeCarCNN(image_size=64), 64)
-    found = page.forward(image, epoch=0)
     with torch.no_grad():
-        np.testing.assert_allclose(found["logits"], first(image[None])[0], atol=1e-2)
+        expected = first(image[None])[0]
+    np.testing.assert_allclose(page.forward(image, epoch=0)["logits"], expected, atol=1e-2)
     slider = page.page.locator("#epoch")
     slider.evaluate("(slider) => { slider.value = 0; slider.dispatchEvent(new Event('input')); }")
     assert page.page.locator("#epoch-name").inner_text() == "epoch 1"
     page.page.locator("#answer", has_text="without changes").wait_for()
 
 
-def test_epochs_that_do_not_fit_lose_their_linear_layers(bike_car, opened, tmp_path, capsys):
+def test_epochs_that_do_not_fit_are_stored_without_linear_layers(bike_car, opened, tmp_path, capsys):
     model, path = bike_car
     images = pictures(1, 64)
     alone = explore(model, images, ["Bike"], path=tmp_path / "alone.html").stat().st_size
-    room = alone / 1e6 + 0.4  # for the convolutions of one epoch in 8 bits, with 0.3 MB, not of two
+    room = alone / 1e6 + 0.4  # enough for the convolutions of one epoch in 8 bits (0.3 MB), but not of two
     page = explore(model, images, path=tmp_path / "page.html", epochs=path.parent / "epochs", megabytes=room)
     assert alone < page.stat().st_size <= room * 1e6
     assert "There is no room for epoch 2 in" in capsys.readouterr().out
-    found = opened(page).forward(images[0], epoch=0)
-    assert found["logits"] is None
-    assert "fc1" not in found["maps"]
+    result = opened(page).forward(images[0], epoch=0)
+    assert result["logits"] is None
+    assert "fc1" not in result["maps"]
     first = load_model(path.parent / "epochs/epoch_001.pt")
-    wanted = capture(first, "relu7", images[0])["relu7"][0]
-    assert np.abs(found["maps"]["relu7"] - wanted).max() <= 0.05 * wanted.max()  # of weights in 8 bits
+    expected = capture(first, "relu7", images[0])["relu7"][0]
+    assert np.abs(result["maps"]["relu7"] - expected).max() <= 0.05 * expected.max()  # weights have 8 bits
 
 
-def test_an_epoch_that_is_the_trained_network_takes_no_room(tmp_path, opened):
+def test_an_epoch_equal_to_the_trained_network_takes_no_space(tmp_path, opened):
     model = warmed_up(BikeCarCNN(image_size=32), 32)
     save_model(model, tmp_path / "epoch_003.pt")
     images = pictures(1, 32)
     alone = explore(model, images, path=tmp_path / "alone.html").stat().st_size
     page = explore(model, images, path=tmp_path / "page.html", epochs=tmp_path, megabytes=alone / 1e6 + 0.01)
-    found = opened(page)
-    assert found.forward(images[0], epoch=0)["logits"] == found.forward(images[0])["logits"]
+    page = opened(page)
+    assert page.forward(images[0], epoch=0)["logits"] == page.forward(images[0])["logits"]
 
 
 def test_an_epoch_that_diverged_is_left_out(tmp_path, capsys):
@@ -376,18 +378,18 @@ def test_an_epoch_that_diverged_is_left_out(tmp_path, capsys):
     assert '"epochs":[]' in page.read_text(encoding="utf-8")
 
 
-def test_the_strongest_places_are_those_of_pytorch(bike_car, opened):
+def test_the_strongest_places_equal_those_of_pytorch(bike_car, opened):
     model, path = bike_car
     page = opened(path).page
     page.evaluate("chooseLayer('relu3', 7)")
     page.locator("#patches canvas").nth(3).wait_for()
-    given = [page.evaluate(f"loaded(pictures[{n}].address, DATA.input).then((p) => [...p])") for n in range(4)]
-    maps = capture(model, "relu3", torch.tensor(given).reshape(4, 3, 64, 64))["relu3"][:, 7]
+    pixels = [page.evaluate(f"loaded(pictures[{n}].address, DATA.input).then((p) => [...p])") for n in range(4)]
+    maps = capture(model, "relu3", torch.tensor(pixels).reshape(4, 3, 64, 64))["relu3"][:, 7]
     shown = [float(text) for text in page.locator("#patches small").all_inner_texts()]
     np.testing.assert_allclose(shown, sorted(maps.max(axis=(1, 2)), reverse=True), rtol=0.02)
 
 
-def test_an_address_that_changes_leads_to_what_it_says(bike_car, opened):
+def test_a_new_address_changes_the_state_of_the_page(bike_car, opened):
     page = opened(bike_car[1]).page
     page.evaluate("location.hash = '#layer=relu2&filter=5&picture=2&second=1&epoch=1&scale=map'")
     page.locator("#filter-title", has_text="relu2 · filter 5").wait_for()
@@ -397,7 +399,7 @@ def test_an_address_that_changes_leads_to_what_it_says(bike_car, opened):
     assert page.locator("#problem").is_hidden()
 
 
-def test_touching_the_page(bike_car, opened):
+def test_keys_clicks_and_menus(bike_car, opened):
     model, path = bike_car
     page = opened(path).page
     texts = lambda selector: page.locator(selector).all_inner_texts()  # noqa: E731
@@ -427,7 +429,7 @@ def test_touching_the_page(bike_car, opened):
     page.locator("#grid li:first-child:not([data-filter='0'])").wait_for()
 
 
-def test_covering_the_picture_changes_the_answer(bike_car, opened):
+def test_covering_the_picture_changes_the_prediction(bike_car, opened):
     _, path = bike_car
     page = opened(path).page
     page.locator("#brush").click()
@@ -441,7 +443,7 @@ def test_covering_the_picture_changes_the_answer(bike_car, opened):
     page.locator("#answer", has_not_text="without changes").wait_for()
 
 
-def test_covering_the_picture_with_keys(bike_car, opened):
+def test_covering_the_picture_with_the_keyboard(bike_car, opened):
     page = opened(bike_car[1]).page
     place = lambda: page.evaluate("brushAt")  # noqa: E731
     page.locator("#brush").focus()
@@ -454,31 +456,31 @@ def test_covering_the_picture_with_keys(bike_car, opened):
     assert place()[0] == place()[1] < 32
     for _ in range(40):
         page.keyboard.press("ArrowDown")
-    assert place()[1] == 63.5, "it stays on the picture"
+    assert place()[1] == 63.5, "the brush must stay on the picture"
     page.keyboard.press("ArrowUp")
     page.keyboard.press("Space")
     page.locator("#answer", has_text="without changes").wait_for()
     row, column = int(place()[1]), int(place()[0])
     assert page.evaluate(f"covered[{row} * 64 + {column}]") == 0.5
     assert f"row {row}, column {column}" in page.locator("#reading").inner_text()
-    assert page.evaluate("focused()") is None, "arrows do not move in the grid as well"
+    assert page.evaluate("focused()") is None, "arrow keys must not also move the focus in the grid"
     page.keyboard.press("Escape")
     page.locator("#answer", has_not_text="without changes").wait_for()
     assert page.evaluate("covered") is None
     assert page.evaluate("document.activeElement.id") == "stage"
     page.keyboard.press("Tab")
-    page.keyboard.press("Enter")  # the button again: the brush is off
+    page.keyboard.press("Enter")  # presses the button again, which switches the brush off
     assert page.locator("#brush-help").is_hidden()
     assert page.locator("#stage").get_attribute("tabindex") is None
 
 
-def test_the_smallest_brush_covers_something(bike_car_page):
-    covers = "(() => { $('brush-size').value = 2; dab([32, 32]); const many = covered.filter((v) => v === 0.5).length;"
-    covers += " $('brush-size').value = 12; covered = null; return many; })()"
+def test_the_smallest_brush_covers_at_least_one_pixel(bike_car_page):
+    covers = "(() => { $('brush-size').value = 2; dab([32, 32]); const count = covered.filter((v) => v === 0.5).length;"
+    covers += " $('brush-size').value = 12; covered = null; return count; })()"
     assert bike_car_page.page.evaluate(covers) > 0
 
 
-def test_keys_keep_the_focus_where_it_was(bike_car, opened):
+def test_keys_keep_the_focus(bike_car, opened):
     page = opened(bike_car[1]).page
     page.locator("#strip button").nth(2).focus()
     page.keyboard.press("Enter")
@@ -488,7 +490,7 @@ def test_keys_keep_the_focus_where_it_was(bike_car, opened):
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.id") == "file"
     ring = "getComputedStyle(document.querySelector('label[for=file]')).outlineStyle"
-    assert page.evaluate(ring) == "solid", "the button that has the focus shows it"
+    assert page.evaluate(ring) == "solid", "the focus must be visible on this button"
     # [ and ] need AltGr (on Windows: Ctrl and Alt) on many keyboards.
     press = "(key) => document.body.dispatchEvent(new KeyboardEvent('keydown', {bubbles: true, ...key}))"
     page.evaluate(press, {"key": "]", "ctrlKey": True, "altKey": True})
@@ -497,23 +499,23 @@ def test_keys_keep_the_focus_where_it_was(bike_car, opened):
     assert page.evaluate("state.layer === LAYERS[1].name")
 
 
-def test_what_is_chosen_while_a_picture_is_read(bike_car, opened):
-    """Nothing stops on a picture that is not there yet, and no answer is kept under the name of another."""
+def test_choices_made_while_a_picture_is_being_read(bike_car, opened):
+    """The page waits for the pixels of a picture, and stores predictions for the right picture and epoch."""
     opening = opened(bike_car[1])
     page = opening.page
     page.evaluate("chooseLayer('relu1', 3)")
     page.select_option("#second", label="Car 1")
     page.locator("#grid .map").nth(31).wait_for(state="attached")
     page.wait_for_function("!running && !lookingAhead")
-    page.evaluate("strongest.clear(); pictures.forEach((each) => (each.pixels = null))")
+    page.evaluate("strongest.clear(); pictures.forEach((picture) => (picture.pixels = null))")
     page.evaluate(
         "choosePicture(1); chooseFilter(5); point({filter: 5, row: 0, column: 0, second: true}); point(null);"
     )
     page.evaluate("cover([3, 3], [3, 3])")
     page.locator("#picture[aria-label$='image 2']").wait_for()
     page.evaluate("state.second = null; point({filter: 5, row: 0, column: 0, second: true}); point(null)")
-    # An epoch that is chosen while the picture is read.
-    found = page.evaluate(
+    # Choose an epoch while the picture is being read.
+    before, after = page.evaluate(
         """async () => {
           await choosePicture(0);
           while (running) await new Promise((done) => setTimeout(done, 20));
@@ -526,25 +528,25 @@ def test_what_is_chosen_while_a_picture_is_read(bike_car, opened):
           return [before, pictures[0].probabilities];
         }"""
     )
-    assert found[0] == found[1]
+    assert before == after
 
 
-def test_an_address_with_another_layer_while_the_page_computes(bike_car, opened):
-    """The filter that is chosen belongs to the layer that is chosen, at every moment."""
+def test_an_address_with_another_layer_while_the_page_is_computing(bike_car, opened):
+    """At any time, the chosen filter belongs to the chosen layer."""
     page = opened(bike_car[1]).page
     page.evaluate(
         """async () => {
           while (lookingAhead || running) await new Promise((done) => setTimeout(done, 20));
           chooseLayer("relu1", 2);
-          window.addEventListener("hashchange", () => showPatches());  // as lookAhead does at any time
+          window.addEventListener("hashchange", () => showPatches());  // lookAhead may call it at any time
           location.hash = "#layer=relu7&filter=60&order=difference";
         }"""
     )
     page.locator("#filter-title", has_text="relu7 · filter 60").wait_for()
-    assert page.locator("#order").input_value() == "number", "there is nothing to compare with"
+    assert page.locator("#order").input_value() == "number", "there is no second picture to compare with"
 
 
-def test_layers_that_an_epoch_does_not_have(bike_car, opened, tmp_path):
+def test_layers_that_are_missing_in_an_epoch(bike_car, opened, tmp_path):
     model, path = bike_car
     images = pictures(1, 64)
     alone = explore(model, images, ["Bike"], path=tmp_path / "alone.html").stat().st_size
@@ -553,7 +555,7 @@ def test_layers_that_an_epoch_does_not_have(bike_car, opened, tmp_path):
     page.evaluate("chooseLayer('relu1', 0); state.epoch = 0; recompute();")
     page.locator("#answer", has_text="no answer").or_(page.locator("#answer", has_text="It says")).wait_for()
     page.wait_for_function("!running")
-    # The kernel arrives when its layer is not shown any more.
+    # The kernel arrives when the page already shows another layer.
     page.evaluate("kernels.clear(); chooseFilter(1); chooseLayer('fc1');")
     page.wait_for_function("kernels.size")
     assert "layer=fc1" in page.url
@@ -563,7 +565,7 @@ def test_layers_that_an_epoch_does_not_have(bike_car, opened, tmp_path):
     page.keyboard.press("ArrowRight")
 
 
-def test_values_far_beyond_the_scale_have_the_colours_of_its_ends(bike_car_page):
+def test_values_far_beyond_the_scale_get_the_colours_of_its_ends(bike_car_page):
     drawn = """() => {
       const canvas = document.createElement("canvas");
       const values = Float32Array.from([1e12, 3e9, -1e12, 0.5]);
@@ -578,8 +580,11 @@ class Strange(nn.Sequential):
     image_size = 16
 
 
-def test_names_of_all_kinds(tmp_path, opened):
-    """Of layers, classes and files; and flattened maps have no kernel, and maps in rows are cut by the channel."""
+def test_names_with_special_characters(tmp_path, opened):
+    """Special characters in the names of layers, classes and files.
+
+    The test also checks that flattened maps have no kernels, and that channels of other shapes are divided correctly.
+    """
     torch.manual_seed(0)
     model = Strange()
     for name, layer in {
@@ -625,21 +630,22 @@ def test_own_picture_is_resized_as_in_python(bike_car, opened):
         pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 4), np.uint8)
         buffer = io.BytesIO()
         Image.fromarray(pixels).save(buffer, "PNG")
-        found = page.evaluate(ADD, base64.b64encode(buffer.getvalue()).decode())
-        wanted = to_input(Image.open(buffer), model.image_size)
-        np.testing.assert_allclose(np.reshape(found, wanted.shape), wanted, atol=1.01 / 255)  # transparent parts round
+        pixels_in_page = page.evaluate(ADD, base64.b64encode(buffer.getvalue()).decode())
+        expected = to_input(Image.open(buffer), model.image_size)
+        # Transparent parts may differ by one step of 8 bits.
+        np.testing.assert_allclose(np.reshape(pixels_in_page, expected.shape), expected, atol=1.01 / 255)
     turned = Image.fromarray(np.random.default_rng(1).integers(0, 256, (40, 90, 3), np.uint8))
     exif, buffer = turned.getexif(), io.BytesIO()
-    exif[ExifTags.Base.Orientation] = 6  # lies on its side, as phones store pictures
+    exif[ExifTags.Base.Orientation] = 6  # stored sideways, as on phones
     turned.save(buffer, "PNG", exif=exif)
-    found = page.evaluate(ADD, base64.b64encode(buffer.getvalue()).decode())
-    wanted = to_input(Image.open(buffer), model.image_size)
-    np.testing.assert_allclose(np.reshape(found, wanted.shape), wanted, atol=1.01 / 255)
+    pixels_in_page = page.evaluate(ADD, base64.b64encode(buffer.getvalue()).decode())
+    expected = to_input(Image.open(buffer), model.image_size)
+    np.testing.assert_allclose(np.reshape(pixels_in_page, expected.shape), expected, atol=1.01 / 255)
     assert page.locator("#strip h3").last.inner_text() == "Yours"
     assert page.locator("#strip div").last.locator("button").count() == 4
 
 
-def test_a_file_that_is_no_picture_gets_a_sentence(bike_car, opened):
+def test_a_file_that_is_not_a_picture_gets_a_clear_message(bike_car, opened):
     page = opened(bike_car[1]).page
     drop = """(files) => {
       const transfer = new DataTransfer();
@@ -651,7 +657,7 @@ def test_a_file_that_is_no_picture_gets_a_sentence(bike_car, opened):
     page.locator("#problem", has_text="This browser cannot read letter.txt as a picture").wait_for()
     page.evaluate(drop, [["IMG_1.HEIC", ""]])
     page.locator("#problem", has_text="IMG_1.HEIC is a HEIC photograph").wait_for()
-    # A large picture takes longer than a small one, and the one that was dropped last is still the one that is shown.
+    # A large picture takes longer than a small one. The page still shows the picture that was dropped last.
     buffers = [io.BytesIO(), io.BytesIO()]
     Image.new("RGB", (2000, 2000), "red").save(buffers[0], "PNG")
     Image.new("RGB", (64, 64), "blue").save(buffers[1], "PNG")
@@ -660,7 +666,7 @@ def test_a_file_that_is_no_picture_gets_a_sentence(bike_car, opened):
     page.locator("#strip div:last-child button").nth(1).wait_for()
     page.locator("#strip button[aria-pressed=true][title^='small.png']").wait_for()
     assert page.locator("#problem").is_hidden()
-    # Of several files some are pictures: what is said of the others stays.
+    # If only some of the files are pictures, the message about the others stays.
     page.evaluate(drop, [["letter.txt", ""], ["small.png", base64.b64encode(buffers[1].getvalue()).decode()]])
     page.locator("#strip div:last-child button").nth(2).wait_for()
     page.evaluate("adding")
@@ -669,7 +675,7 @@ def test_a_file_that_is_no_picture_gets_a_sentence(bike_car, opened):
 
 def test_scales(bike_car_page):
     page = bike_car_page.page
-    found = page.evaluate(
+    with_outliers, extremes, signed, broken, constant, zeros = page.evaluate(
         """() => {
           const values = Float32Array.from({length: 10000}, (_, i) => i / 10000);
           const planted = Float32Array.from([...values, 1e6, -1e6]);
@@ -682,27 +688,27 @@ def test_scales(bike_car_page):
           ].map(({low, high, broken}) => [low, high, broken]);
         }"""
     )
-    assert found[0][:2] == pytest.approx([0.005, 0.995], abs=2e-3)
-    assert found[1][:2] == [-1e6, 1e6]
-    assert found[2][:2] == [-3, 3]
-    assert found[3] == [0, 1, 2]
-    assert found[4][:2] == [2, 2]
-    assert found[5][0] < 0 < found[5][1], "a signed map of zeros has the colour of zero"
+    assert with_outliers[:2] == pytest.approx([0.005, 0.995], abs=2e-3)
+    assert extremes[:2] == [-1e6, 1e6]
+    assert signed[:2] == [-3, 3]
+    assert broken == [0, 1, 2]
+    assert constant[:2] == [2, 2]
+    assert zeros[0] < 0 < zeros[1], "a signed map of zeros must have the colour of zero"
 
 
-def test_phone_frame_and_screen_reader(bike_car, opened):
+def test_small_screen_sandboxed_frame_and_screen_reader(bike_car, opened):
     _, path = bike_car
     page = opened(path, viewport={"width": 390, "height": 844}).page
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     nameless = """[...document.querySelectorAll("button")]
-      .filter((each) => !(each.getAttribute("aria-label") || each.textContent || each.title).trim())
-      .map((each) => each.id)"""
-    assert page.evaluate(nameless) == ["switch"]  # it is named when it is shown
+      .filter((button) => !(button.getAttribute("aria-label") || button.textContent || button.title).trim())
+      .map((button) => button.id)"""
+    assert page.evaluate(nameless) == ["switch"]  # it gets its name when it becomes visible
     page.goto("about:blank")
     page.evaluate(
         """(text) => {
           const frame = document.createElement("iframe");
-          frame.setAttribute("sandbox", "allow-scripts");  // as notebooks frame what they show
+          frame.setAttribute("sandbox", "allow-scripts");  // as in notebooks
           frame.srcdoc = text;
           document.body.replaceChildren(frame);
         }""",
@@ -714,12 +720,12 @@ def test_phone_frame_and_screen_reader(bike_car, opened):
     assert "It says" in frame.locator("#answer").inner_text()
 
 
-def test_a_network_in_channels_last_has_a_page(tmp_path):
+def test_a_network_in_channels_last_format(tmp_path):
     model = BikeCarCNN(image_size=32).eval().to(memory_format=torch.channels_last)
     assert explore(model, [torch.rand(3, 32, 32)], path=tmp_path / "page.html").stat().st_size > 100_000
 
 
-def test_a_filter_leads_to_its_card_whatever_its_class_is_called(opened, tmp_path):
+def test_a_filter_links_to_its_card_for_any_class_name(opened, tmp_path):
     name = "Bike #1 [50%]"
     card = tmp_path / f"results_{name}" / "filter_cards" / "relu1" / "filter_003.png"
     card.parent.mkdir(parents=True)
@@ -732,7 +738,7 @@ def test_a_filter_leads_to_its_card_whatever_its_class_is_called(opened, tmp_pat
     assert Path(unquote(urlsplit(link.evaluate("link => link.href")).path)) == card
 
 
-def test_default_page_is_small_and_tells_no_path(tmp_path):
+def test_the_default_page_is_small_and_contains_no_path(tmp_path):
     model = BikeCarCNN().eval()
     images = {name: [draw(name, number, seed=0, size=128).image for number in range(4)] for name in model.classes}
     page = explore(model, images, path=tmp_path / "page.html")
@@ -742,24 +748,24 @@ def test_default_page_is_small_and_tells_no_path(tmp_path):
     assert str(Path.home()) + "/" not in text
 
 
-def test_the_middle_of_a_picture_is_where_torchvision_has_it(tmp_path, opened):
-    """Halves of pixels are rounded to the even number, as Python does."""
+def test_the_centre_crop_equals_that_of_torchvision(tmp_path, opened):
+    """Half pixels are rounded to the even number, as in Python."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
     preset = torchvision.transforms._presets.ImageClassification(crop_size=16, resize_size=16)
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8))
     page = opened(explore(model, [picture], path=tmp_path / "page.html", transform=preset)).page
-    mean, deviation = (torch.tensor(each)[:, None, None] for each in (preset.mean, preset.std))
+    mean, deviation = (torch.tensor(values)[:, None, None] for values in (preset.mean, preset.std))
     for width in (17, 18, 19, 21, 23):
         pixels = np.random.default_rng(width).integers(0, 256, (16, width, 3), np.uint8)
         rgba = np.dstack([pixels, np.full((16, width), 255, np.uint8)]).flatten().tolist()
-        found = page.evaluate(f"(rgba) => [...explorer.fitted(Uint8ClampedArray.from(rgba), {width}, 16)]", rgba)
-        wanted = preset(Image.fromarray(pixels)) * deviation + mean
-        np.testing.assert_allclose(np.reshape(found, wanted.shape), wanted, atol=1.01 / 255)
+        cropped = page.evaluate(f"(rgba) => [...explorer.fitted(Uint8ClampedArray.from(rgba), {width}, 16)]", rgba)
+        expected = preset(Image.fromarray(pixels)) * deviation + mean
+        np.testing.assert_allclose(np.reshape(cropped, expected.shape), expected, atol=1.01 / 255)
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
-def test_transform_of_torchvision(interpolation, tmp_path, opened):
+def test_a_transform_of_torchvision(interpolation, tmp_path, opened):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 5, 5), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
     preset = torchvision.transforms._presets.ImageClassification(
@@ -768,20 +774,20 @@ def test_transform_of_torchvision(interpolation, tmp_path, opened):
     picture = Image.fromarray(draw("Car", 1, seed=0, size=128).image).crop((0, 0, 128, 100))
     page = opened(explore(model, [picture], path=tmp_path / "page.html", transform=preset)).page
     with torch.no_grad():
-        wanted = model(preset(picture)[None])[0]
+        expected = model(preset(picture)[None])[0]
     pixels = np.dstack([np.array(picture), np.full((100, 128), 255, np.uint8)]).flatten().tolist()
     logits = page.evaluate(
         "async (rgba) => (await explorer.forward(explorer.fitted(Uint8ClampedArray.from(rgba), 128, 100))).logits",
         pixels,
     )
     resized = page.evaluate("(rgba) => [...explorer.fitted(Uint8ClampedArray.from(rgba), 128, 100)]", pixels)
-    exact = torch.tensor(resized).reshape(3, 64, 64)
-    mean, deviation = (torch.tensor(each)[:, None, None] for each in (preset.mean, preset.std))
-    np.testing.assert_allclose(exact, preset(picture) * deviation + mean, atol=1.01 / 255)
-    np.testing.assert_allclose(logits, wanted, atol=3e-2)  # the page keeps pictures in 8 bits
+    resized = torch.tensor(resized).reshape(3, 64, 64)
+    mean, deviation = (torch.tensor(values)[:, None, None] for values in (preset.mean, preset.std))
+    np.testing.assert_allclose(resized, preset(picture) * deviation + mean, atol=1.01 / 255)
+    np.testing.assert_allclose(logits, expected, atol=3e-2)  # the page stores pictures in 8 bits
 
 
-class Turned(nn.Module):
+class Normalised(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.conv = nn.Conv2d(3, 8, 3)
@@ -802,38 +808,38 @@ class Branches(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("network", "sentence"),
+    ("network", "message"),
     [
-        (Turned, "Layer 'norm' uses something that the page cannot compute: the operation InstanceNorm2d."),
+        (Normalised, "Layer 'norm' uses something that the page cannot compute: the operation InstanceNorm2d."),
         (Branches, "torch.fx cannot trace this Branches"),
     ],
 )
-def test_unknown_operation(network, sentence, tmp_path, opened, capsys):
+def test_an_unknown_operation(network, message, tmp_path, opened, capsys):
     torch.manual_seed(0)
     model = network().eval()
     images = pictures(2, 32)
     path = explore(model, images, ["a", "b"], path=tmp_path / "page.html")
-    assert capsys.readouterr().out.startswith(sentence)
+    assert capsys.readouterr().out.startswith(message)
     page = opened(path).page
-    assert page.locator("#problem").inner_text().startswith(sentence)
+    assert page.locator("#problem").inner_text().startswith(message)
     assert page.locator("#grid li").count() == 8
     assert page.locator("#brush-row").is_hidden()
-    found = page.evaluate("Array.from(runs.first.maps.conv.data)")
-    wanted = capture(model, "conv", images[0])["conv"][0]
-    np.testing.assert_allclose(np.reshape(found, wanted.shape), wanted, atol=np.abs(wanted).max() / 100)
+    maps = page.evaluate("Array.from(runs.first.maps.conv.data)")
+    expected = capture(model, "conv", images[0])["conv"][0]
+    np.testing.assert_allclose(np.reshape(maps, expected.shape), expected, atol=np.abs(expected).max() / 100)
     refused = "explorer.forward(new Float32Array(3 * 32 * 32)).catch((error) => error.message)"
-    assert page.evaluate(refused).startswith(sentence)
+    assert page.evaluate(refused).startswith(message)
 
 
-def test_maps_computed_beforehand_fit(tmp_path):
+def test_precomputed_maps_fit_into_the_page(tmp_path):
     torch.manual_seed(0)
     images = pictures(4, 96)
-    path = explore(Turned().eval(), images, list("abab"), path=tmp_path / "page.html", megabytes=0.5)
+    path = explore(Normalised().eval(), images, list("abab"), path=tmp_path / "page.html", megabytes=0.5)
     assert path.stat().st_size <= 0.5e6
 
 
-def test_windows_of_pictures_that_are_not_square():
-    """Downwards and across they differ: kernel, stride, padding, and where the whole picture is seen."""
+def test_windows_of_pictures_and_kernels_that_are_not_square():
+    """The vertical and the horizontal window have different kernels, strides, padding and picture sizes."""
     model = nn.Sequential(nn.Conv2d(3, 4, (3, 5), stride=(2, 1), padding=(1, 0)), nn.ReLU(), nn.Flatten())
     model.append(nn.Linear(4 * 8 * 20, 2))
     layers = {layer.name: layer.windows for layer in program_of(model.eval(), (3, 16, 24)).layers}
@@ -841,7 +847,7 @@ def test_windows_of_pictures_that_are_not_square():
     assert layers["3"] == (Window(16, 0, 0), Window(24, 0, 0))
 
 
-def test_marks_lie_where_they_belong_on_a_picture_that_is_wide(tmp_path, opened):
+def test_marks_are_in_the_right_place_on_a_wide_picture(tmp_path, opened):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 4, 9, stride=4), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
     page = opened(explore(model, [torch.rand(3, 200, 400)], path=tmp_path / "page.html")).page
@@ -859,8 +865,8 @@ def test_marks_lie_where_they_belong_on_a_picture_that_is_wide(tmp_path, opened)
     assert (top, bottom) == pytest.approx((160 / 200, 169 / 200), abs=0.02)
 
 
-def test_a_layer_sees_the_whole_picture_only_if_its_corners_do(tmp_path, opened):
-    """A window as large as the picture, moved by a pixel, no longer covers all of it."""
+def test_a_layer_sees_the_whole_picture_only_if_all_its_positions_do(tmp_path, opened):
+    """A window as large as the picture no longer covers all of it if it is moved by one pixel."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 2, 15, padding=7), nn.Conv2d(2, 2, 31, padding=15), nn.Flatten())
     model.append(nn.Linear(2 * 16 * 16, 2))
@@ -875,8 +881,8 @@ def test_a_layer_sees_the_whole_picture_only_if_its_corners_do(tmp_path, opened)
     assert page.evaluate("windowText(LAYERS[1])") == "sees up to the whole picture"
 
 
-def test_dropout_that_stays_on_is_not_taken_for_nothing(tmp_path, capsys):
-    """`functional.dropout` is on by default, also in eval mode."""
+def test_dropout_that_stays_active_is_reported(tmp_path, capsys):
+    """`functional.dropout` is active by default, even in eval mode."""
 
     class Dropping(nn.Module):
         def __init__(self, training: bool) -> None:
@@ -892,7 +898,7 @@ def test_dropout_that_stays_on_is_not_taken_for_nothing(tmp_path, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_one_weight_that_is_no_number_leaves_the_others_alone():
+def test_one_infinite_or_undefined_weight_does_not_affect_the_others():
     packed = Packed()
     packed.add(np.array([[1.0, np.nan], [0.5, -2.0]]))
     packed.add(np.array([[1.0, np.inf], [0.5, -2.0]]), "int8")
@@ -900,15 +906,15 @@ def test_one_weight_that_is_no_number_leaves_the_others_alone():
     assert np.isfinite(packed.entries[1]["scale"]).all()
 
 
-def test_problems_are_sentences(tmp_path):
+def test_unusable_arguments_raise_a_clear_error(tmp_path):
     model, path = BikeCarCNN(image_size=32).eval(), tmp_path / "page.html"
-    for images, labels, words in (
+    for images, labels, message in (
         ([], None, "There are no images"),
         (pictures(2, 32), ["Bike"], "2 images and 1 labels"),
         ([pictures(1, 32)[0] * 3], None, "values from"),
         ([pictures(1, 32)[0], pictures(1, 48)[0]], None, "have the shapes"),
     ):
-        with pytest.raises(Problem, match=words):
+        with pytest.raises(Problem, match=message):
             explore(model, images, labels, path=path)
     diverged = BikeCarCNN(image_size=32).eval()
     nn.init.constant_(diverged.conv1.weight, float("nan"))
@@ -922,15 +928,15 @@ def test_problems_are_sentences(tmp_path):
     assert not path.exists()
 
 
-def test_the_network_is_left_in_the_modes_it_was_in(tmp_path):
-    """Some people train with the statistics of batch norm frozen, so layers may be in different modes."""
+def test_the_modes_of_all_layers_are_unchanged(tmp_path):
+    """Layers may be in different modes, for example if batch norm is frozen during training."""
     model = BikeCarCNN(image_size=32).train()
     frozen = next(layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)).eval()
     explore(model, pictures(2, 32), path=tmp_path / "page.html")
     assert model.training and not frozen.training
 
 
-def test_a_network_that_stops_on_the_images_gets_a_sentence(tmp_path):
+def test_a_network_that_fails_on_the_images_raises_a_clear_error(tmp_path):
     model = nn.Sequential(nn.Flatten(), nn.Linear(7, 2))
     with pytest.raises(Problem, match="The model failed on images of shape 2×3×32×32"):
         explore(model, list(pictures(2, 32)), path=tmp_path / "page.html")
