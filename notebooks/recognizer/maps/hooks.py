@@ -140,7 +140,7 @@ def run(model: nn.Module, names: Iterable[str], images: Tensor) -> list[Call]:
         except (Problem, MemoryError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # the forward pass of an unknown model may raise any exception
-            if "allocat" in str(error):  # PyTorch has no exception class for a CPU that runs out of memory
+            if "alloc" in str(error):  # PyTorch has no exception class for a CPU that runs out of memory
                 raise
             raise Problem(_failed(model, images, error)) from error
     return calls
