@@ -24,7 +24,7 @@ SIDES = (64, 32, 16)  # limits for the sides of maps, tried in turn if full maps
 class Choice:
     """The maps that go into a page: the layers `names`, the numbers of the `pictures`, and the longest `side` of a map.
 
-    `limits` says what is left out; it is an empty string if nothing is.
+    `limits` describes the reduction in words; it is '' if all maps go in.
     """
 
     names: list[str]

@@ -1,1 +1,1 @@
-"""Notebook 03: what every filter sees. Takes any module and any image; knows nothing of bikes, data or training."""
+"""Notebook 03: feature maps as pictures, for any module and any image. It does not know bikes, data or training."""

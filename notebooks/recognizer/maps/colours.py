@@ -80,8 +80,8 @@ def colour(maps: np.ndarray, scale: Scale = "layer", colormap: str | None = None
     """Convert maps, float C×H×W, to indices into the 256 colours of a matplotlib colour map.
 
     `scale` sets the range of the colours: 'map' uses the range of each map, 'layer' the range of all maps, and a pair
-    (low, high) sets it explicitly. Up to `clip` per cent of the values (0 ≤ clip < 25) may lie beyond each end. So a
-    few extreme values do not take the contrast from all others. With 0, the ends are the minimum and the maximum. The
+    (low, high) sets it explicitly. Up to `clip` per cent of the values (0 ≤ clip < 25) may lie beyond each end, so that
+    a few extreme values do not reduce the contrast of all others. With 0, the ends are the minimum and the maximum. The
     same holds if both ends would be equal, as in a map that is almost everywhere 0.
 
     Without a `colormap`, values that are never negative get viridis, and other values get RdBu_r. In a diverging colour

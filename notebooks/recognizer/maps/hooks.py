@@ -24,9 +24,9 @@ Call = tuple[str, dict[str, Tensor] | str]
 def hooked(model: nn.Module, names: Iterable[str]) -> Iterator[list[Call]]:
     """Record the outputs of the layers `names` while the context is open.
 
-    The context yields a list. Whenever one of these layers has run, (name, output) is appended to it. An output is a
-    dictionary of tensors, with the key '' for a single tensor (see `_tensors_of`). An output without tensors is a
-    string that says what it is instead. Later layers cannot change the recorded tensors. The hooks are removed at the
+    The context yields a list. Whenever one of these layers has run, (name, output) is appended to it. The output is a
+    dictionary of tensors, with the key '' for a single tensor (see `_tensors_of`). If a layer outputs no tensor, it is
+    a string that describes the output. Later layers cannot change the recorded tensors. The hooks are removed at the
     end, even after an error.
     Raises `Problem`, a ValueError, for an unknown name. The message lists the closest names.
     """

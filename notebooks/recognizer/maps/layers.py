@@ -34,8 +34,8 @@ def layers_by_name(model: nn.Module) -> dict[str, nn.Module]:
 
 def _checked(model: nn.Module) -> nn.Module:
     if not isinstance(model, nn.Module):
-        what = f"the class {model.__name__}" if isinstance(model, type) else f"of type {type(model).__name__}"
-        raise Problem(f"The model is {what}; pass a network (a torch.nn.Module), for example from load_model.")
+        kind = f"the class {model.__name__}" if isinstance(model, type) else f"of type {type(model).__name__}"
+        raise Problem(f"The model is {kind}; pass a network (a torch.nn.Module), for example from load_model.")
     if isinstance(model, torch.jit.ScriptModule):
         raise Problem("torch.jit made this model, and its layers cannot be hooked; pass the network it was made from.")
     return model

@@ -1,5 +1,5 @@
 "use strict";
-// The data of the page, and the current state. The other files show one part of it each.
+// The data of the page, and the current state that the other files show and change.
 
 const $ = (id) => document.getElementById(id);
 const DATA = JSON.parse($("data").textContent);
