@@ -80,7 +80,7 @@ def test_side_by_side_gives_the_weights_of_one_after_the_other(run, monkeypatch)
     assert [file.name for file in files] == ["sides-seed0.pt", "sides-seed1.pt"]
     for file in files:
         file.unlink()
-    monkeypatch.setattr(side_by_side, "_cores", lambda: 1)
+    monkeypatch.setattr(side_by_side, "cores", lambda: 1)
     alone = trained_networks(run, [Sides()], 2)["sides"]
     for one, other in zip(together, alone):
         assert torch.equal(weights(one), weights(other))
@@ -89,7 +89,7 @@ def test_side_by_side_gives_the_weights_of_one_after_the_other(run, monkeypatch)
 
 
 def test_what_is_there_is_kept_and_what_is_older_than_the_model_is_not(run, monkeypatch, capsys):
-    monkeypatch.setattr(side_by_side, "_cores", lambda: 1)
+    monkeypatch.setattr(side_by_side, "cores", lambda: 1)
     trained_networks(run, [Sides()], 1)
     first, second = (run.parent / "networks" / f"sides-seed{k}.pt" for k in range(2))
     before = first.stat().st_mtime_ns
@@ -117,7 +117,7 @@ def test_who_comes_second_says_so_waits_and_trains_only_what_is_missing(run, tmp
 
     fitted, fit = [], side_by_side.fit
     monkeypatch.setattr(side_by_side, "fit", lambda *args, **options: fitted.append(1) or fit(*args, **options))
-    monkeypatch.setattr(side_by_side, "_cores", lambda: 1)
+    monkeypatch.setattr(side_by_side, "cores", lambda: 1)
     other = Started(tmp_path / "first", first)
     other.wait_for("held")
     second = threading.Thread(target=trained_networks, args=(run, [Sides()], 2))
@@ -149,7 +149,7 @@ class Notebook:
             os.setsid()
             for descriptor in (1, 2):  # what workers complain of as well
                 os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
-            side_by_side._cores = lambda: 2
+            side_by_side.cores = lambda: 2
             trained_networks(path, [Sides()], 2)
         except KeyboardInterrupt:
             os.write(1, b"interrupted")
@@ -208,7 +208,7 @@ def test_ctrl_c_ends_all_processes_without_a_word_from_them(notebook, when):
 
 
 def test_files_of_processes_that_were_killed_do_not_pile_up(run, monkeypatch):
-    monkeypatch.setattr(side_by_side, "_cores", lambda: 1)
+    monkeypatch.setattr(side_by_side, "cores", lambda: 1)
     folder = run.parent / "networks"
     folder.mkdir()
     left, kept = ("sides-seed0.77.best", "sides-seed0.77.77.part", "sides-seed0.77.part"), "wheels-train-pixels.npy"
@@ -219,7 +219,7 @@ def test_files_of_processes_that_were_killed_do_not_pile_up(run, monkeypatch):
 
 
 def test_ctrl_c_keeps_what_is_complete_and_leaves_nothing_half_done(run, monkeypatch):
-    monkeypatch.setattr(side_by_side, "_cores", lambda: 1)
+    monkeypatch.setattr(side_by_side, "cores", lambda: 1)
     fitted, fit = [], side_by_side.fit
 
     def interrupted(*args, **options):
@@ -236,7 +236,7 @@ def test_ctrl_c_keeps_what_is_complete_and_leaves_nothing_half_done(run, monkeyp
 
 @pytest.mark.parametrize(("lesson", "sentence"), [(Fails(), "nothing to learn"), (Dies(), "ended early .code 7.")])
 def test_what_goes_wrong_in_another_process_is_one_sentence_here(run, monkeypatch, lesson, sentence):
-    monkeypatch.setattr(side_by_side, "_cores", lambda: 2)
+    monkeypatch.setattr(side_by_side, "cores", lambda: 2)
     with pytest.raises(Problem, match=sentence):
         trained_networks(run, [lesson], 2)
 
