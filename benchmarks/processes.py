@@ -4,7 +4,7 @@
     python benchmarks/processes.py speed steps      # parts of it
 
 `speed` trains on noise with one thread, with two threads, and in two processes with one thread each, in turn.
-`accuracy` trains on the drawn sample, with `--images` per class and `--epochs` of `--size` pixels, in one and in two processes.
+`accuracy` trains on the drawn sample in one and in two processes, with `--images` per class and `--epochs`.
 `steps` measures the parts of a training step, and the all-reduce of real gradients between two processes.
 Everything is written to a temporary folder; downloads are kept.
 """

@@ -20,7 +20,7 @@ import torch
 import torch.distributed as dist
 
 from .. import figures
-from ..data import Record, prepared
+from ..data import prepared
 from ..data.augmentation import augment
 from ..data.batches import batches
 from ..data.dataset import Pictures
@@ -60,7 +60,7 @@ def launch(num_processes: int) -> None:
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-    plan = the_plan()[1]
+    plan, _ = the_plan()
     processes.check_shares(min(plan.recipe.batch_size, len(plan.train)), num_processes)
     processes.check_device(num_processes)
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // num_processes)))
@@ -77,28 +77,28 @@ def launch(num_processes: int) -> None:
         ) from error
 
 
-def the_plan() -> tuple[Record, Plan, Pictures]:
-    """The record of the images, what notebook 02 does with them, and the test images."""
+def the_plan() -> tuple[Plan, Pictures]:
+    """What notebook 02 does with the images, and the test images."""
     record = prepared(or_shards=True)
     plan = plan_of(record, parameter("NETWORK", "BikeCarCNN"))
-    return record, plan, load_part(record, "Test", plan.train.image_size)
+    return plan, load_part(record, "Test", plan.train.image_size)
 
 
 def train() -> None:
     """What each process does. Only the first one prints and writes."""
     with processes.joined(), _quiet_unless(processes.is_first()):
-        record, plan, test = processes.first_of_machine(the_plan)
+        plan, test = processes.first_of_machine(the_plan)
         model = starting_network(plan)
         unfinished = Unfinished(plan.run / "unfinished.pt")
         writer, after_epoch = _writing(plan, model, unfinished) if processes.is_first() else (None, [])
-        neither = scenes_to_learn_from(record, plan.train)
+        neither = scenes_to_learn_from(plan.record, plan.train)
         checkpoint = plan.run / "model.pt"
         history = fit(model, plan.train, plan.val, plan.recipe, checkpoint, after_epoch, neither, unfinished)
         if processes.is_first():
             save_history(plan.run / HISTORY, history)
         evaluation = evaluate(model, test)
         if processes.is_first():
-            _write_results(writer, plan, record.dataset, model, history, evaluation)
+            _write_results(writer, plan, model, history, evaluation)
         unfinished.remove()
 
 
@@ -119,13 +119,13 @@ def _writing(plan: Plan, model: torch.nn.Module, unfinished: Unfinished) -> tupl
     return writer, [*after_epoch, save_epochs(plan.run / "epochs")]
 
 
-def _write_results(writer, plan: Plan, dataset: str, model, history: History, evaluation: Evaluation) -> None:
+def _write_results(writer, plan: Plan, model, history: History, evaluation: Evaluation) -> None:
     low, high = evaluation.interval()
     print(f"{len(history.epochs)} epochs{', interrupted' if history.interrupted else ''}")
     print(f"Test accuracy on {len(evaluation.labels)} images: {evaluation.accuracy:.1%} ({low:.1%} to {high:.1%})")
-    metrics = metrics_of(evaluation, history, model, plan.recipe, dataset=dataset, train_seconds=history.seconds) | {
-        "processes": processes.count()
-    }
+    metrics = metrics_of(
+        evaluation, history, model, plan.recipe, dataset=plan.record.dataset, train_seconds=history.seconds
+    ) | {"processes": processes.count()}
     save_metrics(plan.run / "metrics.json", metrics)
     title = f"{len(evaluation.labels)} test images"
     confusion = figures.confusion_figure(evaluation.confusion, evaluation.classes, title)
