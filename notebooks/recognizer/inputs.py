@@ -216,6 +216,11 @@ def decode(file: Path | str) -> Image.Image:
         content = Path(file).read_bytes()
     except OSError as error:
         raise Problem(f"{name} cannot be read ({error.strerror}); give the path of an image file.") from error
+    return from_bytes(content, name)
+
+
+def from_bytes(content: bytes, name: str = "") -> Image.Image:
+    """The same for the bytes of a file, which errors call `name`."""
     try:
         return to_rgb(identify(content, name), name)
     except Unreadable:

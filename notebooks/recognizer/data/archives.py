@@ -89,7 +89,9 @@ class _Allowance:
             )
 
 
-class _TarInfo(tarfile.TarInfo):
+class GuardedTarInfo(tarfile.TarInfo):
+    """The header of a file in a tar. Huge ones, which tarfile would read into memory, raise `Problem`."""
+
     def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:  # its source says that it may be overridden
         if self.type in HEADERS and self.size > LARGEST_HEADER:
             name = Path(archive.name or "An archive inside").name
@@ -117,7 +119,7 @@ def _is_tar(file: BinaryIO) -> bool:
     """Whether a file is a tar. Check this first, because a tar that ends with a zip looks like a zip as well."""
     file.seek(0)
     try:
-        tarfile.open(fileobj=file, tarinfo=_TarInfo).close()
+        tarfile.open(fileobj=file, tarinfo=GuardedTarInfo).close()
     except tarfile.TarError:
         return False
     return True
@@ -167,7 +169,7 @@ def count(path: Path, wanted: Callable[[str], bool]) -> int | None:
                 if _is_tar(file):
                     return None
                 with zipfile.ZipFile(file) as archive:
-                    paths = [_inner(name) for name in archive.namelist() if not name.endswith("/")]
+                    paths = [inner_path(name) for name in archive.namelist() if not name.endswith("/")]
             if any(name.lower().endswith(ENDINGS) for name in paths):
                 return None
     except DAMAGE:  # `members` reports it
@@ -192,7 +194,7 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
     """The path inside the folder, and the path on disk, of every file below it."""
     for entry in walk(folder):
         if entry.is_file():
-            yield _inner(Path(entry.path).relative_to(folder).as_posix()), Path(entry.path)
+            yield inner_path(Path(entry.path).relative_to(folder).as_posix()), Path(entry.path)
 
 
 def _too_large(inner: str) -> Member:
@@ -205,7 +207,7 @@ def _unpacked(file: BinaryIO, wanted: Callable[[str], bool], allowance: _Allowan
             yield from _read(_zip_entries(archive, allowance), wanted, allowance, depth)
         return
     file.seek(0)
-    with tarfile.open(fileobj=file, tarinfo=_TarInfo) as archive:
+    with tarfile.open(fileobj=file, tarinfo=GuardedTarInfo) as archive:
         yield from _read(_tar_entries(archive, allowance), wanted, allowance, depth)
         while rest := archive.fileobj.read(1 << 20):  # the checksum of a tar.gz comes after its last file
             allowance.spend(len(rest))
@@ -252,7 +254,7 @@ def _read(
     entries: Iterable[_Entry], wanted: Callable[[str], bool], allowance: _Allowance, depth: int
 ) -> Iterator[Member]:
     for entry in entries:
-        inner = _inner(entry.name)
+        inner = inner_path(entry.name)
         is_nested = inner.lower().endswith(ENDINGS)  # Caltech 101 is a tar in a zip
         if _is_clutter(inner) or not (is_nested or wanted(inner)):
             continue
@@ -281,7 +283,7 @@ def _nested(entry: _Entry, wanted: Callable[[str], bool], allowance: _Allowance,
         yield from _unpacked(unpacked, wanted, allowance, depth + 1)
 
 
-def _inner(name: str) -> str:
+def inner_path(name: str) -> str:
     """A path inside an archive in one common form: tar writes ./name, and old Windows programs write folder\\name.
 
     Python reads bytes that are not text in a known encoding as surrogates. These become question marks.

@@ -7,10 +7,11 @@ from torch import Tensor
 
 from ..settings import Problem
 from .dataset import Pictures
+from .streamed import StreamedPictures
 
 
 def batches(
-    pictures: Pictures,
+    pictures: Pictures | StreamedPictures,
     batch_size: int,
     *,
     device: torch.device | str = "cpu",
@@ -28,8 +29,13 @@ def batches(
         raise Problem(f"A batch cannot have {batch_size} images; use a BATCH_SIZE of 1 or more.")
     batch_size = min(batch_size, len(pictures))
     device = torch.device(device)
-    pixels = pictures.pixels_on(device, room)
     non_blocking = device.type == "cuda"  # copies to such a GPU run while Python goes on
+    if isinstance(pictures, StreamedPictures):
+        for images, labels in pictures.batches(batch_size, shuffle):
+            images, labels = (part.to(device, non_blocking=non_blocking) for part in (images, labels))
+            yield images.float().div_(255), labels
+        return
+    pixels = pictures.pixels_on(device, room)
     order = torch.randperm(len(pictures), generator=shuffle) if shuffle else torch.arange(len(pictures))
     for chosen in order.split(batch_size):
         if shuffle and len(chosen) < batch_size:

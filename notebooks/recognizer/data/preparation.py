@@ -5,11 +5,13 @@ from pathlib import Path
 
 from .. import settings
 from ..drawings import VEHICLES
-from ..settings import parameter
+from ..settings import Problem, parameter
 from .extraction import extract_into_train
 from .place import alone_in
+from .layout import ClassFiles
 from .record import Record, read_record
-from .sources import choose, fetch
+from .shards import current_shards, forget_current, read_shards
+from .sources import Choice, choose, fetch
 from .split import split_images
 from .taking_in import finish_taking_in
 
@@ -31,22 +33,47 @@ def prepare(
     """
     folder = folder or settings.DATASETS
     choice = choose(dataset, classes, folder)
+    if choice.shards and folder != settings.DATASETS:
+        raise Problem("This notebook cannot use shards; only notebooks 01 to 03 can. Give a folder, or DATASET=sample.")
     print(choice.reason)
     files = fetch(choice, sample_images=sample_images)
     with alone_in(folder):
-        extract_into_train(choice.name, files, folder)
+        take_in(choice, files, folder)
         return split_images(val_share, test_share, seed, folder)
 
 
-def prepared() -> Record:
+def take_in(choice: Choice, files: list[ClassFiles], folder: Path | None = None) -> Record:
+    """Make `choice` the data set in use: extract its `files`, which `fetch` returned, or read its shards once.
+
+    Raises `Problem` as `extract_into_train` and `read_shards` do.
+    """
+    if choice.shards:
+        return read_shards(choice.name, choice.shards, folder)
+    record = extract_into_train(choice.name, files, folder)
+    forget_current(folder or settings.DATASETS)
+    return record
+
+
+def prepared(*, or_shards: bool = False) -> Record:
     """What notebook 01 prepared. If it was not run on this machine, this prepares the same with its parameters.
 
     The environment variables DATASET, VAL_SHARE, TEST_SHARE and SEED count here too, if they are set. If another
-    process is preparing images, this waits until it is done.
+    process is preparing images, this waits until it is done. Raises `Problem` if the images are in shards, unless the
+    caller uses `load_part` and says so with `or_shards`.
     """
+    record = _prepared()
+    if record.shards and not or_shards:
+        raise Problem(
+            "The images are in shards, which only notebooks 01 to 03 can use. Give a folder or a name, for example "
+            "DATASET=sample."
+        )
+    return record
+
+
+def _prepared() -> Record:
     with alone_in(settings.DATASETS):
         finish_taking_in()
-        record = read_record()
+        record = current_shards() or read_record()
         if record and not os.environ.get("DATASET"):
             return split_images(
                 parameter("VAL_SHARE", record.val_share or 0.1, at_least=0.001, at_most=0.9),

@@ -25,7 +25,8 @@ class Record:
     `archives` maps '<Class>/<archive>' to its SHA-256 and the address that it came from, if any. `files` are the images
     in Train, Val and Test. `rejected` are the files in Rejected, with a reason. `masks` are the masks, as
     '<Class>/<name>'. `stamps` maps '<Class>/<archive>' to a text that changes with the archive's path, size and
-    modification time.
+    modification time. If the images stay in shards (see `shards`), `shards` maps the name of each shard to its path or
+    address, and the images are in their order there; `stamps` then maps the name of each shard.
     """
 
     dataset: str
@@ -37,6 +38,7 @@ class Record:
     val_share: float = 0.0
     test_share: float = 0.0
     stamps: dict[str, str] = field(default_factory=dict)
+    shards: dict[str, str] = field(default_factory=dict)
 
     @property
     def classes(self) -> list[str]:

@@ -15,6 +15,7 @@ from .addresses import file_names, of_the_file
 from .downloads import Download, download, reachable
 from .layout import ClassFiles, by_class, check_names, class_name, in_folder
 from .place import alone_in, check_stays_out
+from .shard_pattern import are_shards, named_shards
 
 
 @dataclass(frozen=True)
@@ -112,13 +113,17 @@ DRAWN = {VEHICLES: "sample", PETS: "drawn-pets"}
 
 @dataclass(frozen=True)
 class Choice:
-    """What `DATASET` means: the name to show, the reason in one line, and what to fetch or read."""
+    """What `DATASET` means: the name to show, the reason in one line, and what to fetch or read.
+
+    `shards` is as from `named_shards`.
+    """
 
     name: str
     reason: str
     source: Source | None = None
     folder: Path | None = None
     addresses: tuple[str, ...] = ()
+    shards: dict[str, str] = field(default_factory=dict)
     drawn: tuple[str, ...] = ()
 
 
@@ -130,7 +135,8 @@ def choose(dataset: str = "auto", classes: tuple[str, ...] = VEHICLES, folder: P
     'drawn-pets', whatever `classes` are;
     a name in `SOURCES`;
     the path of a folder with one folder or archive per class;
-    addresses (http…) of one archive per class, separated by spaces.
+    addresses (http…) of one archive per class, separated by spaces;
+    a pattern of shards, as a path or address, such as path/to/shards-{000..099}.tar.
     One archive, or parts such as train and test, may have one folder per class instead. Relative paths start at the
     project's folder. `folder` is where the images will be put (default `datasets/`).
     Raises `Problem` if `dataset` is none of these, and for pictures where this project puts and removes files.
@@ -141,6 +147,10 @@ def choose(dataset: str = "auto", classes: tuple[str, ...] = VEHICLES, folder: P
         return _drawings(PETS if dataset == DRAWN[PETS] else classes, "as asked")
     if dataset in SOURCES:
         return Choice(dataset, f"Using {dataset}, as asked: {SOURCES[dataset].description}.", source=SOURCES[dataset])
+    if are_shards(dataset):
+        name, shards = named_shards(dataset)
+        reason = f"Using {len(shards)} shard(s), as asked. They are read as a stream and never unpacked."
+        return Choice(name, reason, shards=shards)
     if dataset.startswith(("http://", "https://")):
         addresses = tuple(dataset.split())
         digest = hashlib.sha256(dataset.encode()).hexdigest()[:8]
@@ -185,10 +195,13 @@ def fetch(choice: Choice, *, sample_images: int) -> list[ClassFiles]:
     """Download (or draw) what is not on disk yet, and return where the files of each class are.
 
     Archives are saved in `datasets/archives/<name>/` and checked against the published checksum, if there is one. They
-    have a temporary name until they are complete. `sample_images` is the number of drawings per class.
+    have a temporary name until they are complete. `sample_images` is the number of drawings per class. Shards stay where
+    they are, and there is nothing to fetch.
     Raises `Problem` for a wrong checksum, an answer that is not an archive, a server that refuses, fewer than two
     classes, and class names that cannot be the names of folders.
     """
+    if choice.shards:
+        return []
     if choice.folder:
         files = in_folder(choice.folder) if choice.folder.is_dir() else by_class([choice.folder])
     elif choice.source:

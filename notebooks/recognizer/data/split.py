@@ -14,6 +14,7 @@ from .duplicates import near_copies
 from .images import OWN, ImageFile, check
 from .place import SPLITS, alone_in, move
 from .record import Record, images_on_disk, is_unchanged, other_files, read_record, write_record
+from .shards import current_shards, deal_shards
 from .taking_in import finish_taking_in
 
 
@@ -22,10 +23,13 @@ def split_images(val_share: float = 0.1, test_share: float = 0.2, seed: int = 0,
 
     The split depends only on `seed`, the shares, and the files' names and pictures. The user's own images take part;
     those that do not decode move to `Rejected/`. Unchanged images are not checked again.
+    If the data set in use is in shards, nothing moves (see `deal_shards`).
     Raises `Problem` if a class has too few images for three parts, if there is only one class, or if two images share a
     name.
     """
     folder = folder or settings.DATASETS
+    if shards := current_shards(folder):
+        return deal_shards(shards, val_share, test_share, seed, folder)
     with alone_in(folder):
         finish_taking_in(folder)
         before, present = read_record(folder / "split.json"), images_on_disk(folder)

@@ -13,6 +13,7 @@ from .. import settings
 from ..data import Record
 from ..data.dataset import Pictures
 from ..data.neither import scenes_to_learn_from
+from ..data.streamed import load_part
 from ..settings import Problem, parameter, shown
 from .hardware import choose_device
 from .models import ARCHITECTURES, architecture_of, load_model, new_model
@@ -120,8 +121,8 @@ def trained(record: Record, architecture: str = "BikeCarCNN") -> Path:
             return path
     print("There is no model for these images yet: training one as notebook 02 does, without TensorBoard.")
     image_size = parameter("IMAGE_SIZE", 128, at_least=32, at_most=1024)
-    train = Pictures(settings.DATASETS / "Train", image_size, DETAIL)
-    val = Pictures(settings.DATASETS / "Val", image_size)
+    train = load_part(record, "Train", image_size, DETAIL)
+    val = load_part(record, "Val", image_size)
     recipe = usual_recipe(
         architecture,
         record,
@@ -135,7 +136,7 @@ def trained(record: Record, architecture: str = "BikeCarCNN") -> Path:
     print(sentence)
     usual = run_folder(record, image_size, recipe, name_of_run(architecture))
     if isinstance(model, TorchvisionNetwork):
-        fit_last_layer(model, Pictures(settings.DATASETS / "Train", image_size), val)
+        fit_last_layer(model, load_part(record, "Train", image_size), val)
     others = (usual.with_name(f"{usual.name}-{number}") for number in itertools.count(2))
     run = next(folder for folder in itertools.chain([usual], others) if not (folder / "model.pt").exists())
     neither = scenes_to_learn_from(record, train)
