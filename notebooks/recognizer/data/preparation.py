@@ -7,8 +7,8 @@ from .. import settings
 from ..drawings import VEHICLES
 from ..settings import Problem, parameter
 from .extraction import extract_into_train
-from .place import alone_in
 from .layout import ClassFiles
+from .place import alone_in
 from .record import Record, read_record
 from .shards import current_shards, forget_current, read_shards
 from .sources import Choice, choose, fetch

@@ -43,7 +43,7 @@ class _TarInfo(GuardedTarInfo):
         except tarfile.EOFHeaderError:
             raise
         except (tarfile.EmptyHeaderError, tarfile.TruncatedHeaderError) as error:
-            raise tarfile.ReadError("it is cut off") from error
+            raise tarfile.ReadError("it is cut off" if archive.offset else "it is empty") from error
         except tarfile.InvalidHeaderError as error:
             what = f"it is damaged after {archive.offset:,} bytes" if archive.offset else "it is not a tar archive"
             raise tarfile.ReadError(what) from error
@@ -64,8 +64,6 @@ def members(name: str, file: BinaryIO) -> Iterator[Member]:
         if isinstance(error, Problem):
             raise
         reason = str(error.args[0] if error.args else error).partition("\n")[0] or type(error).__name__
-        if "could not be opened" in reason or reason == "empty file":
-            reason = "it is not a tar archive"
         raise Problem(
             f"The shard {name} cannot be read to its end ({reason}). Replace it, or leave it out of DATASET."
         ) from error

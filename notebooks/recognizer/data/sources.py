@@ -195,8 +195,8 @@ def fetch(choice: Choice, *, sample_images: int) -> list[ClassFiles]:
     """Download (or draw) what is not on disk yet, and return where the files of each class are.
 
     Archives are saved in `datasets/archives/<name>/` and checked against the published checksum, if there is one. They
-    have a temporary name until they are complete. `sample_images` is the number of drawings per class. Shards stay where
-    they are, and there is nothing to fetch.
+    have a temporary name until they are complete. `sample_images` is the number of drawings per class. Shards stay
+    where they are, and there is nothing to fetch.
     Raises `Problem` for a wrong checksum, an answer that is not an archive, a server that refuses, fewer than two
     classes, and class names that cannot be the names of folders.
     """

@@ -1,7 +1,7 @@
 """Train, Val and Test, whether their images are files or stay in shards: `load_part`.
 
-Train is streamed from the shards in every epoch. Val and Test are decoded once, into a file in `datasets/cache/` that is
-memory-mapped, as all pixels are if the images are files.
+Train is streamed from the shards in every epoch. Val and Test are decoded once, into a memory-mapped file in
+`datasets/cache/`, as all pixels are if the images are files.
 """
 
 import contextlib
