@@ -13,8 +13,9 @@ import torch
 from PIL import Image, ImageOps
 
 from recognizer import BikeCarCNN, settings
-from recognizer.data import Record, choose, downloads, load_part, prepare, prepared
+from recognizer.data import Record, choose, downloads, load_part, prepare, prepared, shards
 from recognizer.data.batches import batches
+from recognizer.data.shard_source import open_shard
 from recognizer.data.shards import part_of
 from recognizer.data.streamed import StreamedPictures
 from recognizer.network.evaluation import evaluate
@@ -23,7 +24,7 @@ from recognizer.network.training import fit
 from recognizer.settings import Problem
 
 from .conftest import write_zip
-from .server import breaks_off, status, without_ranges
+from .server import breaks_off, status, whole, without_ranges
 
 pytest.importorskip("webdataset", reason="webdataset is not installed, so there are no shards: pip install webdataset")
 SIDE = 32
@@ -38,7 +39,7 @@ def _(workspace, monkeypatch):
 
 
 def picture(number: int) -> Image.Image:
-    """Soft blobs of its own for each number, so that no two are near-copies; 32×32 pixels, as the network takes them."""
+    """Soft blobs, 32×32 pixels. Another number gives other blobs, and no near-copy."""
     blobs = np.random.default_rng(number).integers(0, 255, (6, 6, 3), dtype=np.uint8)
     return Image.fromarray(blobs).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
 
@@ -70,11 +71,11 @@ def tar(files: Files, mode: str = "w") -> bytes:
     return content.getvalue()
 
 
-def write_shards(folder: Path, *shards: bytes) -> str:
+def write_shards(folder: Path, *contents: bytes) -> str:
     folder.mkdir(exist_ok=True)
-    for number, content in enumerate(shards):
+    for number, content in enumerate(contents):
         (folder / f"shard-{number:02}.tar").write_bytes(content)
-    return str(folder / f"shard-{{00..{len(shards) - 1:02}}}.tar")
+    return str(folder / f"shard-{{00..{len(contents) - 1:02}}}.tar")
 
 
 def three_shards(make=with_cls) -> list[bytes]:
@@ -88,16 +89,15 @@ def parts_of(record: Record) -> dict[str, str]:
 def seen_in(part, size: int = 7, seed: int | None = None) -> list[tuple[bytes, int]]:
     """The pixels and the label of each image, in the order of the batches."""
     generator = None if seed is None else torch.Generator().manual_seed(seed)
-    found = [batch for batch in batches(part, size, shuffle=generator)]
-    pixels, labels = (torch.cat(each) for each in zip(*found))
+    pixels, labels = (torch.cat(each) for each in zip(*batches(part, size, shuffle=generator)))
     as_bytes = (pixels * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
     return [(image.numpy().tobytes(), int(label)) for image, label in zip(as_bytes, labels)]
 
 
-def truth(*shards: bytes) -> list[tuple[bytes, int]]:
+def truth(*contents: bytes) -> list[tuple[bytes, int]]:
     """The same from tarfile and PIL alone, for shards with class folders or with `.cls` files."""
     found = []
-    for content in shards:
+    for content in contents:
         with tarfile.open(fileobj=io.BytesIO(content)) as archive:
             for name in archive.getnames():
                 if name.endswith(".png"):
@@ -111,20 +111,21 @@ def truth(*shards: bytes) -> list[tuple[bytes, int]]:
 @pytest.mark.parametrize("make", [with_cls, in_folders])
 @pytest.mark.parametrize("over_http", [False, True])
 def test_each_epoch_shows_every_image_of_train_once(tmp_path, server, make, over_http):
-    shards = three_shards(make)
-    dataset = write_shards(tmp_path / "own", *shards)
+    contents = three_shards(make)
+    dataset = write_shards(tmp_path / "own", *contents)
     if over_http:
-        for number, content in enumerate(shards):
+        for number, content in enumerate(contents):
             server.serve(f"shard-{number:02}.tar", content)
         dataset = f"{server.address}/shard-{{00..02}}.tar"
     record = prepare(dataset, **SHARES)
     assert record.classes == ["Bike", "Car"]
     train, val, test = (load_part(record, part, SIDE) for part in ("Train", "Val", "Test"))
-    everything = truth(*shards)
+    everything = truth(*contents)
     assert sorted(seen_in(train) + seen_in(val) + seen_in(test)) == sorted(everything)
     assert len(train) == len(seen_in(train)) == sum(row.split == "Train" for row in record.files)
     assert [label for _, label in seen_in(train)] == train.labels.tolist()
-    assert seen_in(train) == [image for image in everything if image in set(seen_in(train))]  # as in the shards
+    in_order = seen_in(train)
+    assert in_order == [image for image in everything if image in in_order]
 
     generator = torch.Generator().manual_seed(3)
     first, second = ([batch[0] for batch in batches(train, len(train), shuffle=generator)][0] for _ in range(2))
@@ -176,16 +177,15 @@ def test_near_copies_in_different_shards_land_in_the_same_part(tmp_path):
     """Mirrored, scaled and saved as JPEG. With any of ten seeds, all 40 pairs stay together."""
     originals = [picture(number) for number in range(40)]
     copies = [ImageOps.mirror(image).resize((80, 80), Image.Resampling.BICUBIC) for image in originals]
-    shards = [
+    contents = [
         tar([(f"{'Bike' if i % 2 else 'Car'}/{i}.jpg", encoded(image, "JPEG")) for i, image in enumerate(images)])
         for images in (originals, copies)
     ]
-    dataset = write_shards(tmp_path / "own", *shards)
+    dataset = write_shards(tmp_path / "own", *contents)
     for seed in range(10):
         parts = parts_of(prepare(dataset, **SHARES | {"seed": seed}))
-        pairs = [
-            (part, parts[origin.replace("shard-00", "shard-01")]) for origin, part in parts.items() if "-00" in origin
-        ]
+        first = {origin: part for origin, part in parts.items() if origin.startswith("shard-00")}
+        pairs = [(part, parts[origin.replace("shard-00", "shard-01")]) for origin, part in first.items()]
         assert len(pairs) == 40
         assert all(one == other for one, other in pairs)
         assert len(set(pairs)) == 3
@@ -230,9 +230,6 @@ def test_compressed_shards_are_read_as_well(tmp_path):
     assert len(record.files) == 60
 
 
-BOUNDARY = 40 * 2  # members of a shard with .cls files
-
-
 def cut_between_members(shard: bytes) -> bytes:
     with tarfile.open(fileobj=io.BytesIO(shard)) as archive:
         return shard[: archive.getmembers()[20].offset]
@@ -265,17 +262,10 @@ def test_a_bad_shard_is_named_in_one_sentence_and_the_others_are_not_read_again(
         prepare(dataset, **SHARES)
     assert "\n" not in str(found.value)
     (tmp_path / "own" / "shard-01.tar").write_bytes(good[1])
-    (tmp_path / "own" / "shard-00.tar").open("rb")
     opened = []
-    monkeypatch.setattr("recognizer.data.shards.open_shard", lambda *shard: opened.append(shard[0]) or _open(*shard))
+    monkeypatch.setattr(shards, "open_shard", lambda *shard: opened.append(shard[0]) or open_shard(*shard))
     assert len(prepare(dataset, **SHARES).files) == 120
     assert opened == ["shard-01.tar", "shard-02.tar"]
-
-
-def _open(name, address):
-    from recognizer.data.shard_source import open_shard
-
-    return open_shard(name, address)
 
 
 @pytest.mark.parametrize(
@@ -303,9 +293,7 @@ def test_without_the_library_a_sentence_says_what_to_install(tmp_path, monkeypat
 
 def test_a_class_with_too_few_images_is_named_with_its_shard(tmp_path):
     files = with_cls(0, 40) + [("900.png", encoded(picture(900))), ("900.cls", b"Bkie")]
-    with pytest.raises(
-        Problem, match=r"1 image\(s\) of Bkie, the first in shard-00.tar/900.png, and none of them is in"
-    ):
+    with pytest.raises(Problem, match=r"1 image\(s\) of Bkie, the first in shard-00.tar/900.png"):
         prepare(write_shards(tmp_path / "own", tar(files)), **SHARES)
 
 
@@ -325,8 +313,6 @@ def serve_three(server, *answers) -> str:
     ],
 )
 def test_a_server_that_breaks_off_is_asked_for_the_rest(server, answers):
-    from .server import whole
-
     last = without_ranges(whole) if len(answers) == 2 and callable(answers[0]) else whole
     record = prepare(serve_three(server, *answers, last), **SHARES)
     assert len(record.files) == 120
@@ -382,8 +368,8 @@ def test_images_in_folders_are_untouched_by_shards_and_are_used_again_when_asked
         write_zip(tmp_path / "zips" / f"{name}.zip", members)
     files = prepare(str(tmp_path / "zips"), **SHARES)
     on_disk = sorted((settings.DATASETS / "Train").rglob("*.png"))
-    shards = prepare(write_shards(tmp_path / "own", *three_shards()), **SHARES)
-    assert prepared(or_shards=True) == shards
+    in_shards = prepare(write_shards(tmp_path / "own", *three_shards()), **SHARES)
+    assert prepared(or_shards=True) == in_shards
     assert sorted((settings.DATASETS / "Train").rglob("*.png")) == on_disk
     with pytest.raises(Problem, match="only notebooks 01 to 03"):
         prepared()

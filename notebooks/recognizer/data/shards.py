@@ -99,7 +99,7 @@ def deal_shards(record: Record, val_share: float, test_share: float, seed: int, 
             rows = [row for row in files if row.class_name == class_name]
             raise Problem(
                 f"The shards have {len(rows)} image(s) of {class_name}, the first in {rows[0].origin}, and none of "
-                f"them is in {' and '.join(empty)}. Add images of {class_name}, use larger shares, or correct the class."
+                f"them is in {' and '.join(empty)}. Add images, use larger shares, or correct the class."
             )
     record = replace(record, files=files, val_share=val_share, test_share=test_share, seed=seed)
     write_record(record, place_of(record.dataset, folder) / "split.json")
@@ -113,7 +113,7 @@ def part_of(group: str, val_share: float, test_share: float, seed: int) -> str:
 
 
 def kept_pictures(record: Record, folder: Path | None = None) -> dict[str, Path]:
-    """The images of shards that are files as well: '<Class>/<name>' → path. A random choice, at most 300 of each class."""
+    """The images of shards that are files as well: '<Class>/<name>' → path. At most 300 of each class."""
     pictures = place_of(record.dataset, folder) / "pictures"
     return {f"{path.parent.name}/{path.name}": path for path in sorted(pictures.glob("*/*"))}
 
