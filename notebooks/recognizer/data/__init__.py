@@ -1,11 +1,11 @@
 """Notebook 01: where the pictures come from, and what becomes of them on disk."""
 
 from .extraction import extract_into_train
+from .parts import load_part
 from .preparation import prepare, prepared, take_in
 from .record import Record, read_record
 from .sources import choose, fetch
 from .split import split_images
-from .streamed import load_part
 
 __all__ = [
     "Record",

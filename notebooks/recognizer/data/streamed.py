@@ -1,4 +1,4 @@
-"""Train, Val and Test, whether their images are files or stay in shards: `load_part`.
+"""The pixels of Train, Val and Test if the images stay in shards.
 
 Train is streamed from the shards in every epoch. Val and Test are decoded once, into a memory-mapped file in
 `datasets/cache/`, as all pixels are if the images are files.
@@ -23,7 +23,7 @@ from .. import settings
 from ..inputs import as_pixels, from_bytes, without_warnings
 from ..progress import progress_bar
 from ..settings import Problem, room_on_disk
-from .dataset import Pictures, PixelSet
+from .dataset import PixelSet
 from .images import ImageFile
 from .record import Record
 from .shard_members import members, webdataset
@@ -35,21 +35,6 @@ SHUFFLED_BYTES = 256_000_000  # pixels of the images among which the next one is
 MOST_SHUFFLED = 10_000  # the same as a number of images
 AHEAD = 4  # batches that are ready before the network asks for them
 HELD = ("Val", "Test")
-
-
-def load_part(
-    record: Record, part: str, image_size: int, detail: float = 1
-) -> "Pictures | StreamedPictures | HeldPictures":
-    """'Train', 'Val' or 'Test' of the data set in use, for a network that takes images of S×S, S = `image_size`.
-
-    The images are stored `detail` times as large. Raises `Problem` as `Pictures` does, and for shards that cannot be
-    read or have changed.
-    """
-    if not record.shards:
-        return Pictures(settings.DATASETS / part, image_size, detail)
-    if part in HELD:
-        return HeldPictures(record, part, image_size, detail)
-    return StreamedPictures(record, image_size, detail)
 
 
 class StreamedPictures:

@@ -13,7 +13,7 @@ from .. import settings
 from ..data import Record
 from ..data.dataset import Pictures
 from ..data.neither import scenes_to_learn_from
-from ..data.streamed import load_part
+from ..data.parts import load_part
 from ..settings import Problem, parameter, shown
 from .hardware import choose_device
 from .models import ARCHITECTURES, architecture_of, load_model, new_model
