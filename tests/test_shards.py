@@ -276,12 +276,13 @@ def test_a_bad_shard_is_named_in_one_sentence_and_the_others_are_not_read_again(
         ("shard-{00..02.tar", "The braces of DATASET=.* do not match"),
         ("shard-00..02}.tar", "The braces of DATASET=.* do not match"),
         ("shard-{0..99999999999}.tar", "stands for more than 1,000,000 shards"),
+        ("http://127.0.0.1/shard.tar?part={0..3}", "have the same name; put the braces into the name"),
     ],
 )
 def test_patterns_that_name_no_shards(tmp_path, pattern, sentence):
     write_shards(tmp_path / "own", *three_shards())
     with pytest.raises(Problem, match=sentence):
-        choose(str(tmp_path / "own" / pattern))
+        choose(pattern if "://" in pattern else str(tmp_path / "own" / pattern))
 
 
 def test_without_the_library_a_sentence_says_what_to_install(tmp_path, monkeypatch):

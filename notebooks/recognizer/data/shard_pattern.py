@@ -31,7 +31,7 @@ def named_shards(dataset: str) -> tuple[str, dict[str, str]]:
     import braceexpand  # comes with the library
 
     is_local = not is_on_server(dataset)
-    pattern = os.path.join(PROJECT, os.path.expanduser(dataset)) if is_local else dataset
+    pattern = os.path.join(PROJECT, os.path.expanduser(dataset)).replace(os.sep, "/") if is_local else dataset
     ranges = re.findall(r"\{(-?\d+)\.\.(-?\d+)", pattern)
     if math.prod(abs(int(last) - int(first)) + 1 for first, last in ranges) > MOST_SHARDS:
         raise Problem(f"DATASET={dataset[:200]!r} stands for more than {MOST_SHARDS:,} shards; check its numbers.")
@@ -50,8 +50,11 @@ def named_shards(dataset: str) -> tuple[str, dict[str, str]]:
             f"{len(missing)} of the {len(addresses)} shards in DATASET do not exist, the first of them {missing[0]}. "
             "Check the numbers in the braces."
         )
-    folder = pattern[: pattern.index("{")].replace(os.sep, "/").rpartition("/")[0]
+    folder = pattern[: pattern.index("{")].rpartition("/")[0]
     without_ranges = re.sub(r"\{.*\}", "{}", pattern)
     stem = safe_name(re.split(r"[{}]", without_ranges[len(folder) :])[0].strip("/-_ .") or "shards")
     name = f"{stem}-{hashlib.sha256(without_ranges.encode()).hexdigest()[:8]}"
-    return name, {address[len(folder) + 1 :].partition("?")[0]: address for address in addresses}
+    shards = {address[len(folder) + 1 :].partition("?")[0]: address for address in addresses}
+    if len(shards) < len(addresses):
+        raise Problem(f"Several shards of DATASET={dataset[:200]!r} have the same name; put the braces into the name.")
+    return name, shards

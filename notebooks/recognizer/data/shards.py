@@ -55,27 +55,12 @@ def read_shards(name: str, shards: dict[str, str], folder: Path | None = None) -
     Raises `Problem` for a shard that cannot be read to its end, because a missing shard would change every result. What
     was read before is kept, so the next call continues there.
     """
-    folder = folder or settings.DATASETS
     place = place_of(name, folder)
-    with alone_in(folder, doing="reading shards"):
-        looks = _ToLookAt(place / "pictures")
-        record = Record(name, {}, [], shards=shards)
-        with progress_bar("read shards", len(shards), "shards") as progress:
-            for shard, address in shards.items():
-                index = place / f"{safe_name(shard.replace('/', '_'))}.json"
-                part = _known(index, shard, address, looks) or _read(index, shard, address, looks)
-                record.files += part.files
-                record.rejected += part.rejected
-                record.stamps |= part.stamps
-                progress.update()
-        looks.tidy()
-        check_names(name, {row.class_name for row in record.files})
-        before = read_record(place / "split.json")
-        if before is None or (before.shards, before.stamps) != (shards, record.stamps) or parameter("VERIFY", False):
-            record.files = _grouped(record.files)
+    with alone_in(folder or settings.DATASETS, doing="reading shards"):
+        record = read_record(place / "split.json")
+        if record is None or record.shards != shards or not _is_unchanged(record):
+            record = _read_all(name, shards, place)
             write_record(record, place / "split.json")
-        else:
-            record = before
         place_of("current", folder).write_text(name, "utf-8")
     if record.rejected:
         first = f"{record.rejected[0].origin}: {record.rejected[0].reason}"
@@ -118,6 +103,36 @@ def kept_pictures(record: Record, folder: Path | None = None) -> dict[str, Path]
     return {f"{path.parent.name}/{path.name}": path for path in sorted(pictures.glob("*/*"))}
 
 
+def _is_unchanged(record: Record) -> bool:
+    """Whether the shards are those that `record` describes. On a server, this is believed."""
+    return not parameter("VERIFY", False) and all(
+        is_on_server(address) or record.stamps[shard] == file_stamp(address) for shard, address in record.shards.items()
+    )
+
+
+def _read_all(name: str, shards: dict[str, str], place: Path) -> Record:
+    """The record of all shards, with groups of near-copies. What an earlier run has read is not read again."""
+    looks = _ToLookAt(place / "pictures")
+    record = Record(name, {}, [], shards=shards)
+    with progress_bar("read shards", len(shards), "shards") as progress:
+        for shard, address in shards.items():
+            index = place / f"{safe_name(shard.replace('/', '_'))}.json"
+            part = read_record(index)
+            if part is None or part.shards != {shard: address} or not _is_unchanged(part):
+                part = _read(shard, address, looks)
+                write_record(part, index)
+            else:
+                looks.know(part.files)
+            record.files += part.files
+            record.rejected += part.rejected
+            record.stamps |= part.stamps
+            progress.update()
+    looks.tidy()
+    check_names(name, record.classes)
+    record.files = _grouped(record.files)
+    return record
+
+
 def _grouped(files: Sequence[ImageFile]) -> list[ImageFile]:
     """The same rows, with the digest of the group of each: the smallest SHA-256 of its images."""
     numbers = near_copies([row.fingerprint for row in files])
@@ -127,21 +142,11 @@ def _grouped(files: Sequence[ImageFile]) -> list[ImageFile]:
     return [replace(row, group=smallest[number]) for number, row in zip(numbers, files)]
 
 
-def _known(index: Path, shard: str, address: str, looks: "_ToLookAt") -> Record | None:
-    """What an earlier run read in a shard, or None if it has changed since."""
-    record = None if parameter("VERIFY", False) else read_record(index)
-    if record is None or not (is_on_server(address) or record.stamps == {shard: file_stamp(address)}):
-        return None
-    for row in record.files:
-        looks.offer(row)
-    return record
-
-
 @without_warnings()
-def _read(index: Path, shard: str, address: str, looks: "_ToLookAt") -> Record:
-    """Read a shard, check each image, and write its record to the file `index`."""
+def _read(shard: str, address: str, looks: "_ToLookAt") -> Record:
+    """Read a shard to its end, and check each image."""
     file, stamp = open_shard(shard, address)
-    record = Record(shard, {}, [], stamps={shard: stamp})
+    record = Record(shard, {}, [], stamps={shard: stamp}, shards={shard: address})
     origins, keys = set(), set()
     with file, ThreadPoolExecutor() as pool:
         incoming = members(shard, file)
@@ -160,7 +165,6 @@ def _read(index: Path, shard: str, address: str, looks: "_ToLookAt") -> Record:
     if not record.files:
         why = f": {record.rejected[0].origin}: {record.rejected[0].reason}" if record.rejected else ""
         raise Problem(f"The shard {shard} has no image that can be used{why}. Correct it, or leave it out of DATASET.")
-    write_record(record, index)
     return record
 
 
@@ -183,17 +187,25 @@ class _ToLookAt:
         self.folder = folder
         self.smallest: dict[str, list[tuple[str, str]]] = defaultdict(list)  # class → digests and names
 
-    def offer(self, row: ImageFile, content: bytes | None = None) -> None:
-        """Take a new image with its `content`, or one of an earlier run, whose file is there if it was chosen."""
-        chosen, entry = self.smallest[row.class_name], (row.sha256, row.name)
-        if len(chosen) == TO_LOOK_AT and entry > chosen[-1]:
-            return
-        bisect.insort(chosen, entry)
-        del chosen[TO_LOOK_AT:]
-        if content is not None:
+    def offer(self, row: ImageFile, content: bytes) -> None:
+        """Write an image to a file, if its digest is among the smallest so far."""
+        if self._choose(row):
             path = self.folder / row.key
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
+
+    def know(self, rows: Sequence[ImageFile]) -> None:
+        """Take images of an earlier run into account. The files of those that it chose are there."""
+        for row in rows:
+            self._choose(row)
+
+    def _choose(self, row: ImageFile) -> bool:
+        chosen, entry = self.smallest[row.class_name], (row.sha256, row.name)
+        if len(chosen) == TO_LOOK_AT and entry > chosen[-1]:
+            return False
+        bisect.insort(chosen, entry)
+        del chosen[TO_LOOK_AT:]
+        return True
 
     def tidy(self) -> None:
         """Remove the files that others have replaced."""
