@@ -27,17 +27,14 @@ def named_shards(dataset: str) -> tuple[str, dict[str, str]]:
     The names do not change if the pattern is extended to more shards.
     Raises `Problem` for a pattern that is malformed, and for files that do not exist.
     """
-    webdataset()
-    import braceexpand  # comes with the library
-
     is_local = not is_on_server(dataset)
     pattern = os.path.join(PROJECT, os.path.expanduser(dataset)).replace(os.sep, "/") if is_local else dataset
     ranges = re.findall(r"\{(-?\d+)\.\.(-?\d+)", pattern)
     if math.prod(abs(int(last) - int(first)) + 1 for first, last in ranges) > MOST_SHARDS:
         raise Problem(f"DATASET={dataset[:200]!r} stands for more than {MOST_SHARDS:,} shards; check its numbers.")
     try:
-        addresses = list(dict.fromkeys(braceexpand.braceexpand(pattern)))
-    except braceexpand.UnbalancedBracesError as error:
+        addresses = list(dict.fromkeys(webdataset().shardlists.expand_urls(pattern)))
+    except ValueError as error:
         raise Problem(
             f"The braces of DATASET={dataset[:200]!r} do not match; write, for example, shards-{{000..099}}.tar."
         ) from error
