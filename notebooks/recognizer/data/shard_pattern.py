@@ -32,8 +32,9 @@ def named_shards(dataset: str) -> tuple[str, dict[str, str]]:
     ranges = re.findall(r"\{(-?\d+)\.\.(-?\d+)", pattern)
     if math.prod(abs(int(last) - int(first)) + 1 for first, last in ranges) > MOST_SHARDS:
         raise Problem(f"DATASET={dataset[:200]!r} stands for more than {MOST_SHARDS:,} shards; check its numbers.")
+    library = webdataset()
     try:
-        addresses = list(dict.fromkeys(webdataset().shardlists.expand_urls(pattern)))
+        addresses = list(dict.fromkeys(library.shardlists.expand_urls(pattern)))
     except ValueError as error:
         raise Problem(
             f"The braces of DATASET={dataset[:200]!r} do not match; write, for example, shards-{{000..099}}.tar."
