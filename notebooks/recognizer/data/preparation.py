@@ -10,7 +10,7 @@ from .extraction import extract_into_train
 from .layout import ClassFiles
 from .place import alone_in
 from .record import Record, read_record
-from .shards import current_shards, forget_current, read_shards
+from .shards import current_shards, deal_shards, forget_current, read_shards
 from .sources import Choice, choose, fetch
 from .split import split_images
 from .taking_in import finish_taking_in
@@ -38,7 +38,9 @@ def prepare(
     print(choice.reason)
     files = fetch(choice, sample_images=sample_images)
     with alone_in(folder):
-        take_in(choice, files, folder)
+        record = take_in(choice, files, folder)
+        if record.shards:
+            return deal_shards(record, val_share, test_share, seed, folder)
         return split_images(val_share, test_share, seed, folder)
 
 
@@ -75,11 +77,12 @@ def _prepared() -> Record:
         finish_taking_in()
         record = current_shards() or read_record()
         if record and not os.environ.get("DATASET"):
-            return split_images(
+            shares_and_seed = (
                 parameter("VAL_SHARE", record.val_share or 0.1, at_least=0.001, at_most=0.9),
                 parameter("TEST_SHARE", record.test_share or 0.2, at_least=0.001, at_most=0.9),
                 parameter("SEED", record.seed, at_least=0, at_most=2**32 - 1),
             )
+            return deal_shards(record, *shares_and_seed) if record.shards else split_images(*shares_and_seed)
     return prepare(
         parameter("DATASET", "auto"),
         sample_images=parameter("SAMPLE_IMAGES", 1000, at_least=1),
