@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 
 import numpy as np
-from scipy.sparse import csc_array, csr_array, vstack
+from scipy.sparse import coo_array, csc_array
 
 from ..progress import progress_bar
 
 CELL = 256  # points per cell, on average
 PROBES = 16  # cells that a query is compared with; benchmarks/near_copies.py measures what that misses
+REGION = 16  # cells per region, on average
+CANDIDATES = 1024  # cells that are looked at for one region
 ROWS = 4096  # points that are put into cells at a time
 VALUES = 2**22  # distances that are computed at a time; they take 16 MB
 
@@ -29,7 +31,7 @@ def close_pairs(queries: np.ndarray, points: np.ndarray, distance: float) -> Ite
     # One product of matrices gives -|q - p|²/2 = q·p - |q|²/2 - |p|²/2 for all.
     queries = np.column_stack([queries, -_half_squares(queries), np.ones(len(queries), np.float32)])
     points = np.column_stack([points, np.ones(len(points), np.float32), -_half_squares(points)])
-    with progress_bar("Comparing images", len(points), "image", delay=2) as bar:
+    with progress_bar("Comparing images", count, "cell", delay=2) as bar:
         for cell in range(count):
             members, visitors = _column(inside, cell), _column(visiting, cell)
             step = max(1, VALUES // max(1, len(members)))
@@ -37,21 +39,42 @@ def close_pairs(queries: np.ndarray, points: np.ndarray, distance: float) -> Ite
                 some = visitors[start : start + step]
                 rows, columns = np.nonzero(queries[some] @ points[members].T >= -(distance**2) / 2)
                 yield some[rows], members[columns]
-            bar.update(len(members))
+            bar.update()
 
 
 def _cells(points: np.ndarray, centres: np.ndarray, probes: int) -> csc_array:
-    """Whether each centre is among the `probes` that are nearest to each point: sparse bool, N×centres."""
-    probes = min(probes, len(centres))
-    pieces = []
+    """Whether each centre is among the `probes` that are nearest to each point: sparse bool, N×centres.
+
+    A point is not compared with all centres, but with the `CANDIDATES` nearest to the middle of the region that it is
+    in. So time grows with the number of points, and hardly faster. Middles of regions are every `REGION`th centre.
+    """
+    middles = centres[::REGION]
+    rows, columns = [], []
     with progress_bar("Putting images into cells", len(points), "image", delay=2) as bar:
-        for start in range(0, len(points), ROWS):
-            some = points[start : start + ROWS]
-            distances = _half_squares(centres) - some @ centres.T  # the same for one point, but for a constant
-            farthest = np.partition(distances, probes - 1, axis=1)[:, probes - 1 : probes]
-            pieces.append(csr_array(distances <= farthest))
-            bar.update(len(some))
-    return vstack(pieces, format="csc")
+        nearest = [_distances(points[start : start + ROWS], middles).argmin(axis=1) for start in _starts(points)]
+        region_of = np.concatenate(nearest)
+        for region, middle in enumerate(middles):
+            inside = np.flatnonzero(region_of == region)
+            candidates = np.argsort(_distances(middle[np.newaxis], centres)[0], kind="stable")[:CANDIDATES]
+            for start in _starts(inside):
+                some = inside[start : start + ROWS]
+                distances = _distances(points[some], centres[candidates])
+                last = min(probes, len(candidates)) - 1
+                row, column = np.nonzero(distances <= np.partition(distances, last, axis=1)[:, last : last + 1])
+                rows.append(some[row].astype(np.int32))
+                columns.append(candidates[column].astype(np.int32))
+                bar.update(len(some))
+    places = np.concatenate(rows), np.concatenate(columns)
+    return coo_array((np.ones(len(places[0]), bool), places), shape=(len(points), len(centres))).tocsc()
+
+
+def _starts(rows: np.ndarray) -> range:
+    return range(0, len(rows), ROWS)
+
+
+def _distances(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Half the squared distance of each point to each centre, up to a number that is the same for all centres."""
+    return _half_squares(centres) - points @ centres.T
 
 
 def _half_squares(points: np.ndarray) -> np.ndarray:
