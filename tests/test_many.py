@@ -194,7 +194,7 @@ def as_large_as_it_is(image: Image.Image) -> torch.Tensor:
 
 def test_without_space_nothing_is_begun(model, folder, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 9, 1000))
-    with pytest.raises(Problem, match="There is no room for the feature maps of 12 images"):
+    with pytest.raises(Problem, match="There is no room for writing feature maps of 12 images"):
         capture_folder(model, "0", folder, tmp_path / "maps.h5", transform=small)
     assert not (tmp_path / "maps.h5").exists()
 

@@ -60,11 +60,11 @@ def capture_folder(
     made_by = _made_by(model, names, transform, files, dtype)
     if not store.exists():
         _create(h5py, store, made_by, _first_outputs(model, names, files, transform), list(files), dtype)
-    with _opened(h5py, store, made_by) as file, progress_bar("Capturing", len(files), "image") as bar:
+    with _opened(h5py, store, made_by) as file, room_on_disk("writing feature maps", store.parent):
         start = int(file["done"][()])
-        bar.update(start)
         batches = _decoded(model, transform, list(files.values())[start:], batch_size)
-        with contextlib.closing(batches):
+        with progress_bar("Capturing", len(files), "image") as bar, contextlib.closing(batches):
+            bar.update(start)
             for decoded in batches:
                 pixels = [image for image in decoded if isinstance(image, Tensor)]
                 outputs = capture(model, names, as_batch(pixels, model)) if pixels else {}
@@ -150,7 +150,7 @@ def _create(
     shapes = {key: (len(names), *output.shape[1:]) for key, output in outputs.items()}
     needed = sum(np.prod(shape, dtype=int) for shape in shapes.values()) * np.dtype(dtype).itemsize
     unfinished = store.with_name(f"{store.name}.part")
-    with room_on_disk(f"the feature maps of {len(names)} images", store.parent, int(needed)):
+    with room_on_disk(f"writing feature maps of {len(names)} images", store.parent, int(needed)):
         with h5py.File(unfinished, "w") as file:
             file.attrs["made_by"], file.attrs["outputs"] = json.dumps(made_by), json.dumps(list(shapes))
             file["files"] = names
@@ -215,9 +215,10 @@ def _write(file: Any, start: int, reasons: list[str], outputs: dict[str, np.ndar
     stop, captured = start + len(reasons), np.array([not reason for reason in reasons])
     for key in json.loads(file.attrs["outputs"]):
         dataset = file[f"maps/{key}"]
-        rows = np.full((len(reasons), *dataset.shape[1:]), np.nan, dataset.dtype)
-        if key in outputs:
-            rows[captured] = _in_type_of(dataset, key, outputs[key])
+        rows = _in_type_of(dataset, key, outputs[key]) if key in outputs else np.nan
+        if key in outputs and not captured.all():
+            read, rows = rows, np.full((len(reasons), *dataset.shape[1:]), np.nan, dataset.dtype)
+            rows[captured] = read
         dataset[start:stop] = rows
     file["reasons"][start:stop] = [reason.encode()[:LONGEST_REASON].decode(errors="ignore") for reason in reasons]
     file.flush()
@@ -232,8 +233,8 @@ def _in_type_of(dataset: Any, key: str, output: np.ndarray) -> np.ndarray:
             "pass a transform that makes all images equally large."
         )
     with np.errstate(over="ignore"):
-        converted = output.astype(dataset.dtype)
-    if np.isinf(converted).sum() > np.isinf(output).sum():
+        converted = output.astype(dataset.dtype, copy=False)
+    if converted is not output and np.isinf(converted).sum() > np.isinf(output).sum():
         raise Problem(f"Layer {key!r} outputs values that float16 cannot hold; pass dtype='float32' and another store.")
     return converted
 
