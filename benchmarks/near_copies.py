@@ -85,7 +85,7 @@ def peer_faiss(queries: np.ndarray, points: np.ndarray, distance: float) -> Iter
     index = faiss.IndexIVFFlat(faiss.IndexFlatL2(points.shape[1]), points.shape[1], cells)
     index.train(points[np.random.default_rng(0).permutation(len(points))[: 40 * cells]])
     index.add(points)
-    index.nprobe = 16
+    index.nprobe = 24
     for start in range(0, len(queries), PIECE):
         limits, _, found = index.range_search(queries[start : start + PIECE], distance**2)
         yield start + np.repeat(np.arange(len(limits) - 1), np.diff(limits).astype(int)), found

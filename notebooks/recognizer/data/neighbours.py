@@ -8,7 +8,7 @@ from scipy.sparse import coo_array, csc_array
 from ..progress import progress_bar
 
 CELL = 256  # points per cell, on average
-PROBES = 16  # cells that a query is compared with; benchmarks/near_copies.py measures what that misses
+PROBES = 24  # cells that a query is compared with; benchmarks/near_copies.py measures what that misses
 REGION = 16  # cells per region, on average
 CANDIDATES = 1024  # cells that are looked at for one region
 ROWS = 4096  # points that are put into cells at a time
