@@ -64,7 +64,7 @@ def test_requirements_are_those_of_the_package_each_with_its_reason():
 @pytest.mark.parametrize(
     ("pattern", "extras"),
     [
-        ("notebooks/recognizer/**/*.py", ("shards",)),
+        ("notebooks/recognizer/**/*.py", ("shards", "many")),
         ("notebooks/*.py", ("notebooks",)),
         ("notebooks/*.ipynb", ()),
         ("tests/*.py", ("notebooks", "tests")),

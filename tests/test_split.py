@@ -3,12 +3,14 @@
 import base64
 import io
 import random
+import tracemalloc
 from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
+from scipy.ndimage import gaussian_filter
 
 from recognizer.data import prepare, split_images
 from recognizer.data.duplicates import ALIKE, fingerprint, near_copies
@@ -92,6 +94,43 @@ def test_blocks_make_no_difference(photographs, monkeypatch):
     expected = near_copies(prints)
     monkeypatch.setattr("recognizer.data.duplicates.BLOCK", 7)
     assert len(set(zip(expected, near_copies(prints)))) == len(set(expected))
+
+
+def test_of_many_images_the_same_groups_are_found_without_comparing_all(monkeypatch):
+    """10,000 made thumbnails, smooth as photographs are, one in ten a changed copy, some far in a chain."""
+    rng = np.random.default_rng(0)
+    smooth = gaussian_filter(rng.normal(0, 1, (9000, 16, 16)), (0, 2, 2), mode="wrap")
+    smooth = 128 + 45 * smooth / smooth.std(axis=(1, 2), keepdims=True)
+    copies = smooth[:1000] + rng.normal(0, 1, (1000, 16, 16)) * rng.uniform(0, 15, (1000, 1, 1))
+    copies[::3] = np.roll(copies[::3], 1, axis=2) * 0.3 + copies[::3] * 0.7
+    copies[::2] = copies[::2, :, ::-1]
+    plain = np.full((2, 16, 16), [[[30]], [[200]]])
+    thumbnails = np.concatenate([smooth, copies, plain, plain]).clip(0, 255).astype(np.uint8)
+    prints = [base64.b64encode(thumbnail).decode() for thumbnail in thumbnails]
+    expected = near_copies(prints)
+    monkeypatch.setattr("recognizer.data.duplicates.MANY", 5000)
+    found = near_copies(prints)
+    assert 800 < len(prints) - len(set(expected)) < 1100
+    assert len(set(zip(expected, found))) == len(set(found)) == len(set(expected))
+    order = rng.permutation(len(prints))
+    again = near_copies([prints[place] for place in order])
+    assert np.array_equal(again, found[order])
+
+
+def test_many_copies_of_one_picture_take_little_memory_and_time(monkeypatch):
+    """3,000 frames of a camera that does not move: millions of near-copies in one group, and other pictures."""
+    rng = np.random.default_rng(1)
+    frames = rng.integers(0, 256, (16, 16)) + rng.normal(0, 3, (3000, 16, 16))
+    others = rng.integers(0, 256, (300, 16, 16))
+    thumbnails = np.concatenate([frames, others]).clip(0, 255).astype(np.uint8)
+    monkeypatch.setattr("recognizer.data.duplicates.MANY", 2000)
+    tracemalloc.start()
+    groups = near_copies([base64.b64encode(thumbnail).decode() for thumbnail in thumbnails])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(set(groups[:3000])) == 1
+    assert len(set(groups)) == 301
+    assert peak < 300e6
 
 
 def test_pictures_of_one_colour_are_copies_of_that_colour_only():
