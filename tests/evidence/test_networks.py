@@ -80,7 +80,7 @@ def test_training_side_by_side_and_one_by_one_give_the_same_weights(run, monkeyp
     assert [file.name for file in files] == ["sides-seed0.pt", "sides-seed1.pt"]
     for file in files:
         file.unlink()
-    monkeypatch.setattr(side_by_side, "_cores", lambda: 1)
+    monkeypatch.setattr(side_by_side, "cores", lambda: 1)
     alone = trained_networks(run, [Sides()], 2)["sides"]
     for one, other in zip(together, alone):
         assert torch.equal(weights(one), weights(other))
@@ -89,7 +89,7 @@ def test_training_side_by_side_and_one_by_one_give_the_same_weights(run, monkeyp
 
 
 def test_existing_networks_are_kept_unless_they_are_older_than_the_model(run, monkeypatch, capsys):
-    monkeypatch.setattr(side_by_side, "_cores", lambda: 1)
+    monkeypatch.setattr(side_by_side, "cores", lambda: 1)
     trained_networks(run, [Sides()], 1)
     first, second = (run.parent / "networks" / f"sides-seed{k}.pt" for k in range(2))
     before = first.stat().st_mtime_ns
@@ -117,7 +117,7 @@ def test_a_second_notebook_waits_and_trains_only_the_missing_networks(run, tmp_p
 
     calls, fit = [], side_by_side.fit
     monkeypatch.setattr(side_by_side, "fit", lambda *args, **options: calls.append(1) or fit(*args, **options))
-    monkeypatch.setattr(side_by_side, "_cores", lambda: 1)
+    monkeypatch.setattr(side_by_side, "cores", lambda: 1)
     other = Started(tmp_path / "first", first)
     other.wait_for("held")
     second = threading.Thread(target=trained_networks, args=(run, [Sides()], 2))
@@ -149,7 +149,7 @@ class Notebook:
             os.setsid()
             for descriptor in (1, 2):  # with the error messages of its workers
                 os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
-            side_by_side._cores = lambda: 2
+            side_by_side.cores = lambda: 2
             trained_networks(path, [Sides()], 2)
         except KeyboardInterrupt:
             os.write(1, b"interrupted")
@@ -208,7 +208,7 @@ def test_ctrl_c_ends_all_processes_without_error_messages(notebook, when):
 
 
 def test_files_of_killed_processes_are_removed(run, monkeypatch):
-    monkeypatch.setattr(side_by_side, "_cores", lambda: 1)
+    monkeypatch.setattr(side_by_side, "cores", lambda: 1)
     folder = run.parent / "networks"
     folder.mkdir()
     leftovers, kept = (
@@ -222,7 +222,7 @@ def test_files_of_killed_processes_are_removed(run, monkeypatch):
 
 
 def test_ctrl_c_keeps_complete_networks_and_removes_partial_ones(run, monkeypatch):
-    monkeypatch.setattr(side_by_side, "_cores", lambda: 1)
+    monkeypatch.setattr(side_by_side, "cores", lambda: 1)
     calls, fit = [], side_by_side.fit
 
     def interrupted(*args, **options):
@@ -239,7 +239,7 @@ def test_ctrl_c_keeps_complete_networks_and_removes_partial_ones(run, monkeypatc
 
 @pytest.mark.parametrize(("lesson", "sentence"), [(Fails(), "nothing to learn"), (Dies(), "ended early .code 7.")])
 def test_an_error_in_a_worker_process_is_one_sentence(run, monkeypatch, lesson, sentence):
-    monkeypatch.setattr(side_by_side, "_cores", lambda: 2)
+    monkeypatch.setattr(side_by_side, "cores", lambda: 2)
     with pytest.raises(Problem, match=sentence):
         trained_networks(run, [lesson], 2)
 

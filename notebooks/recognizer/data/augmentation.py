@@ -5,14 +5,23 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def augment(images: Tensor, generator: torch.Generator, image_size: int | None = None) -> Tensor:
+def augment(
+    images: Tensor,
+    generator: torch.Generator,
+    image_size: int | None = None,
+    *,
+    batch_size: int | None = None,
+    share: slice = slice(None),
+) -> Tensor:
     """Flip, rotate, stretch, zoom and shift each image at random, and change its light a little.
 
     `images` is float B×3×D×D in [0, 1]; the result is float B×3×S×S with S = `image_size` (default D). The whole batch
     is resampled once.
+    If `images` are only the `share` of a batch of `batch_size` images, they change as they would in the whole batch.
     """
     count, device = len(images), images.device
-    randoms = torch.rand(11, count, generator=generator).to(device, non_blocking=device.type == "cuda")
+    randoms = torch.rand(11, batch_size or count, generator=generator)[:, share]
+    randoms = randoms.to(device, non_blocking=device.type == "cuda")
 
     def uniform(number: int, low: float, high: float) -> Tensor:
         return randoms[number] * (high - low) + low

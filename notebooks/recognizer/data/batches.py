@@ -16,12 +16,14 @@ def batches(
     device: torch.device | str = "cpu",
     room: int = 0,
     shuffle: torch.Generator | None = None,
+    share: slice = slice(None),
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches of (images, labels): float32 B×3×S×S in [0, 1], and int64 B.
 
     If all pixels fit into `room` bytes, they are copied to `device` once and stay there.
     With the generator `shuffle`, the images are shuffled and an incomplete last batch is left out: batch norm learns
     nothing useful from a batch of one image.
+    `share` says which images of each batch to take, if other processes take the others. The batches stay the same.
     Raises `Problem` for a `batch_size` below 1. A `batch_size` above the number of images is reduced to it.
     """
     if batch_size < 1:
@@ -34,7 +36,7 @@ def batches(
     for chosen in order.split(batch_size):
         if shuffle and len(chosen) < batch_size:
             return
-        chosen = chosen.sort().values  # in the order of the file on disk
+        chosen = chosen.sort().values[share]  # in the order of the file on disk
         # `[]` takes five times as long.
         images = pixels.index_select(0, chosen.to(pixels.device, non_blocking=non_blocking))
         labels = pictures.labels[chosen].to(device, non_blocking=non_blocking)

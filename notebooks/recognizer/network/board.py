@@ -14,29 +14,31 @@ from torchvision.utils import make_grid
 
 from ..settings import shown
 from .evaluation import Evaluation
-from .training import Epoch
+from .history import Epoch
 
 _open_boards: dict[Path, SummaryWriter] = {}  # the writers of this process, by folder
 
 
-def open_board(run: Path) -> SummaryWriter:
+def open_board(run: Path, epochs_done: int = 0) -> SummaryWriter:
     """A writer for the folder `run`. Curves of an earlier run are deleted; otherwise both would be drawn together.
 
     If this process still has a writer for the same folder, it is closed. Windows does not delete a file that another
     program has open; TensorBoard is then told to hide its content.
+    If `epochs_done` epochs of this run are done, their curves stay.
     """
     if not shutil.which("tensorboard"):
         # %tensorboard starts the program of this name. A kernel that was started by its full path does not find it.
         os.environ.setdefault("TENSORBOARD_BINARY", str(Path(sys.executable).with_name("tensorboard")))
     if earlier := _open_boards.pop(run.resolve(), None):
         earlier.close()
-    for old in run.glob("events.out.tfevents.*"):
+    for old in run.glob("events.out.tfevents.*") if not epochs_done else ():
         try:
             old.unlink()
         except PermissionError:
             print(f"{shown(old)} is open in another program; it stays, and TensorBoard hides the curves in it.")
     shutil.rmtree(run / "hparams", ignore_errors=True)
-    board = SummaryWriter(run, purge_step=0)  # hides steps from 0 on that are in older files
+    # Hides later steps that are in older files.
+    board = SummaryWriter(run, purge_step=epochs_done + 1 if epochs_done else 0)
     _open_boards[run.resolve()] = board
     return board
 

@@ -14,9 +14,11 @@ from torchvision.transforms.functional import center_crop
 
 from ..data.dataset import Pictures
 from ..settings import Problem
+from . import processes
+from .history import History
 from .models import architecture_of
 from .recipe import Recipe
-from .training import History, logits_of, probabilities_of
+from .training import logits_of, probabilities_of
 
 
 @dataclass(frozen=True)
@@ -83,11 +85,15 @@ def predict(model: nn.Module, pictures: Pictures) -> Tensor:
 
 
 def evaluate(model: nn.Module, pictures: Pictures) -> Evaluation:
-    """Evaluate `model` (with `.classes`) on every image of `pictures`. Raises `Problem` if the classes differ."""
+    """Evaluate `model` (with `.classes`) on every image of `pictures`. Raises `Problem` if the classes differ.
+
+    If several processes train together, all must call this, and each evaluates a part of the images.
+    """
     if model.classes != pictures.classes:
         trained, shown = ", ".join(model.classes), ", ".join(pictures.classes)
         raise Problem(f"The model was trained for {trained}, but the images are of {shown}; run notebook 01.")
-    probabilities, labels = predict(model, pictures).numpy(), pictures.labels.numpy()
+    probabilities = processes.gathered(predict(model, processes.own_part(pictures)), len(pictures)).numpy()
+    labels = pictures.labels.numpy()
     predicted = probabilities.argmax(axis=1)
     confusion = confusion_matrix(labels, predicted, labels=range(len(model.classes)))
     return Evaluation(

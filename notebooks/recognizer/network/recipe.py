@@ -85,19 +85,20 @@ class Recipe:
 
 
 def optimizer_and_average(
-    model: nn.Module, recipe: Recipe, total_steps: int
+    model: nn.Module, recipe: Recipe, total_steps: int, steps_done: int = 0
 ) -> tuple[torch.optim.Optimizer, nn.Module]:
     """The optimizer of `recipe` for `model`, and a running average of `model`, which each optimizer step updates.
 
     The learning rate goes through one cycle of `total_steps`: up to `recipe.lr` over the first twentieth of them, down
     to zero over the rest (Smith & Topin 2018). At a high learning rate the weights fluctuate from batch to batch; their
-    average does so much less (Polyak & Juditsky 1992).
+    average does so much less (Polyak & Juditsky 1992). A run that goes on after `steps_done` steps goes on there.
     """
     optimizer = recipe.new_optimizer(model.parameters(), recipe.lr)
     # Two steps at least, where there are as many: OneCycleLR divides by the steps of the rise less one.
     rise = max(0.05, min(2 / total_steps, 0.6))
     moves = "betas" in optimizer.defaults  # Adam's momentum as well; RMSprop has none, and would be given one
     schedule = OneCycleLR(optimizer, recipe.lr, total_steps=total_steps, pct_start=rise, cycle_momentum=moves)
+    schedule.last_epoch = steps_done
     average = copy.deepcopy(model)
 
     def after_step(*_) -> None:

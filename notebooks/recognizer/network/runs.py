@@ -5,6 +5,7 @@ import itertools
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -15,6 +16,7 @@ from ..data.dataset import Pictures
 from ..data.neither import scenes_to_learn_from
 from ..settings import Problem, parameter, shown
 from .hardware import choose_device
+from .history import History, load_history
 from .models import ARCHITECTURES, architecture_of, load_model, new_model
 from .recipe import Recipe, even_adamw
 from .torchvision_networks import TorchvisionNetwork, pretrained
@@ -23,6 +25,7 @@ from .transfer import fit_last_layer
 
 # Images of Train are stored this many times larger than the network's input, so that zooming in shows detail.
 DETAIL = 1.25
+HISTORY = "history.json"  # in the folder of a run that `make train` finished
 
 
 def run_folder(record: Record, image_size: int, recipe: Recipe, name: str = "") -> Path:
@@ -100,6 +103,65 @@ def usual_epochs(record: Record, num_images: int) -> int:
     return max(fewest, min(40, images // num_images))
 
 
+class Plan(NamedTuple):
+    """What notebook 02 trains, with which images, how, and the folder of the run."""
+
+    architecture: str
+    train: Pictures
+    val: Pictures
+    recipe: Recipe
+    run: Path
+
+
+def plan_of(record: Record, architecture: str) -> Plan:
+    """The plan of notebook 02 with its parameters, as far as environment variables set them."""
+    image_size = parameter("IMAGE_SIZE", 128, at_least=32, at_most=1024)
+    train = Pictures(settings.DATASETS / "Train", image_size, DETAIL)
+    recipe = usual_recipe(
+        architecture,
+        record,
+        len(train),
+        num_epochs=parameter("EPOCHS", 0, at_least=0),
+        batch_size=parameter("BATCH_SIZE", 16, at_least=2),
+        lr=parameter("LR", 0.0, at_least=0, at_most=1),
+        seed=parameter("SEED", 0, at_least=0, at_most=2**32 - 1),
+    )
+    run = run_folder(record, image_size, recipe, name_of_run(architecture))
+    return Plan(architecture, train, Pictures(settings.DATASETS / "Val", image_size), recipe, run)
+
+
+def starting_network(plan: Plan) -> nn.Module:
+    """The network that notebook 02 starts from. If it comes from torchvision, its last layer is already fitted."""
+    image_size = plan.train.image_size
+    model, sentence = start_of(plan.architecture, plan.train.classes, image_size, plan.recipe.seed)
+    print(sentence)
+    if isinstance(model, TorchvisionNetwork):
+        fit_last_layer(model, Pictures(settings.DATASETS / "Train", image_size), plan.val)
+    return model
+
+
+def finished_epochs(run: Path) -> int:
+    """How many epochs `make train` has finished in the folder `run`; 0 if it has not finished the run."""
+    path = run / HISTORY
+    return len(load_history(path, None).epochs) if path.exists() and (run / "model.pt").exists() else 0
+
+
+def finished_by_make_train(run: Path, model: nn.Module) -> History | None:
+    """The history of the run that `make train` finished in the folder `run`, or None if there is none.
+
+    `model` gets the weights of its best epoch, and is left in eval mode.
+    Raises `Problem` if these are the weights of another network.
+    """
+    if not finished_epochs(run):
+        return None
+    try:
+        model.load_state_dict(load_model(run / "model.pt").state_dict())
+    except RuntimeError as error:
+        raise Problem(f"{shown(run)}/model.pt is not the network to train; move the folder away.") from error
+    print(f"make train has finished this run, so its network is used. To train here, delete {shown(run)}/{HISTORY}.")
+    return load_history(run / HISTORY, model.eval())
+
+
 def trained(record: Record, architecture: str = "BikeCarCNN") -> Path:
     """The newest `model.pt` of a network of `architecture` that was trained on the images that are now in Train.
 
@@ -119,25 +181,11 @@ def trained(record: Record, architecture: str = "BikeCarCNN") -> Path:
         if architecture_of(model) == architecture and set(model.classes) == set(record.classes):
             return path
     print("There is no model for these images yet: training one as notebook 02 does, without TensorBoard.")
-    image_size = parameter("IMAGE_SIZE", 128, at_least=32, at_most=1024)
-    train = Pictures(settings.DATASETS / "Train", image_size, DETAIL)
-    val = Pictures(settings.DATASETS / "Val", image_size)
-    recipe = usual_recipe(
-        architecture,
-        record,
-        len(train),
-        num_epochs=parameter("EPOCHS", 0, at_least=0),
-        batch_size=parameter("BATCH_SIZE", 16, at_least=2),
-        lr=parameter("LR", 0.0, at_least=0, at_most=1),
-        seed=parameter("SEED", 0, at_least=0, at_most=2**32 - 1),
-    )
-    model, sentence = start_of(architecture, train.classes, image_size, recipe.seed)
-    print(sentence)
-    usual = run_folder(record, image_size, recipe, name_of_run(architecture))
-    if isinstance(model, TorchvisionNetwork):
-        fit_last_layer(model, Pictures(settings.DATASETS / "Train", image_size), val)
-    others = (usual.with_name(f"{usual.name}-{number}") for number in itertools.count(2))
-    run = next(folder for folder in itertools.chain([usual], others) if not (folder / "model.pt").exists())
-    neither = scenes_to_learn_from(record, train)
-    fit(model, train, val, recipe, run / "model.pt", after_epoch=[save_epochs(run / "epochs")], neither=neither)
+    plan = plan_of(record, architecture)
+    model = starting_network(plan)
+    others = (plan.run.with_name(f"{plan.run.name}-{number}") for number in itertools.count(2))
+    run = next(folder for folder in itertools.chain([plan.run], others) if not (folder / "model.pt").exists())
+    neither = scenes_to_learn_from(record, plan.train)
+    kept = [save_epochs(run / "epochs")]
+    fit(model, plan.train, plan.val, plan.recipe, run / "model.pt", after_epoch=kept, neither=neither)
     return run / "model.pt"

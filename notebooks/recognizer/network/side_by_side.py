@@ -55,7 +55,7 @@ def train_side_by_side(jobs: Sequence[Job]) -> None:
     if not jobs:
         return
     device = choose_device()
-    at_once = {"cpu": _cores(), "cuda": max(1, torch.cuda.device_count())}.get(device.type, 1)
+    at_once = {"cpu": cores(), "cuda": max(1, torch.cuda.device_count())}.get(device.type, 1)
     count = min(at_once, len(jobs), MOST)
     total = sum(job.recipe.num_epochs for job in jobs)
     with _no_leftovers(jobs), progress_bar(f"train {len(jobs)} networks", total, "epochs") as progress:
@@ -66,7 +66,7 @@ def train_side_by_side(jobs: Sequence[Job]) -> None:
             _in_processes(jobs, count, device.type == "cuda", progress.update)
 
 
-def _cores() -> int:
+def cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

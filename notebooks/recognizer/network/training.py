@@ -1,10 +1,9 @@
-"""The training loop, and the history of its epochs."""
+"""The training loop."""
 
 import contextlib
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -17,52 +16,14 @@ from ..data.batches import batches
 from ..data.dataset import Pictures
 from ..progress import progress_bar
 from ..settings import Problem
+from . import processes
 from .hardware import autocast, device_of, fast_forward, fastest_memory_format, keep_freed_memory, room_for_pixels
+from .history import Epoch, History
 from .models import save_model
 from .recipe import Recipe, optimizer_and_average
+from .unfinished import Unfinished
 
 NEITHER = -1  # the label of an image of no class
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """The results of one pass over the training images. Losses are mean cross-entropies, and accuracies are in [0, 1].
-
-    `is_best` says that validation cannot tell this epoch from the best one so far (see `as_good_as`).
-    `model` is the running average of the network being trained (see `fit`). It is what validation uses and what is
-    kept. Code that uses it must leave it in the mode it was in.
-    """
-
-    number: int
-    model: nn.Module
-    lr: float
-    train_loss: float
-    train_accuracy: float
-    val_loss: float
-    val_accuracy: float
-    images_per_second: float
-    is_best: bool
-
-
-@dataclass
-class History:
-    """The epochs of a training run, and whether it was stopped before the last epoch."""
-
-    epochs: list[Epoch] = field(default_factory=list)
-    interrupted: bool = False
-
-    @property
-    def best(self) -> Epoch:
-        """The epoch that is kept."""
-        return next(epoch for epoch in reversed(self.epochs) if epoch.is_best)
-
-    def curves(self) -> dict[str, dict[str, list[float]]]:
-        """Loss and accuracy of Train and Val, one value per epoch, as `figures.curves` draws them."""
-        quantities = {"loss (cross-entropy)": "loss", "accuracy (share of images)": "accuracy"}
-        return {
-            title: {part: [getattr(e, f"{part}_{name}") for e in self.epochs] for part in ("train", "val")}
-            for title, name in quantities.items()
-        }
 
 
 def loss_of(logits: Tensor, labels: Tensor) -> Tensor:
@@ -148,53 +109,69 @@ def training_batches(
     """The batches of one epoch: shuffled, and augmented if `recipe` says so. `progress` counts their images.
 
     If `neither` is given, each batch also gets some of its images, labelled `NEITHER`: one for every five of its own,
-    at least one. `neither` must already be on `device`.
+    at least one. `neither` must already be on `device`. Of several processes, each gets its own share of each batch.
     """
-    shuffled = batches(train, recipe.batch_size, device=device, room=room_for_pixels(device), shuffle=generator)
-    for images, labels in shuffled:
-        count = len(images)
+    own, size = processes.own_share(), min(recipe.batch_size, len(train))
+    room = room_for_pixels(device)
+    for images, labels in batches(train, size, device=device, room=room, shuffle=generator, share=own):
+        processes.stop_if_asked()
+        count = size
         if neither is not None:
-            indices = torch.randint(len(neither), (max(1, count // 5),), generator=generator)
-            extra = neither[indices.to(neither.device, non_blocking=device.type == "cuda")]
+            indices = torch.randint(len(neither), (max(1, size // 5),), generator=generator)
+            count += len(indices)
+            extra = neither[indices[own].to(neither.device, non_blocking=device.type == "cuda")]
             images = torch.cat([images, extra.float().div_(255)])
             labels = F.pad(labels, (0, len(extra)), value=NEITHER)
         if recipe.augmented:
-            images = augment(images, generator, train.image_size)
+            images = augment(images, generator, train.image_size, batch_size=count, share=own)
         elif images.shape[-1] != train.image_size:
             images = F.interpolate(images, (train.image_size, train.image_size), mode="bilinear", antialias=True)
         yield images.to(memory_format=fastest_memory_format(device)), labels
-        progress.update(count)
+        progress.update(size)
 
 
 def training_epochs(
-    model: nn.Module, train: Pictures, val: Pictures, recipe: Recipe, neither: Tensor | None = None
+    model: nn.Module,
+    train: Pictures,
+    val: Pictures,
+    recipe: Recipe,
+    neither: Tensor | None = None,
+    unfinished: Unfinished | None = None,
 ) -> Iterator[Epoch]:
     """Train `model` by `recipe`, and validate it on `val` after each epoch. Arguments and errors are as in `fit`."""
     keep_freed_memory()
     device = device_of(model)
-    torch.manual_seed(recipe.seed)  # for dropout
+    torch.manual_seed(recipe.seed + processes.rank())  # for dropout
     generator = torch.Generator().manual_seed(recipe.seed)  # for the order of images and their augmentation
     model.to(memory_format=fastest_memory_format(device))
     neither = None if neither is None else neither.to(device)  # once, because each copy makes a GPU wait
     batch_size = min(recipe.batch_size, len(train))
     steps = len(train) // batch_size
-    optimizer, average = optimizer_and_average(model, recipe, recipe.num_epochs * steps)
-    best_accuracy, total = 0.0, recipe.num_epochs * steps * batch_size
-    with progress_bar("epoch 1", total, "images", leave=True, smoothing=0.05) as progress, fast_forward(model):
-        for number in range(1, recipe.num_epochs + 1):
+    unfinished = unfinished or Unfinished()
+    done, images = len(unfinished.epochs), steps * batch_size
+    replica, own_val = processes.averaging_gradients(model), processes.own_part(val)
+    optimizer, average = optimizer_and_average(model, recipe, recipe.num_epochs * steps, done * steps)
+    unfinished.restore(model, average, optimizer, generator)
+    bar = progress_bar(
+        f"epoch {done + 1}", recipe.num_epochs * images, "images", leave=True, smoothing=0.05, initial=done * images
+    )
+    with bar as progress, fast_forward(model):
+        for number in range(done + 1, recipe.num_epochs + 1):
             started = time.perf_counter()
             epoch_batches = training_batches(train, recipe, device, generator, progress, neither)
-            train_loss, train_accuracy = train_one_epoch(model, epoch_batches, optimizer)
+            train_loss, train_accuracy = processes.mean(train_one_epoch(replica, epoch_batches, optimizer))
             seconds = time.perf_counter() - started
-            val_loss, val_accuracy = loss_and_accuracy(logits_of(average, val), val.labels)
+            processes.copy_from_first(average)  # the statistics of batch norm differ
+            logits = processes.gathered(logits_of(average, own_val), len(val))
+            val_loss, val_accuracy = loss_and_accuracy(logits, val.labels)
             if not math.isfinite(train_loss + val_loss):
                 raise Problem(
                     f"Training diverged in epoch {number}: the loss is no longer a number. "
                     f"Use a learning rate below {recipe.lr:g}."
                 )
-            best_accuracy = max(best_accuracy, val_accuracy)
+            best_accuracy = max([val_accuracy, *(earlier["val_accuracy"] for earlier in unfinished.epochs)])
             progress.set_description(f"epoch {number}/{recipe.num_epochs}, val accuracy {val_accuracy:.1%}")
-            yield Epoch(
+            epoch = Epoch(
                 number=number,
                 model=average,
                 lr=optimizer.param_groups[0]["lr"],
@@ -202,9 +179,12 @@ def training_epochs(
                 train_accuracy=train_accuracy,
                 val_loss=val_loss,
                 val_accuracy=val_accuracy,
-                images_per_second=steps * batch_size / seconds,
+                images_per_second=images / seconds,
+                seconds=time.perf_counter() - started,
                 is_best=as_good_as(best_accuracy, val_accuracy, len(val)),
             )
+            yield epoch
+            unfinished.save(epoch, model, average, optimizer, generator)
 
 
 def fit(
@@ -215,6 +195,7 @@ def fit(
     checkpoint: Path,
     after_epoch: Sequence[Callable[[Epoch], None]] = (),
     neither: Tensor | None = None,
+    unfinished: Unfinished | None = None,
 ) -> History:
     """Train `model` by `recipe` on the device where it is; save its best epoch by validation in the file `checkpoint`.
 
@@ -225,6 +206,9 @@ def fit(
     After each epoch, every function of `after_epoch` is called with the `Epoch`.
     Ctrl-C (in Jupyter: the stop button) ends the run normally if an epoch is complete.
     In both cases, `model` is left in eval mode with the weights of its best epoch.
+    With `unfinished`, the state of the run is kept after each epoch. A run that was killed goes on after that epoch.
+    If several processes train together (see `processes`), all call this with the same arguments. Only process 0 saves
+    the best epoch, and `after_epoch` of the others must not write anything.
     Raises `Problem` for fewer than two images, for other classes in `val`, and if the loss is no longer a number.
     """
     if len(train) < 2:
@@ -235,12 +219,13 @@ def fit(
     if neither is not None and (not len(neither) or neither.shape[1:] != train.pixels.shape[1:]):
         shapes = " and ".join("×".join(map(str, pixels.shape)) for pixels in (neither, train.pixels))
         raise Problem(f"The images of no class must be as large as those of Train, but their shapes are {shapes}.")
+    processes.check_shares(min(recipe.batch_size, len(train)), processes.count())
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    history = History()
-    with contextlib.closing(training_epochs(model, train, val, recipe, neither)) as epochs:
+    history = History([Epoch(model=model, **results) for results in unfinished.epochs] if unfinished else [])
+    with contextlib.closing(training_epochs(model, train, val, recipe, neither, unfinished)) as epochs:
         try:
             for epoch in epochs:
-                if epoch.is_best:
+                if epoch.is_best and processes.is_first():
                     save_model(epoch.model, checkpoint)
                 history.epochs.append(epoch)
                 for function in after_epoch:
@@ -249,7 +234,8 @@ def fit(
             if not history.epochs:
                 raise
             history.interrupted = True
-    model.load_state_dict(torch.load(checkpoint, weights_only=True)["weights"])
+    best = processes.from_first(lambda: torch.load(checkpoint, map_location="cpu", weights_only=True))
+    model.load_state_dict(best["weights"])
     model.eval()
     return history
 
@@ -267,13 +253,13 @@ def as_good_as(highest: float, accuracy: float, count: int) -> bool:
 def save_epochs(folder: Path) -> Callable[[Epoch], None]:
     """Save the network after epochs 1, 2, 4, 8, … in `folder/epoch_<NNN>.pt`. It learns fastest at first.
 
-    Files of an earlier run are removed.
+    Files of an earlier run are removed when the first epoch is saved.
     """
-    for old in folder.glob("epoch_*.pt"):
-        old.unlink()
     folder.mkdir(parents=True, exist_ok=True)
 
     def save(epoch: Epoch) -> None:
+        for old in folder.glob("epoch_*.pt") if epoch.number == 1 else ():
+            old.unlink()
         if epoch.number.bit_count() == 1:
             save_model(epoch.model, folder / f"epoch_{epoch.number:03d}.pt")
 
