@@ -165,7 +165,7 @@ def joined() -> Iterator[None]:
     """Connect this process with the others that torchrun started, until the block ends. Each GPU gets one process.
 
     Ctrl-C is only noted in this block; `stop_if_asked` acts on it.
-    Raises `Problem` if there are more processes than GPUs.
+    Raises `Problem` if there are more processes than GPUs, and if another process dies.
     """
     check_device(int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
     backend = "gloo"
@@ -173,11 +173,18 @@ def joined() -> Iterator[None]:
         backend = "cpu:gloo,cuda:nccl"
         os.environ["DEVICE"] = f"cuda:{os.environ['LOCAL_RANK']}"
         torch.cuda.set_device(choose_device())
-    dist.init_process_group(backend, timeout=PATIENCE)
+    store, number, total = next(dist.rendezvous("env://", timeout=PATIENCE))
+    # When torchrun starts the processes again, the store still has the addresses of those that died.
+    store = dist.PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+    dist.init_process_group(backend, store=store, rank=number, world_size=total, timeout=PATIENCE)
     before = signal.signal(signal.SIGINT, _note)
     try:
         yield
         mean([0])  # nobody leaves while others still need it
+    except RuntimeError as error:
+        if not (isinstance(error, dist.DistError) or "gloo" in str(error)):
+            raise
+        raise Problem("Another process died, so this one cannot go on.") from error
     finally:
         signal.signal(signal.SIGINT, before)
         dist.destroy_process_group()
