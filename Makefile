@@ -20,7 +20,7 @@ PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check
 UV = $(PYTHON) -m uv pip install --compile-bytecode --python $(PYTHON) $(addprefix --default-index ,$(PIP_INDEX))
 PIP_INDEX = $(or $(PIP_INDEX_URL),$(shell $(PYTHON) -m pip config get global.index-url 2>&1 | grep ^http))
 
-.PHONY: help setup run test tests-of-package tests-of-notebooks lint lab tensorboard bench notebooks clean
+.PHONY: help setup run train test tests-of-package tests-of-notebooks lint lab tensorboard bench notebooks clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -56,6 +56,9 @@ tests-of-notebooks:
 lint: setup  ## check the style of the code
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m ruff format --check
+
+train: setup  ## notebooks 01 and 02 as one command; for example: make train PROCESSES=2 DATASET=street
+	$(PYTHON) -m recognizer.network.train_command
 
 lab: setup  ## open the notebooks in JupyterLab
 	$(PYTHON) -m jupyter lab notebooks
