@@ -26,6 +26,7 @@ Result = TypeVar("Result")
 PATIENCE = timedelta(hours=2)  # how long the others wait for the first process, which may have to prepare images
 
 _stop_asked = False
+_answer: tuple | None = None  # whether any process was asked, once it has arrived
 
 
 def is_joined() -> bool:
@@ -128,15 +129,21 @@ def copy_from_first(model: nn.Module) -> None:
 
 
 def stop_if_asked() -> None:
-    """Raise `KeyboardInterrupt` in all processes at the same step, if one of them has received Ctrl-C."""
-    if is_joined() and max(_asked_everywhere()):
-        raise KeyboardInterrupt
+    """Raise `KeyboardInterrupt` in all processes at the same step, if one of them has received Ctrl-C.
 
-
-def _asked_everywhere() -> list[int]:
-    asked = torch.tensor([int(_stop_asked)])
-    dist.all_reduce(asked, dist.ReduceOp.MAX)
-    return asked.tolist()
+    The answer of the others arrives during the step, so that nobody waits for it. It counts from the next step on.
+    """
+    global _answer
+    if not is_joined():
+        return
+    if _answer:
+        work, asked = _answer
+        work.wait()
+        _answer = None
+        if asked.item():
+            raise KeyboardInterrupt
+    asked = torch.tensor(int(_stop_asked))
+    _answer = dist.all_reduce(asked, dist.ReduceOp.MAX, async_op=True), asked
 
 
 def check_shares(batch_size: int, num_processes: int) -> None:

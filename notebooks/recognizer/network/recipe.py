@@ -91,7 +91,7 @@ def optimizer_and_average(
 
     The learning rate goes through one cycle of `total_steps`: up to `recipe.lr` over the first twentieth of them, down
     to zero over the rest (Smith & Topin 2018). At a high learning rate the weights fluctuate from batch to batch; their
-    average does so much less (Polyak & Juditsky 1992). A run that goes on after `steps_done` steps goes on there.
+    average does so much less (Polyak & Juditsky 1992). `steps_done` of these steps are already done.
     """
     optimizer = recipe.new_optimizer(model.parameters(), recipe.lr)
     # Two steps at least, where there are as many: OneCycleLR divides by the steps of the rise less one.
