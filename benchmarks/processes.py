@@ -4,7 +4,7 @@
     python benchmarks/processes.py speed steps      # parts of it
 
 `speed` trains on noise with one thread, with two threads, and in two processes with one thread each, in turn.
-`accuracy` trains on the drawn sample in one and in two processes, with `--images` per class and `--epochs`.
+`accuracy` trains on the drawn sample (`--images` per class, `--size` pixels, `--epochs`), in one and in two processes.
 `steps` measures the parts of a training step, and the all-reduce of real gradients between two processes.
 Everything is written to a temporary folder; downloads are kept.
 """
@@ -74,13 +74,13 @@ def accuracy(epochs: int, seed: int, size: int) -> tuple[float, float, float]:
 
 
 def milliseconds(function: Callable[[], object], repeats: int = 30) -> float:
-    """The median time of a call."""
+    """The time of the fastest call: other programs on the same cores slow down the others."""
     times = []
-    for _ in range(repeats + 3):
+    for _ in range(repeats):
         started = time.perf_counter()
         function()
         times.append(time.perf_counter() - started)
-    return 1000 * float(np.median(times[3:]))
+    return 1000 * min(times)
 
 
 def parts_of_a_step() -> dict[str, float]:
@@ -146,13 +146,11 @@ def report_speed(rounds: int) -> None:
         "one process, two threads": (1, 2),
         "two processes, one thread each": (2, 1),
     }
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    print("| | images a second | images per second of a core |\n| :--- | ---: | ---: |", flush=True)
     for _ in range(rounds):
         for name, (count, threads) in ways.items():
-            found[name].append(in_processes(speed_of_training, count=count, threads=threads))
-    print(f"| {rounds} rounds | images a second | images per second of a core |\n| :--- | ---: | ---: |")
-    for name, speeds in found.items():
-        print(f"| {name} | {' | '.join(', '.join(f'{value:.0f}' for value in values) for values in zip(*speeds))} |")
+            speed, of_core = in_processes(speed_of_training, count=count, threads=threads)
+            print(f"| {name} | {speed:.0f} | {of_core:.0f} |", flush=True)
 
 
 def report_accuracy(images: int, epochs: int, seeds: int, size: int) -> None:
