@@ -74,7 +74,7 @@ def test_requirements_are_those_of_the_package_each_with_its_reason():
 )
 def test_what_is_imported_is_asked_for(pattern, extras):
     asked_for = {name_of(one) for one in sum((EXTRAS[extra] for extra in extras), ASKED_FOR["dependencies"])}
-    distributions = packages_distributions()
+    distributions = {"faiss": ["faiss-cpu"]} | packages_distributions()  # it may not be installed
     files = list(PROJECT.glob(pattern))
     assert files
     for path in files:
