@@ -100,7 +100,7 @@ def framed(page: Path, height: int = 900) -> HTML:
     return HTML(f'<div><iframe srcdoc="{source}" style="{style}" allow="camera" title="Explorer"></iframe></div>')
 
 
-def animation(frames: Sequence[np.ndarray], captions: Sequence[str], side: int = 240) -> Picture:
+def animation(frames: Sequence[np.ndarray], captions: Sequence[str], side: int = 200) -> Picture:
     """A looping GIF of uint8 H×W×3 pictures of the same thing, enlarged to `side` pixels, each with a line of text."""
     drawn = []
     for frame, caption in zip(frames, captions):
