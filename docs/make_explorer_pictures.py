@@ -1,6 +1,8 @@
-"""Record notebooks/pictures/explorer.gif for the README: a few things to do in the page that notebook 03 writes.
+"""Record the page that notebook 03 writes: explorer.gif for the README and explorer.png for notebook 03.
 
-.venv/bin/python docs/make_explorer_gif.py explorer.html    # after make run DATASET=sample
+    .venv/bin/python docs/make_explorer_pictures.py explorer.html    # after make run DATASET=sample
+
+Both go to notebooks/pictures/.
 """
 
 import io
@@ -14,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from playwright.sync_api import Page, sync_playwright
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+FOLDER = Path(__file__).parent.parent / "notebooks/pictures"
 SIZE = (960, 620)
 BAR = 38  # pixels for the caption
 WAIT = "new Promise((done) => { const look = () => (running ? setTimeout(look, 50) : setTimeout(done, 400)); look(); })"
@@ -73,14 +76,16 @@ def main() -> None:
             page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
             frames.append(captioned(page.screenshot(), caption, font))
             seconds.append(shown)
+        still = Image.open(io.BytesIO(page.screenshot())).convert("RGB")  # the last scene
         browser.close()
+    still.quantize(256, dither=Image.Dither.NONE).save(FOLDER / "explorer.png", optimize=True)
     # One palette for all frames, so that what stays the same costs nothing.
     sheet = Image.new("RGB", (SIZE[0], SIZE[1] * len(frames)))
     for number, frame in enumerate(frames):
         sheet.paste(frame, (0, SIZE[1] * number))
     palette = sheet.quantize(160, Image.Quantize.MEDIANCUT)
     flat = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
-    target = Path(__file__).parent.parent / "notebooks/pictures/explorer.gif"
+    target = FOLDER / "explorer.gif"
     durations = [int(1000 * shown) for shown in seconds]
     flat[0].save(target, save_all=True, append_images=flat[1:], duration=durations, loop=0, optimize=True)
     print(f"{target.name}: {len(frames)} frames, {target.stat().st_size / 1e6:.2f} MB")
