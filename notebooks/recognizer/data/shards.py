@@ -43,7 +43,9 @@ def current_shards(folder: Path | None = None) -> Record | None:
 
 def forget_current(folder: Path) -> None:
     """From now on, the images in `folder` are the data set in use, and not shards."""
-    place_of("current", folder).unlink(missing_ok=True)
+    current = place_of("current", folder)
+    if current.exists():  # the folder may be one that can only be read
+        current.unlink()
 
 
 def read_shards(name: str, shards: dict[str, str], folder: Path | None = None) -> Record:
