@@ -9,6 +9,14 @@ else
     PYTHON := $(VENV)/bin/python
 endif
 
+# A mistyped parameter is named, because it would have no effect.
+PARAMETERS := NOTEBOOK DATASET SAMPLE_IMAGES VAL_SHARE TEST_SHARE SEED VERIFY NETWORK PRETRAINED IMAGE_SIZE EPOCHS \
+    BATCH_SIZE LR PROCESSES LAYER_NAME SCALE IMAGES_PER_CLASS CLASS CARDS CARDS_OF PICTURES IMAGES SCENES NETWORKS BET_PART \
+    BET_WHEELS_ALONE BET_TRIANGLES BET_BRIGHTEST TENSORBOARD DEVICE BFLOAT16 CHANNELS_LAST KEEP_FREED_MEMORY \
+    RECOGNIZER_WORKSPACE PYTHON3 PYTHON TORCH_INDEX PIP_INDEX_URL
+$(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),\
+    $(if $(filter $(name),$(PARAMETERS)),,$(warning $(name) is not a parameter of this project, see docs/running.md))))
+
 # Parameters of make become environment variables of the notebooks: make run DATASET=street EPOCHS=3
 # They are passed on unchanged. Otherwise make would treat a $ in them as the start of a variable of its own.
 $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),\

@@ -5,6 +5,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -239,6 +240,19 @@ def made(tmp_path) -> Callable[..., dict]:
 def test_make_passes_parameters_on_unchanged(made, value):
     assert made(f"DATASET={value}", "EPOCHS=3")[1].items() >= {"DATASET": value, "EPOCHS": "3"}.items()
     assert made(DATASET=value)[1]["DATASET"] == value
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+def test_make_names_a_parameter_that_does_not_exist():
+    """And it knows every parameter of the notebooks and of the package."""
+    sources = [path.read_text("utf-8").replace('\\"', '"') for path in (PROJECT / "notebooks").rglob("*.[ip]*y*")]
+    known = {name for source in sources for name in re.findall(r'parameter\(\s*"([A-Z0-9_]+)"', source)}
+    assert len(known) > 25
+    call = ["make", "-s", "-C", str(PROJECT), "help", "EPOCH=2", *(f"{name}=1" for name in sorted(known))]
+    complaints = subprocess.run(call, capture_output=True, text=True).stderr.splitlines()
+    assert [line.split(": ", 1)[1] for line in complaints] == [
+        "EPOCH is not a parameter of this project, see docs/running.md"
+    ]
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")

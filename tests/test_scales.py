@@ -196,3 +196,5 @@ def test_a_comparison_that_is_impossible_raises_a_clear_error(workspace):
     ):
         with pytest.raises(Problem, match=message):
             compare_images(Scaled(1, 2), "layer", images, **options)
+    with pytest.raises(Problem, match="by class"):
+        compare_images(Scaled(1, 2), "layer", [torch.rand(3, 4, 4)])

@@ -175,3 +175,10 @@ def test_which_of_two_models_is_better():
     first[:6] = False  # p = 2 / 2**6 = 0.03
     sentence = which_is_better({"one": first, "two": both})
     assert sentence.startswith("«two» is better") and "0.031" in sentence
+
+
+def test_layers_of_a_torchvision_network_have_their_names_there_as_well():
+    model = TorchvisionNetwork("squeezenet1_1", ["Bike", "Car"], 64)
+    image = torch.rand(3, 64, 64)
+    captured = capture(model, ["network.features.0", "features.0"], image)
+    assert (captured["features.0"] == captured["network.features.0"]).all()

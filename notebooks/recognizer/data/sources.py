@@ -161,7 +161,8 @@ def choose(dataset: str = "auto", classes: tuple[str, ...] = VEHICLES, folder: P
     if not os.path.exists(path):  # also False for impossible file names
         raise Problem(
             f"DATASET={dataset[:200]!r} is neither a folder nor one of auto, sample, {', '.join(SOURCES)}, "
-            f"{DRAWN[PETS]}. Give one of these names, or the path of a folder that holds Bike.zip and Car.zip."
+            f"{DRAWN[PETS]}. Give one of these names, or the path of a folder with one folder or archive per "
+            "class, such as Bike.zip and Car.zip. A relative path starts at the project's folder."
         )
     for place in {settings.DATASETS, folder or settings.DATASETS}:
         check_stays_out(path, place)

@@ -70,7 +70,7 @@ def page_with_epochs(
         if len(entries) == len(saved):
             return page
     left_out = ", ".join(list(saved)[len(entries) :])
-    print(f"There is no room for {left_out} in {room / 1e6:g} MB; pass a larger number of megabytes to explore.")
+    print(f"The slider of the explorer leaves out {left_out}: the page would have more than {room / 1e6:g} MB.")
     return page
 
 

@@ -42,6 +42,8 @@ def compare_images(
     Writes `results_all/<layer_name>.png` and returns its path. Raises `Problem` as `display_image_filtered` does, and
     for filters that the layer does not have, for more images than fit, and for images of different sizes.
     """
+    if not isinstance(images, Mapping):
+        raise Problem("Pass the images to compare by class: {'Bike': [...], 'Car': [...]}.")
     labels = [name for name, of_class in images.items() for _ in of_class]
     if not labels or len(labels) > (SHEET_WIDTH - NUMBERS) // (SMALLEST + GAP):
         most = (SHEET_WIDTH - NUMBERS) // (SMALLEST + GAP)

@@ -22,13 +22,14 @@ def layers_by_name(model: nn.Module) -> dict[str, nn.Module]:
     """Every accepted name of a layer → the layer.
 
     These are the names that `named_modules` gives, including all names of a shared layer. The same names without the
-    prefixes of wrappers are accepted too: '_orig_mod.' (torch.compile) and 'module.' (DataParallel). Raises `Problem`
-    if `model` is not a network or its layers cannot be hooked.
+    prefixes of wrappers are accepted too: '_orig_mod.' (torch.compile), 'module.' (DataParallel) and 'network.' (a
+    network of torchvision in this project). Raises `Problem` if `model` is not a network, or if torch.jit made it.
     """
     layers = {name: layer for name, layer in _checked(model).named_modules(remove_duplicate=False) if name}
     for name, layer in list(layers.items()):
         layers.setdefault(name.replace("_orig_mod.", ""), layer)
         layers.setdefault(name.replace("_orig_mod.", "").removeprefix("module."), layer)
+        layers.setdefault(name.removeprefix("network."), layer)
     return layers
 
 

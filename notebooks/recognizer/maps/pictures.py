@@ -172,8 +172,8 @@ def display_summary(
 
 def show_sheet(title: str, sheet: Image.Image, path: Path) -> None:
     """In a notebook, show a sheet below a line with its title and path. Elsewhere, do nothing."""
+    print(f"{title} → {shown(path)}")
     if get_ipython():
-        print(f"{title} → {shown(path)}")
         # With 256 colours, the picture has a fifth of the bytes and looks the same.
         display(sheet.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE))
 

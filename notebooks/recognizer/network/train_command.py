@@ -12,6 +12,7 @@ them again, and they go on after the last complete epoch.
 
 import contextlib
 import os
+import shlex
 import sys
 from collections.abc import Callable
 
@@ -36,6 +37,9 @@ from .training import fit, save_epochs
 from .unfinished import Unfinished
 
 RESTARTS = 3
+# Those of notebooks 01 and 02, which decide the folder of the run.
+PARAMETERS = ("DATASET", "SAMPLE_IMAGES", "VAL_SHARE", "TEST_SHARE", "SEED", "NETWORK", "PRETRAINED", "IMAGE_SIZE")
+PARAMETERS += ("EPOCHS", "BATCH_SIZE", "LR")
 
 
 def main() -> None:
@@ -75,6 +79,9 @@ def launch(num_processes: int) -> None:
         raise Problem(
             "Training failed, see above. Complete epochs are kept: `make train` with the same parameters goes on."
         ) from error
+    chosen = " ".join(f"{name}={shlex.quote(os.environ[name])}" for name in PARAMETERS if name in os.environ)
+    print(f"The network is in {shown(plan.run)}/model.pt.")
+    print(f"To go on with it in notebook 02: make run NOTEBOOK=02 {chosen}".strip())
 
 
 def the_plan() -> tuple[Plan, Pictures]:

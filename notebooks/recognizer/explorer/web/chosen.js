@@ -60,7 +60,7 @@ function showStrip() {
         button.onclick = (event) => choosePicture(number, event.shiftKey);
         row.append(button);
       });
-      return [title, row];
+      return label || groups.length > 1 ? [title, row] : [row]; // the section is called Pictures already
     }),
   );
   if (focusedAt >= 0) $("strip").querySelectorAll("button")[focusedAt].focus({ preventScroll: true });
