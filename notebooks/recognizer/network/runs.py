@@ -39,7 +39,7 @@ def run_folder(record: Record, image_size: int, recipe: Recipe, name: str = "") 
 
 
 def name_of_run(architecture: str) -> str:
-    """What `run_folder` is told for a network of `architecture`: nothing for that of this project."""
+    """The `name` that `run_folder` gets for a network of `architecture`: none for `BikeCarCNN`."""
     return "" if architecture == "BikeCarCNN" else architecture
 
 

@@ -1,4 +1,4 @@
-"""The classification networks of torchvision, with weights that others trained where those can be had."""
+"""The classification networks of torchvision, with pretrained weights if these can be downloaded."""
 
 import difflib
 import re
@@ -13,19 +13,19 @@ from torch import Tensor, nn
 from ..data.downloads import Download, download, reachable
 from ..settings import Problem
 
-# Of the colours of ImageNet's photographs: what torchvision's weights were trained with.
+# The mean and standard deviation of the colours in ImageNet. torchvision's weights were trained with them.
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-# The weights of these two were trained with 0.5 for each (torchvision's `transform_input` converts to that), and the
-# networks give a second answer while they train, unless told otherwise.
+# The weights of these two were trained with a mean and deviation of 0.5 (torchvision's `transform_input` converts to
+# that). By default, these networks have a second output in training.
 INCEPTIONS = dict.fromkeys(("googlenet", "inception_v3"), {"aux_logits": False, "init_weights": True})
 
 
 class TorchvisionNetwork(nn.Module):
-    """A classification network of torchvision, from its random start, whose last layer is made for `classes`.
+    """A classification network of torchvision with random weights and a last layer for `classes`.
 
-    Input float32 N×3×S×S in [0, 1] with S = `image_size`, normalised inside as the network expects it; output logits,
-    float32 N×len(classes). `name` is torchvision's, such as 'resnet18'; its layers are called 'network.…'.
-    Raises `Problem` for an unknown name, naming the closest, and for an `image_size` that the network cannot take.
+    It takes float32 N×3×S×S in [0, 1] with S = `image_size`, normalises the images, and returns logits, float32
+    N×len(classes). `name` is torchvision's name, such as 'resnet18'. The names of its layers start with 'network.'.
+    Raises `Problem` for an unknown name, with the closest ones, and for an `image_size` that the network cannot take.
     """
 
     def __init__(self, name: str, classes: Sequence[str], image_size: int) -> None:
@@ -45,7 +45,7 @@ class TorchvisionNetwork(nn.Module):
 
     @property
     def last_layer(self) -> nn.Linear | nn.Conv2d:
-        """The layer that makes the logits. Squeezenet's is a 1×1 convolution, whose maps are averaged."""
+        """The layer that outputs the logits. In SqueezeNet, it is a 1×1 convolution whose maps are averaged."""
         return _last_layer(self.network)[1]
 
     def _check_size(self) -> None:
@@ -53,7 +53,7 @@ class TorchvisionNetwork(nn.Module):
         try:
             with torch.no_grad():
                 self.eval()(torch.zeros(1, 3, self.image_size, self.image_size))
-        except Exception as error:  # whatever a forward raises for a size that leaves nothing of the maps
+        except Exception as error:  # a forward pass may raise anything if the maps become too small
             raise Problem(
                 f"{self.name} cannot take images of {self.image_size}×{self.image_size} pixels "
                 f"({str(error).splitlines()[0][:120]}); try IMAGE_SIZE=224."
@@ -69,10 +69,10 @@ def names() -> list[str]:
 def pretrained(name: str, classes: Sequence[str], image_size: int) -> tuple[TorchvisionNetwork, str]:
     """A `TorchvisionNetwork` with the weights that torchvision publishes for it, and a sentence that says so.
 
-    The weights are downloaded once, to where torchvision looks for them (TORCH_HOME moves it), and checked against the
-    start of the SHA-256 in their file's name. The last layer is new. Without a connection the network stays at its
-    random start, and the sentence says that, and where to put the file. The random numbers come from PyTorch's seed.
-    Raises `Problem` for a file that is not what was published, and for a server that refuses.
+    The weights are downloaded once, to torchvision's own folder (TORCH_HOME changes it). They are checked against the
+    start of the SHA-256 in the file's name. The last layer is new, with random weights from PyTorch's seed. Without a
+    connection, all weights are random. The sentence then says so, and where to put the file.
+    Raises `Problem` if the file is not the published one, and if the server refuses.
     """
     model = TorchvisionNetwork(name, classes, image_size)
     weights = torchvision.models.get_model_weights(name).DEFAULT
@@ -82,7 +82,7 @@ def pretrained(name: str, classes: Sequence[str], image_size: int) -> tuple[Torc
             f"{name} starts from random weights, because {urlsplit(weights.url).netloc} cannot be reached. To use the "
             f"pretrained ones without a connection, put {file.name} into the folder checkpoints of torch.hub.get_dir()."
         )
-    digest = re.search(r"-([0-9a-f]{8,})\.", file.name)  # torchvision names its files by the start of their SHA-256
+    digest = re.search(r"-([0-9a-f]{8,})\.", file.name)  # torchvision puts the start of the SHA-256 into the name
     checksum = f"sha256:{digest[1]}" if digest else None
     instead = "start from random weights with PRETRAINED=no"
     download(Download(weights.url, checksum, file.name, is_archive=False, instead=instead), file)
@@ -99,7 +99,7 @@ def _built(name: str, num_classes: int) -> nn.Module:
     network = torchvision.models.get_model(name, weights=None, **INCEPTIONS.get(name, {}))
     where, last = _last_layer(network)
     parent = network.get_submodule(where.rpartition(".")[0])
-    if isinstance(last, nn.Conv2d):  # squeezenet: the ReLU that follows would leave no negative logit
+    if isinstance(last, nn.Conv2d):  # SqueezeNet: the ReLU after it would remove negative logits
         new: nn.Module = nn.Conv2d(last.in_channels, num_classes, 1)
         network.classifier[2] = nn.Identity()
     else:
@@ -109,6 +109,6 @@ def _built(name: str, num_classes: int) -> nn.Module:
 
 
 def _last_layer(network: nn.Module) -> tuple[str, nn.Linear | nn.Conv2d]:
-    """Name and layer. In all of torchvision's it is the last linear one, in squeezenet the last convolution."""
+    """Its name, and the layer itself: the last linear layer, or in SqueezeNet the last convolution."""
     layers = [(name, layer) for name, layer in network.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
     return layers[-1]

@@ -1,4 +1,4 @@
-"""Transfer: features that a network learned on other images, and a new last layer for these classes."""
+"""Transfer learning: a new last layer for these classes, on features that were learned from other images."""
 
 import numpy as np
 import torch
@@ -12,12 +12,12 @@ from ..data.dataset import PixelSet
 from .torchvision_networks import TorchvisionNetwork
 from .training import logits_of
 
-# Inverse strengths of the penalty that are tried; scikit-learn's C.
+# The values of scikit-learn's C that are tried: the inverse strength of the penalty on the weights.
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)
 
 
 def features_of(model: TorchvisionNetwork, pictures: PixelSet) -> np.ndarray:
-    """What the last layer of `model` is given for each image, float32 N×D; of maps, their means."""
+    """The inputs of the last layer of `model`, float32 N×D, one row per image. Maps are averaged."""
     inputs: list[Tensor] = []
 
     def keep(layer: nn.Module, arguments: tuple[Tensor]) -> None:
@@ -33,11 +33,11 @@ def features_of(model: TorchvisionNetwork, pictures: PixelSet) -> np.ndarray:
 
 
 def fit_last_layer(model: TorchvisionNetwork, train: PixelSet, val: PixelSet) -> None:
-    """Fit the last layer of `model` to `train` by logistic regression; all other layers stay as they are.
+    """Fit the last layer of `model` to `train` by logistic regression. All other layers stay as they are.
 
-    Every image goes through the network once, as it is. The strength of the penalty on the weights is the one of
-    `STRENGTHS` with the lowest loss on `val`. Features are scaled to a standard deviation of 1 for the fit; the weights
-    that are written take that back.
+    Every image passes through the network once, without augmentation. Of the `STRENGTHS` of the penalty, the one with
+    the lowest loss on `val` is used. For the fit, the features are scaled to a standard deviation of 1. The weights of
+    the layer include this scaling.
     """
     scaler = StandardScaler()
     features, features_of_val = scaler.fit_transform(features_of(model, train)), features_of(model, val)
@@ -49,7 +49,7 @@ def fit_last_layer(model: TorchvisionNetwork, train: PixelSet, val: PixelSet) ->
         key=lambda fit: log_loss(labels_of_val, fit.predict_proba(scaler.transform(features_of_val)), labels=classes),
     )
     weight, bias = best.coef_ / scaler.scale_, best.intercept_ - best.coef_ @ (scaler.mean_ / scaler.scale_)
-    if len(weight) == 1:  # two classes: scikit-learn gives the logit of the second, which both are given a half of
+    if len(weight) == 1:  # two classes: scikit-learn has one logit, for the second; each class gets half of it
         weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
     with torch.no_grad():
         last = model.last_layer
@@ -58,10 +58,10 @@ def fit_last_layer(model: TorchvisionNetwork, train: PixelSet, val: PixelSet) ->
 
 
 def which_is_better(correct: dict[str, np.ndarray]) -> str:
-    """A sentence on which of two models is better, from whether each was correct on the same images (bool N).
+    """A sentence that says which of two models is better. `correct` has one bool N per model, for the same images.
 
-    Only images on which they differ count: if neither is better, each wins such an image as often as the other
-    (McNemar 1947, the exact test).
+    Only images on which the models differ count. If the models are equally good, each is as likely as the other to be
+    the correct one on such an image (McNemar 1947, the exact test).
     """
     (first, of_first), (second, of_second) = correct.items()
     wins, losses = int((of_first & ~of_second).sum()), int((~of_first & of_second).sum())
