@@ -1,4 +1,4 @@
-"""An image of any kind as the eye sees it, and as a network takes it."""
+"""Read an image of any kind, upright and in RGB, and turn it into the input of a network."""
 
 import contextlib
 import io
@@ -20,14 +20,14 @@ from .settings import Problem
 
 Transform = Callable[[Image.Image], Tensor]  # such as what weights.transforms() of torchvision returns
 
-# Not all that Pillow knows: PostScript, for example, is a program, which it would have Ghostscript run. HEIF is known
-# where a package such as pillow-heif has registered it.
+# Pillow reads more formats. Some are left out on purpose: a PostScript file, for example, is a program that Ghostscript
+# would run. HEIF needs a package such as pillow-heif.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "HEIF", "JPEG2000", "ICO", "TGA", "PSD", "PCX")
-MOST_PIXELS = 89_478_485  # Pillow's own limit, beyond which it warns of a decompression bomb
-LARGE = 16_000_000  # pixels, from which on only one image is decoded at a time: 20 bytes a pixel add up
+MOST_PIXELS = 89_478_485  # beyond its own limit, Pillow warns of a decompression bomb
+LARGE = 16_000_000  # pixels; larger images are decoded one at a time, because each pixel takes 20 bytes
 ONE_AT_A_TIME = threading.Lock()
 
-# What Pillow's decoders raise for damaged files. MemoryError is not among them: it says nothing about the file.
+# The errors that Pillow's decoders raise for damaged files. A MemoryError would not mean that the file is damaged.
 DAMAGE = (
     OSError,
     EOFError,
@@ -40,7 +40,7 @@ DAMAGE = (
     struct.error,
     zlib.error,
 )
-# What people take for an image, by how the file starts.
+# The start of files that people take for images, and what these files are.
 KINDS = {
     rb"(\xef\xbb\xbf)?\s*(<!--.*?-->\s*)*<(!doctype html|html|head)": "a web page, not an image",
     rb"(\xef\xbb\xbf)?\s*(<[?!].*?>\s*)*<svg": "a drawing in SVG, not an image; save it as PNG",
@@ -66,7 +66,7 @@ WHITES = (255, 1023, 4095, 16383, 65535)  # in grey of 8, 10, 12, 14 and 16 bits
 
 
 class Unreadable(Problem):
-    """A file or picture that cannot be used as one; `reason` says why in a few words."""
+    """A file or picture that cannot be used. `reason` says why in a few words."""
 
     def __init__(self, reason: str, name: str = "") -> None:
         advice = "" if ";" in reason else "; give another file"
@@ -76,10 +76,10 @@ class Unreadable(Problem):
 
 @contextlib.contextmanager
 def without_warnings() -> Iterator[None]:
-    """Silence Pillow's warnings of odd metadata and of many pixels, which do not matter here.
+    """Silence Pillow's warnings about odd metadata and many pixels, which do not matter here.
 
-    Filters belong to the whole process, so a pool of threads that decode is run inside one such block.
-    Also a decorator.
+    The filters apply to the whole process. So if several threads decode, their pool runs inside one such block.
+    It can also be used as a decorator.
     """
     with warnings.catch_warnings():
         for category in (UserWarning, Image.DecompressionBombWarning):
@@ -88,7 +88,7 @@ def without_warnings() -> Iterator[None]:
 
 
 def identify(content: bytes, name: str = "") -> Image.Image:
-    """The image in the bytes of a file, not decoded yet. Raises `Unreadable` where there is none."""
+    """The image in the bytes of a file, not decoded yet. Raises `Unreadable` if there is none."""
     if not content:
         raise Unreadable("empty file", name)
     Image.init()
@@ -104,10 +104,10 @@ def identify(content: bytes, name: str = "") -> Image.Image:
 
 
 def to_rgb(image: Image.Image, name: str = "") -> Image.Image:
-    """`image` as the eye sees it: decoded, upright, in RGB; of several frames, the current one.
+    """The image, decoded, upright and in RGB. If there are several frames, it is the current one.
 
-    Transparent parts become white, and grey of more than 8 bits is scaled, not cut off (see `_as_bytes`).
-    Raises `Unreadable` when it does not decode completely, or has more than `MOST_PIXELS`.
+    Transparent parts become white. Grey values of more than 8 bits are scaled and not cut off (see `_as_bytes`).
+    Raises `Unreadable` if the image does not decode completely or has more than `MOST_PIXELS`.
     """
     name = name or Path(getattr(image, "filename", "")).name
     with decoding(image, name):
@@ -123,7 +123,7 @@ def to_rgb(image: Image.Image, name: str = "") -> Image.Image:
 
 @contextlib.contextmanager
 def decoding(image: Image.Image, name: str = "") -> Iterator[None]:
-    """Decode `image`; no other large one is decoded until the block ends. Raises `Unreadable` as `to_rgb` does."""
+    """Decode `image`. No other large image is decoded until the block ends. Raises `Unreadable` as `to_rgb` does."""
     pixels = image.width * image.height
     if pixels > MOST_PIXELS:
         raise Unreadable(f"{image.width}×{image.height} pixels, more than decode safely", name)
@@ -137,7 +137,7 @@ def decoding(image: Image.Image, name: str = "") -> Iterator[None]:
 
 @contextlib.contextmanager
 def _damage_told(name: str) -> Iterator[None]:
-    """What Pillow raises for a damaged file becomes `Unreadable`; what other things go wrong stays what it is."""
+    """Turn the errors that Pillow raises for a damaged file into `Unreadable`. All other errors stay as they are."""
     try:
         yield
     except Unreadable:
@@ -154,18 +154,18 @@ def _damage_told(name: str) -> Iterator[None]:
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    """What makes the image upright. Metadata that cannot be read says nothing, and takes no picture away."""
+    """The turn that makes the image upright, or None. Unreadable metadata do not make an image unreadable."""
     with contextlib.suppress(*DAMAGE):
         return TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
     return None
 
 
 def _as_bytes(image: Image.Image, name: str) -> Image.Image:
-    """A grey picture of more than 8 bits in 8. No format says what is white, so the values have to.
+    """A grey picture of more than 8 bits, converted to 8 bits.
 
-    White is 1 for floats up to there, else the smallest of `WHITES` that no value exceeds. Where this does not fit
-    (negative values, floats between 1 and 16, integers above 65535), the least value becomes black, the greatest white.
-    Pixels that hold no number become black.
+    No format says which value is white, so this depends on the values. If all are floats up to 1, white is 1. Otherwise
+    it is the smallest of `WHITES` that no value exceeds. In other cases (negative values, floats between 1 and 16,
+    integers above 65535), the lowest value becomes black and the highest white. Pixels without a number become black.
     """
     values = np.asarray(image)
     numbers = values[np.isfinite(values)] if image.mode == "F" else values
@@ -181,16 +181,16 @@ def _as_bytes(image: Image.Image, name: str) -> Image.Image:
 
 
 def without_remarks(content: bytes) -> bytes:
-    """A PNG without texts, colour profiles and the like: where they are damaged or huge, Pillow refuses the picture.
+    """A PNG without texts, colour profiles and similar chunks. If they are damaged or huge, Pillow rejects the picture.
 
-    Chunks whose name begins with a small letter are such remarks, except for transparency and for which way is up.
-    Content of other formats stays as it is.
+    The names of such chunks begin with a small letter. Two of them are kept: transparency and orientation. Content of
+    other formats stays as it is.
     """
     if not content.startswith(PNG):
         return content
     kept, start = [PNG], len(PNG)
     while start < len(content):
-        end = start + 12 + int.from_bytes(content[start : start + 4])  # a length, a name, so many bytes, a checksum
+        end = start + 12 + int.from_bytes(content[start : start + 4])  # a length, a name, the content, a checksum
         chunk, name = content[start:end], content[start + 4 : start + 8]
         is_whole = zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:])
         if not name[:1].islower() or (name in (b"tRNS", b"eXIf") and is_whole):
@@ -201,16 +201,16 @@ def without_remarks(content: bytes) -> bytes:
 
 @without_warnings()
 def open_rgb(file: Path | str) -> Image.Image:
-    """The picture in an image file, as `to_rgb` makes it.
+    """The picture in an image file, converted by `to_rgb`.
 
-    Raises `Unreadable`, a `Problem`, when the file is no image, is damaged or has too many pixels, and `Problem` when
-    it cannot be read at all. Both name the file without its folder.
+    Raises `Unreadable`, a `Problem`, if the file is not an image, is damaged or has too many pixels, and `Problem` if
+    it cannot be read at all. Both messages contain the name of the file without its folder.
     """
     return decode(file)
 
 
 def decode(file: Path | str) -> Image.Image:
-    """The same for one of many threads, which run inside `without_warnings`."""
+    """As `open_rgb`, for one of several threads that run inside `without_warnings`."""
     name = Path(file).name
     try:
         content = Path(file).read_bytes()
@@ -220,7 +220,7 @@ def decode(file: Path | str) -> Image.Image:
 
 
 def from_bytes(content: bytes, name: str = "") -> Image.Image:
-    """The same for the bytes of a file, which errors call `name`."""
+    """As `open_rgb`, for the bytes of a file. Messages use `name` as the name of the file."""
     try:
         return to_rgb(identify(content, name), name)
     except Unreadable:
@@ -231,7 +231,7 @@ def from_bytes(content: bytes, name: str = "") -> Image.Image:
 
 
 def as_pixels(image_size: int | tuple[int, int]) -> v2.Transform:
-    """The v2 transform from an RGB PIL image to uint8 3×S×S or 3×H×W: squeezed to that, so that nothing is cut off."""
+    """A v2 transform from an RGB PIL image to uint8 3×S×S or 3×H×W. It squeezes the image and cuts nothing off."""
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     return v2.Compose([v2.Resize((height, width), antialias=True), v2.ToImage()])
 
@@ -239,13 +239,13 @@ def as_pixels(image_size: int | tuple[int, int]) -> v2.Transform:
 def _transformed(picture: Image.Image, transform: Transform) -> Tensor:
     try:
         pixels = transform(picture)
-    except Exception as error:  # whatever a stranger's transform raises; it stays chained to the sentence
+    except Exception as error:  # a transform may raise anything; the message keeps it as its cause
         why = f"{type(error).__name__}: {error}".splitlines()[0][:200]
         raise Problem(f"The transform stopped on the image with {why}; it gets a PIL image in RGB.") from error
     if not isinstance(pixels, Tensor) or not pixels.is_floating_point():
         what = pixels.dtype if isinstance(pixels, Tensor) else type(pixels).__name__
-        raise Problem(f"The transform makes {what} of an image; it has to make a float tensor C×H×W.")
-    pixels = pixels.squeeze(0) if pixels.ndim == 4 else pixels  # some make a batch of one
+        raise Problem(f"The transform returns {what} for an image; it must return a float tensor C×H×W.")
+    pixels = pixels.squeeze(0) if pixels.ndim == 4 else pixels  # some return a batch of one
     return pixels.detach().float().cpu().as_subclass(Tensor)
 
 
@@ -255,9 +255,9 @@ def to_input(
 ) -> Tensor:
     """A file or PIL image as the network sees it in validation: float32 3×S×S, RGB in [0, 1], S = `image_size`.
 
-    With a pair (height, width) it is 3×H×W. A `transform`, such as what torchvision's `weights.transforms()` returns or
-    any callable from an RGB image to a float tensor C×H×W, decides size and values instead.
-    Raises `Problem` as `open_rgb` does, and for a transform that makes no such tensor.
+    If `image_size` is a pair (height, width), the result is 3×H×W. If a `transform` is given, it determines size and
+    values instead. It is any callable from an RGB image to a float tensor C×H×W, for example torchvision's
+    `weights.transforms()`. Raises `Problem` as `open_rgb` does, and if the transform returns no such tensor.
     """
     image = to_rgb(image) if isinstance(image, Image.Image) else decode(image)
     if transform is not None:

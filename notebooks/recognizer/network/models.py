@@ -1,4 +1,4 @@
-"""The networks, small enough to read at a glance. Each takes float32 RGB in [0, 1], N×3×S×S, and normalises inside."""
+"""The networks, and how they are saved. Each takes float32 RGB in [0, 1], N×3×S×S, and normalises inside."""
 
 import io
 import os
@@ -87,14 +87,14 @@ class BikeCarCNN(nn.Module):
 
 
 class ReLUConv2d(nn.Conv2d):
-    """A convolution whose output went through ReLU, as that of `Conv2D(..., activation="relu")` of Keras does."""
+    """A convolution followed by ReLU, as `Conv2D(..., activation="relu")` in Keras."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x).relu_()  # in place: nobody else sees what it was before
+        return super().forward(x).relu_()  # in place, because nothing else uses the values before it
 
 
 class ReLULinear(nn.Linear):
-    """A fully connected layer whose output went through ReLU, as that of `Dense(..., activation="relu")` of Keras."""
+    """A fully connected layer followed by ReLU, as `Dense(..., activation="relu")` in Keras."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x).relu_()
@@ -103,13 +103,13 @@ class ReLULinear(nn.Linear):
 class LayerByLayerCNN(nn.Module):
     """The cat/dog network of the classic Keras tutorial: four 3×3 convolutions with 2×2 max pooling, then 512 and 1.
 
-    Input float32 N×3×S×S in [0, 1] with S = `image_size`, and nothing more is done to it: that range is what Keras'
-    `rescale=1/255` makes. Output one logit, float32 N×1: how much the second of the two classes is preferred. The
-    sigmoid that Keras has in its last layer is left to `probabilities_of`, because the loss of a logit can be computed
-    without rounding where that of a probability close to 0 or 1 cannot.
-    Layers have the names of Keras, the output of each is what it is there (after the ReLU), and the weights start as
-    there: those of Glorot & Bengio 2010, uniform, biases zero.
-    Raises `Problem` for other than two classes, and for an `image_size` that the layers leave nothing of.
+    The input is float32 N×3×S×S in [0, 1] with S = `image_size`, as Keras' `rescale=1/255` makes it. It is not
+    normalised further. The output is one logit, float32 N×1: positive for the second of the two classes. Keras has a
+    sigmoid in its last layer; here, `probabilities_of` computes it, because the loss of a logit has no rounding errors
+    if the probability is close to 0 or 1.
+    The layers have the same names and outputs (after the ReLU) as in Keras, and the same initial weights: uniform, as
+    in Glorot & Bengio 2010, with biases of zero.
+    Raises `Problem` unless there are two classes, and if `image_size` is too small for the layers.
     """
 
     def __init__(self, classes: Sequence[str] = ("Cat", "Dog"), image_size: int = 150) -> None:
@@ -156,7 +156,7 @@ ARCHITECTURES = {"BikeCarCNN": BikeCarCNN, "LayerByLayerCNN": LayerByLayerCNN}
 def new_model(architecture: str, classes: Sequence[str], image_size: int) -> nn.Module:
     """An untrained network: one of `ARCHITECTURES`, or one of torchvision's by its name, such as 'resnet18'.
 
-    Raises `Problem` for an unknown name, naming the closest, and for an `image_size` that the network cannot take.
+    Raises `Problem` for an unknown name, with the closest ones, and for an `image_size` that the network cannot take.
     """
     if architecture in ARCHITECTURES:
         return ARCHITECTURES[architecture](classes, image_size)
@@ -171,7 +171,7 @@ def new_like(model: nn.Module) -> nn.Module:
 
 
 def architecture_of(model: nn.Module) -> str:
-    """The name by which `new_model` makes a network like `model`."""
+    """The name with which `new_model` makes a network like `model`."""
     return model.name if isinstance(model, TorchvisionNetwork) else type(model).__name__
 
 
@@ -179,7 +179,7 @@ SAVED = {"architecture", "classes", "image_size", "weights"}
 
 
 def save_model(model: nn.Module, path: Path) -> None:
-    """Write what `load_model` needs to rebuild `model`: which class it is, its classes and size, its weights."""
+    """Write what `load_model` needs: the architecture of `model`, its classes, its image size and its weights."""
     unfinished = path.with_suffix(f".{os.getpid()}.part")  # two notebooks may train at the same time
     torch.save(
         {
@@ -196,7 +196,7 @@ def save_model(model: nn.Module, path: Path) -> None:
 def load_model(path: Path | str) -> nn.Module:
     """A saved model on the CPU, in eval mode, with `.image_size` and `.classes` (names in the order of its logits).
 
-    Raises `Problem` when there is no such file, when it cannot be read, and when it holds something else.
+    Raises `Problem` if there is no such file, if it cannot be read, and if it does not hold a model of this project.
     """
     path = Path(path)
     try:
@@ -214,15 +214,15 @@ def load_model(path: Path | str) -> nn.Module:
 
 
 class _NotAModel(Exception):
-    """Its text says why."""
+    """A file does not hold a model. The text says why."""
 
 
 def _unpacked(content: bytes) -> nn.Module:
-    """The model in what `save_model` wrote. Raises `_NotAModel` when somebody or something else wrote it."""
+    """The model in the content of a file. Raises `_NotAModel` if `save_model` did not write it."""
     if not content or content.startswith(b"version https://git-lfs"):
         raise _NotAModel("it is a pointer of Git LFS, `git lfs pull` fetches the model" if content else "it is empty")
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:  # what a file of PyTorch is
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:  # PyTorch's files are zip archives
             damaged = archive.testzip()
         saved = None if damaged else torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except (zipfile.BadZipFile, zlib.error, struct.error, ValueError, EOFError, OSError, NotImplementedError) as error:

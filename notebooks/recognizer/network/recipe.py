@@ -1,4 +1,4 @@
-"""`Recipe`: how a network is trained, whatever it is and learns from; its optimizers, and what follows each step."""
+"""`Recipe`: how a network is trained. Its optimizers, and the running average that each step updates."""
 
 import copy
 import math
@@ -31,7 +31,7 @@ def adamw(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Optimize
 
 
 def even_adamw(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Optimizer:
-    """Adam with the same decoupled weight decay, 0.05, for all parameters: what others trained is not to fade."""
+    """Adam with the same decoupled weight decay, 0.05, for all parameters, so that pretrained weights do not fade."""
     weights = list(parameters)
     return torch.optim.AdamW(
         weights, lr=lr, weight_decay=0.05, fused=all(has_fused_optimizers(weight.device) for weight in weights)
@@ -39,7 +39,7 @@ def even_adamw(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Opt
 
 
 def rmsprop(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Optimizer:
-    """RMSprop (Hinton 2012) with the numbers of Keras 2: it remembers ten steps, and PyTorch's a hundred."""
+    """RMSprop (Hinton 2012) with the defaults of Keras 2. It averages over ten steps; PyTorch's over a hundred."""
     return torch.optim.RMSprop(parameters, lr=lr, alpha=0.9, eps=1e-7)
 
 
@@ -51,7 +51,7 @@ class Recipe:
     rate. `seed` decides the order of images, their augmentation and dropout. With `augmented=False` the network sees
     the images as they are, the same ones in every epoch. `new_optimizer` is called with the network's parameters and
     `lr`.
-    Raises `Problem` for values that nothing can be trained with.
+    Raises `Problem` for values that make training impossible.
     """
 
     num_epochs: int
@@ -94,9 +94,9 @@ def optimizer_and_average(
     average does so much less (Polyak & Juditsky 1992). `steps_done` of these steps are already done.
     """
     optimizer = recipe.new_optimizer(model.parameters(), recipe.lr)
-    # Two steps at least, where there are as many: OneCycleLR divides by the steps of the rise less one.
+    # The rise has at least two steps if there are as many, because OneCycleLR divides by its steps minus one.
     rise = max(0.05, min(2 / total_steps, 0.6))
-    moves = "betas" in optimizer.defaults  # Adam's momentum as well; RMSprop has none, and would be given one
+    moves = "betas" in optimizer.defaults  # Adam's momentum goes through the cycle too; RMSprop has none
     schedule = OneCycleLR(optimizer, recipe.lr, total_steps=total_steps, pct_start=rise, cycle_momentum=moves)
     schedule.last_epoch = steps_done
     average = copy.deepcopy(model)
@@ -110,10 +110,10 @@ def optimizer_and_average(
 
 
 def update_average(average: nn.Module, model: nn.Module, steps: int) -> None:
-    """Move the weights of `average` towards those that `model` has after so many steps of its training.
+    """Move the weights of `average` towards the weights of `model`, which has been trained for `steps` steps.
 
-    It forgets what is more than about 100 steps old; at the start sooner, or the untrained weights would linger.
-    (`AveragedModel` of PyTorch counts the steps on the GPU. Reading them there would make every step wait for it.)
+    The average covers about the last 100 steps. At the start it covers fewer, so that the untrained weights vanish.
+    (PyTorch's `AveragedModel` counts the steps on the GPU. Reading that count would make every step wait.)
     """
     decay = min(0.99, steps / (9 + steps)) if steps > 1 else 0.0
     pairs = [*zip(average.parameters(), model.parameters()), *zip(average.buffers(), model.buffers())]
