@@ -75,8 +75,8 @@ def test_the_picture_next_to_the_maps_is_not_normalised(resnet, image_file):
 @pytest.mark.parametrize(
     ("transform", "message"),
     [
-        (lambda image: np.zeros(3), "makes ndarray"),
-        (lambda image: torch.zeros(3, 4, 4, dtype=torch.uint8), "makes torch.uint8"),
+        (lambda image: np.zeros(3), "returns ndarray"),
+        (lambda image: torch.zeros(3, 4, 4, dtype=torch.uint8), "returns torch.uint8"),
         (lambda image: image.no_such_thing, "stopped on the image with AttributeError"),
     ],
 )

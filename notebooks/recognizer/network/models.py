@@ -17,16 +17,15 @@ from .torchvision_networks import TorchvisionNetwork, names
 
 
 class BikeCarCNN(nn.Module):
-    """A 7×7 convolution and six of 3×3, each with batch norm and ReLU, 2×2 max pooling after four of them,
-    and two linear layers.
+    """One convolution of 7×7 and six of 3×3, each with batch norm and ReLU, four with 2×2 max pooling; two linear layers.
 
-    Input float32 N×3×S×S in [0, 1] with S = `image_size`; output logits, float32 N×len(classes).
-    Every layer has a name of its own, so that every step can be looked at. The kernels of the first one are large
-    enough to look at. They start with a fiftieth of PyTorch's usual weights, so that what they learn outweighs what
-    they started from; batch norm makes up for most of the scale. Pooling comes right after the convolution: batch norm
-    and ReLU then have a quarter of the numbers to work on, and training is a fifth faster. From conv4 on, maps are an
-    eighth as wide and high as the image, which is fine enough to show where a part is.
-    Raises `Problem` for an `image_size` that four poolings leave nothing of.
+    The input is float32 N×3×S×S in [0, 1] with S = `image_size`. The output are logits, float32 N×len(classes).
+    Every layer has its own name, so that you can look at every step. The kernels of the first layer are large enough to
+    look at. They start at a fiftieth of PyTorch's usual weights, so that the learned part outweighs the random start;
+    batch norm makes up for most of the scale. Pooling comes right after the convolution. Batch norm and ReLU then work
+    on a quarter of the values, and training is a fifth faster. From conv4 on, maps are an eighth as wide and high as
+    the image, which is fine enough to show where a part is.
+    Raises `Problem` if `image_size` is too small for four poolings.
     """
 
     def __init__(self, classes: Sequence[str] = ("Bike", "Car"), image_size: int = 128) -> None:
