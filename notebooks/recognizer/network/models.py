@@ -17,9 +17,10 @@ from .torchvision_networks import TorchvisionNetwork, names
 
 
 class BikeCarCNN(nn.Module):
-    """One convolution of 7×7 and six of 3×3, each with batch norm and ReLU, four with 2×2 max pooling; two linear layers.
+    """Seven convolutions, the first of 7×7, the others of 3×3, each with batch norm and ReLU, and two linear layers.
 
-    The input is float32 N×3×S×S in [0, 1] with S = `image_size`. The output are logits, float32 N×len(classes).
+    Four of the convolutions are followed by 2×2 max pooling.
+    The input is float32 N×3×S×S in [0, 1] with S = `image_size`. The output is logits, float32 N×len(classes).
     Every layer has its own name, so that you can look at every step. The kernels of the first layer are large enough to
     look at. They start at a fiftieth of PyTorch's usual weights, so that the learned part outweighs the random start;
     batch norm makes up for most of the scale. Pooling comes right after the convolution. Batch norm and ReLU then work
