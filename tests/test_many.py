@@ -148,6 +148,33 @@ def test_a_store_of_other_arguments_is_refused_and_left_as_it_is(model, folder, 
     assert store.read_bytes() == before
 
 
+def test_a_picture_that_changed_is_noticed_even_if_its_size_is_the_same(model, folder, tmp_path):
+    for number in (1, 2):
+        (folder / "0.png").unlink(missing_ok=True)
+        Image.new("RGB", (40, 30), (100 * number, 0, 0)).save(folder / "0.bmp")
+        if number == 1:
+            capture_folder(model, "4", folder, tmp_path / "maps.h5", transform=small)
+    with pytest.raises(Problem, match="was not begun with the same files"):
+        capture_folder(model, "4", folder, tmp_path / "maps.h5", transform=small)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not allow such names")
+def test_a_file_name_that_is_not_unicode_does_not_stop_the_others(model, folder, tmp_path):
+    (folder / os.fsdecode(b"\xff.png")).write_bytes(picture(30))
+    store = capture_folder(model, "4", folder, tmp_path / "maps.h5", transform=small)
+    with h5py.File(store) as file:
+        assert "?.png" in list(file["files"].asstr())
+        assert not np.isnan(file["maps/4"][list(file["files"].asstr()).index("?.png")]).any()
+
+
+def test_two_programs_that_begin_the_same_store_at_once(model, folder, tmp_path):
+    fcntl = pytest.importorskip("fcntl", reason="this system locks files in another way")
+    with (tmp_path / "maps.h5.part").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)  # as HDF5 does
+        with pytest.raises(Problem, match="Another program has maps.h5 open"):
+            capture_folder(model, "4", folder, tmp_path / "maps.h5", transform=small)
+
+
 def test_lists_of_files_and_float16(model, folder, tmp_path):
     files = [folder / "2.png", folder / "gone.png", folder / "0.png"]
     store = capture_folder(model, "0", files, tmp_path / "maps.h5", transform=small, dtype="float16")

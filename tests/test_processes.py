@@ -21,10 +21,12 @@ from recognizer.data.batches import batches
 from recognizer.data.dataset import PixelSet
 from recognizer.network import processes, train_command, trained
 from recognizer.network.evaluation import evaluate
+from recognizer.network.history import History
 from recognizer.network.models import load_model, new_model
 from recognizer.network.recipe import Recipe
 from recognizer.network.runs import finished_by_make_train, finished_epochs, plan_of
 from recognizer.network.training import fit
+from recognizer.network.unfinished import Unfinished
 from recognizer.settings import Problem
 
 from .conftest import picture, write_zip
@@ -80,6 +82,13 @@ def test_a_batch_that_cannot_be_shared_equally_is_a_problem(batch_size, advice):
         processes.check_shares(batch_size, 2)
 
 
+def test_one_process_trains_on_any_device_and_several_do_not(monkeypatch):
+    monkeypatch.setattr(processes, "choose_device", lambda: torch.device("mps"))
+    processes.check_device(1)
+    with pytest.raises(Problem, match="not on mps; use DEVICE=cpu"):
+        processes.check_device(2)
+
+
 # --- The same result as in one process ---
 
 
@@ -87,10 +96,11 @@ def sgd(parameters, lr: float) -> torch.optim.Optimizer:
     return torch.optim.SGD(parameters, lr=lr, momentum=0.9)
 
 
-CASES = {  # 20 steps each, the images of no class included where there are some
+CASES = {  # about 20 steps each, the images of no class included where there are some
     "as they are": (Recipe(2, 10, lr=0.05, augmented=False, new_optimizer=sgd), False),
     "augmented": (Recipe(2, 10, lr=0.05, new_optimizer=sgd), False),
     "with some of no class": (Recipe(2, 10, lr=0.05, new_optimizer=sgd), True),
+    "with 3 of no class per batch": (Recipe(3, 16, lr=0.05, new_optimizer=sgd), True),
 }
 
 
@@ -110,6 +120,7 @@ def fitted(name: str, folder: Path, after_epoch=()) -> tuple[torch.nn.Module, li
 def in_one_of_two(rank: int, port: int, folder: Path) -> None:
     """What each of two processes does; the first one leaves what it found in `folder`."""
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "RANK": str(rank)}
+    os.environ["TORCHELASTIC_RESTART_COUNT"] = str(rank)  # torchrun counts differently on each machine
     torch.set_num_threads(1)
     with processes.joined():
         own = folder / str(rank)
@@ -277,6 +288,21 @@ def test_ctrl_c_keeps_the_best_epoch_and_one_process_suffices(pictures):
     assert "epochs, interrupted" in said and "Traceback" not in said
     assert json.loads((run / "metrics.json").read_text("utf-8"))["interrupted"]
     assert 2 <= finished_epochs(run) < 3000
+
+
+def test_a_run_that_began_on_a_gpu_goes_on_without_it(tmp_path):
+    """There, the state of the random numbers has 16 bytes."""
+    pictures, file = some_images(8, 46), tmp_path / "unfinished.pt"
+
+    def after(num_epochs: int) -> History:
+        torch.manual_seed(0)
+        model = LayerByLayerCNN(["Bike", "Car"], 46)
+        recipe = Recipe(num_epochs, 4)
+        return fit(model, pictures, pictures, recipe, tmp_path / "model.pt", unfinished=Unfinished(file))
+
+    after(1)
+    torch.save(torch.load(file) | {"dropout": [torch.zeros(16, dtype=torch.uint8)]}, file)
+    assert [epoch.number for epoch in after(2).epochs] == [1, 2]
 
 
 def test_wrong_parameters_end_the_command_with_one_sentence(in_its_workspace, monkeypatch):

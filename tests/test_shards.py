@@ -2,6 +2,7 @@
 
 import gc
 import io
+import os
 import sys
 import tarfile
 import threading
@@ -10,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image, ImageOps
 
 from recognizer import BikeCarCNN, settings
-from recognizer.data import Record, choose, downloads, load_part, prepare, prepared, shards
+from recognizer.data import Record, choose, downloads, load_part, prepare, prepared, shards, split, streamed
 from recognizer.data.batches import batches
 from recognizer.data.shard_source import open_shard
 from recognizer.data.shards import part_of
@@ -212,6 +214,42 @@ def test_images_that_cannot_be_used_are_left_out_and_counted(tmp_path, capsys):
     assert "4 image(s) in the shards cannot be used" in capsys.readouterr().out
     train = load_part(record, "Train", SIDE)
     assert len(seen_in(train)) == len(train)
+
+
+def test_of_two_files_of_the_same_path_the_first_counts_even_if_it_is_broken(tmp_path):
+    files = [("Bike/x.png", b"<html>"), *in_folders(0, 40), ("Bike/x.png", encoded(picture(900)))]
+    record = prepare(write_shards(tmp_path / "own", tar(files)), **SHARES)
+    assert len(record.files) == 40 and len(record.rejected) == 2
+    assert sum(len(seen_in(load_part(record, part, SIDE))) for part in ("Train", "Val", "Test")) == 40
+
+
+def test_pixels_that_another_notebook_has_just_stored_are_used(tmp_path, monkeypatch):
+    """Windows does not replace a file that is mapped."""
+    record = prepare(write_shards(tmp_path / "own", *three_shards()), **SHARES)
+    replace = os.replace
+
+    def refused(source, target):
+        replace(source, target)
+        raise PermissionError(13, "is mapped", target)
+
+    monkeypatch.setattr(streamed.os, "replace", refused)
+    cache = settings.DATASETS / "cache"
+    cache.mkdir()
+    left_over = cache / f"{record.dataset}-Val-{SIDE}px-0123456789abcdef.1.part"
+    left_over.touch()
+    os.utime(left_over, (0, 0))
+    assert len(load_part(record, "Val", SIDE)) == sum(row.split == "Val" for row in record.files)
+    assert not list(cache.glob("*.part"))
+
+
+def test_no_other_notebook_deals_shards_at_the_same_time(tmp_path, monkeypatch):
+    prepare(write_shards(tmp_path / "own", *three_shards()), **SHARES)
+    held = []
+    monkeypatch.setattr(
+        split, "deal_shards", lambda *_: held.append(FileLock(settings.DATASETS / ".lock", is_singleton=True).is_locked)
+    )
+    split.split_images(0.2, 0.2, 1)
+    assert held == [True]
 
 
 def test_masks_and_names_with_dots(tmp_path):

@@ -156,11 +156,11 @@ def _read(shard: str, address: str, looks: "_ToLookAt") -> Record:
             for row, content in pool.map(partial(_checked, shard), chunk):
                 if not row.reason and row.origin in origins:
                     row = replace(row, reason="another file of the same path is in the shard")
+                origins.add(row.origin)
                 if row.reason:
                     record.rejected.append(row)
                     continue
                 row = _under_free_name(row, keys)
-                origins.add(row.origin)
                 keys.add(row.key.casefold())
                 record.files.append(row)
                 looks.offer(row, content)

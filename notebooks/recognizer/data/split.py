@@ -28,9 +28,9 @@ def split_images(val_share: float = 0.1, test_share: float = 0.2, seed: int = 0,
     name.
     """
     folder = folder or settings.DATASETS
-    if shards := current_shards(folder):
-        return deal_shards(shards, val_share, test_share, seed, folder)
     with alone_in(folder):
+        if shards := current_shards(folder):
+            return deal_shards(shards, val_share, test_share, seed, folder)
         finish_taking_in(folder)
         before, present = read_record(folder / "split.json"), images_on_disk(folder)
         if before is None or not present:

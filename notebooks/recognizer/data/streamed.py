@@ -9,6 +9,7 @@ import hashlib
 import itertools
 import os
 import random
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -34,6 +35,7 @@ AT_ONCE = 32  # images that one thread decodes at a time
 SHUFFLED_BYTES = 256_000_000  # pixels of the images among which the next one is drawn
 MOST_SHUFFLED = 10_000  # the same as a number of images
 AHEAD = 4  # batches that are ready before the network asks for them
+LEFT_OVER = 600  # seconds after which nobody writes an unfinished file any more: its run was killed
 HELD = ("Val", "Test")
 
 
@@ -132,10 +134,16 @@ def _decode_to(files: dict[str, Path], record: Record, side: int) -> None:
             progress.update()
         for part, path in files.items():
             opened[part].close()
-            for outdated in path.parent.glob(f"{record.dataset}-{part}-{side}px-*.npy"):
-                with contextlib.suppress(PermissionError):  # Windows does not delete a file that is still mapped
-                    outdated.unlink(missing_ok=True)
-            os.replace(parts[part], path)
+            for outdated in path.parent.glob(f"{record.dataset}-{part}-{side}px-*"):
+                # Windows does not delete a file that is still mapped. Another notebook may write a new .part file.
+                with contextlib.suppress(PermissionError, FileNotFoundError):
+                    if outdated.suffix == ".npy" or time.time() - outdated.stat().st_mtime > LEFT_OVER:
+                        outdated.unlink()
+            try:
+                os.replace(parts[part], path)
+            except PermissionError:  # Windows: another notebook was faster and has already mapped the same pixels
+                if not path.exists():
+                    raise
 
 
 def _decoded(

@@ -107,7 +107,7 @@ def _made_by(
     weights = hashlib.sha256(_without_addresses(model).encode())
     for name, value in model.state_dict().items():
         weights.update(name.encode() + (as_array(value).tobytes() if isinstance(value, Tensor) else b""))
-    listed = [(name, path.stat().st_size if path.is_file() else 0) for name, path in files.items()]
+    listed = [(name, *_size_and_time(path)) for name, path in files.items()]
     return {
         "model": weights.hexdigest(),
         "layer_names": names,
@@ -115,6 +115,14 @@ def _made_by(
         "files": hashlib.sha256(json.dumps(listed).encode()).hexdigest(),
         "dtype": dtype,
     }
+
+
+def _size_and_time(path: Path) -> tuple[int, int]:
+    """Size and modification time; an image without compression has the same size after a change."""
+    if not path.is_file():
+        return 0, 0
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 def _without_addresses(value: object) -> str:
@@ -151,9 +159,9 @@ def _create(
     needed = sum(np.prod(shape, dtype=int) for shape in shapes.values()) * np.dtype(dtype).itemsize
     unfinished = store.with_name(f"{store.name}.part")
     with room_on_disk(f"writing feature maps of {len(names)} images", store.parent, int(needed)):
-        with h5py.File(unfinished, "w") as file:
+        with _file(h5py, unfinished, "w", store) as file:
             file.attrs["made_by"], file.attrs["outputs"] = json.dumps(made_by), json.dumps(list(shapes))
-            file["files"] = names
+            file["files"] = [name.encode("utf-8", "replace").decode() for name in names]  # not all names are Unicode
             file["reasons"] = np.zeros(len(names), h5py.string_dtype("utf-8", LONGEST_REASON))
             file["done"] = 0
             for key, shape in shapes.items():
@@ -161,13 +169,18 @@ def _create(
         os.replace(unfinished, store)
 
 
+def _file(h5py: ModuleType, path: Path, mode: str, store: Path) -> Any:
+    try:
+        return h5py.File(path, mode)
+    except BlockingIOError as error:
+        raise Problem(f"Another program has {shown(store)} open; close it there and run again.") from error
+
+
 @contextlib.contextmanager
 def _opened(h5py: ModuleType, store: Path, made_by: dict[str, Any]) -> Iterator[Any]:
     """The store, open to be continued. Raises `Problem` if it does not belong to `made_by`."""
     try:
-        file = h5py.File(store, "r+")
-    except BlockingIOError as error:
-        raise Problem(f"Another program has {shown(store)} open; close it there and run again.") from error
+        file = _file(h5py, store, "r+", store)
     except OSError as error:
         raise Problem(f"{shown(store)} cannot be opened as an HDF5 file; give store another name.") from error
     with file:

@@ -72,6 +72,11 @@ def gathered(rows: Tensor, total: int) -> Tensor:
     return whole
 
 
+def weight_of_share(batch_size: int) -> float:
+    """How often the mean over the own share of a batch counts among those of all processes; 1 if shares are equal."""
+    return len(range(batch_size)[own_share()]) * count() / batch_size
+
+
 def mean(values: Sequence[float]) -> list[float]:
     """The mean of each value over all processes."""
     if count() == 1:
@@ -99,16 +104,23 @@ def from_all(value: Result) -> list[Result]:
     return values
 
 
-def first_of_machine(make: Callable[[], Result]) -> Result:
-    """What `make` returns. The first process of each machine calls it before the others, and they find its files."""
-    is_first_here = not int(os.environ.get("LOCAL_RANK", 0))
-    result = make() if is_first_here else None
-    mean([0])  # waits for all
-    return result if is_first_here else make()
+def in_turns(make: Callable[[], Result]) -> Result:
+    """What `make` returns. Process 0 calls it first, then the first of each other machine, then all others.
+
+    So each finds the files of those before it, whether the machines share a folder or not.
+    """
+    own_turn = 0 if is_first() else 1 if not int(os.environ.get("LOCAL_RANK", 0)) else 2
+    for turn in range(3):
+        if turn == own_turn:
+            result = make()
+        mean([0])  # waits for all
+    return result
 
 
-def averaging_gradients(model: nn.Module) -> nn.Module:
+def averaging_gradients(model: nn.Module, weight: float = 1) -> nn.Module:
     """`model`, wrapped so that each backward pass averages the gradients of all processes.
+
+    Those of this process count `weight` times (see `weight_of_share`).
 
     Batch norm uses the statistics of all images of a batch on NVIDIA GPUs. On processors it uses those of the own
     part, because PyTorch's `SyncBatchNorm` does not run there.
@@ -118,7 +130,16 @@ def averaging_gradients(model: nn.Module) -> nn.Module:
     device = device_of(model)
     if device.type == "cuda":
         nn.SyncBatchNorm.convert_sync_batchnorm(model)  # replaces the layers in `model`
-    return DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
+    replica = DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
+    if weight != 1:
+        # At the output, because the synchronized statistics mix the gradients of all processes further down.
+        replica.register_forward_hook(lambda _module, _images, logits: _weighted(logits, weight))
+    return replica
+
+
+def _weighted(logits: Tensor, weight: float) -> None:
+    if logits.requires_grad:
+        logits.register_hook(lambda gradient: gradient * weight)
 
 
 def copy_from_first(model: nn.Module) -> None:
@@ -158,7 +179,7 @@ def check_shares(batch_size: int, num_processes: int) -> None:
 def check_device(num_processes: int) -> None:
     """Raise `Problem` if so many processes cannot train on the devices of this machine."""
     device = choose_device()
-    if device.type not in ("cpu", "cuda"):
+    if num_processes > 1 and device.type not in ("cpu", "cuda"):
         raise Problem(f"Several processes train on processors or NVIDIA GPUs, not on {device.type}; use DEVICE=cpu.")
     if device.type == "cuda" and num_processes > torch.cuda.device_count():
         raise Problem(
@@ -181,8 +202,10 @@ def joined() -> Iterator[None]:
         os.environ["DEVICE"] = f"cuda:{os.environ['LOCAL_RANK']}"
         torch.cuda.set_device(choose_device())
     store, number, total = next(dist.rendezvous("env://", timeout=PATIENCE))
-    # When torchrun starts the processes again, the store still has the addresses of those that died.
-    store = dist.PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        # When torchrun starts the processes again, its own store still has the addresses of those that died. Any other
+        # store is new. There, the count must not matter, because each machine has its own.
+        store = dist.PrefixStore(f"start {os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
     dist.init_process_group(backend, store=store, rank=number, world_size=total, timeout=PATIENCE)
     before = signal.signal(signal.SIGINT, _note)
     try:

@@ -65,6 +65,7 @@ def launch(num_processes: int) -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     plan, _ = the_plan()
+    os.environ.pop("VERIFY", None)  # the images are verified now, so that not each process reads all of them again
     processes.check_shares(min(plan.recipe.batch_size, len(plan.train)), num_processes)
     processes.check_device(num_processes)
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // num_processes)))
@@ -94,8 +95,8 @@ def the_plan() -> tuple[Plan, Pictures]:
 def train() -> None:
     """What each process does. Only the first one prints and writes."""
     with processes.joined(), _quiet_unless(processes.is_first()):
-        plan, test = processes.first_of_machine(the_plan)
-        model = starting_network(plan)
+        plan, test = processes.in_turns(the_plan)
+        model = processes.in_turns(lambda: starting_network(plan))
         unfinished = Unfinished(plan.run / "unfinished.pt")
         writer, after_epoch = _writing(plan, model, unfinished) if processes.is_first() else (None, [])
         neither = scenes_to_learn_from(plan.record, plan.train)

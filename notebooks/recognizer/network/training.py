@@ -98,6 +98,11 @@ def train_one_epoch(
     return torch.stack(losses).mean().item(), accuracy.item()
 
 
+def count_of_neither(batch_size: int) -> int:
+    """How many images of no class a batch gets in addition: one for every five of its own, at least one."""
+    return max(1, batch_size // 5)
+
+
 def training_batches(
     train: Pictures,
     recipe: Recipe,
@@ -108,8 +113,8 @@ def training_batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The batches of one epoch: shuffled, and augmented if `recipe` says so. `progress` counts their images.
 
-    If `neither` is given, each batch also gets some of its images, labelled `NEITHER`: one for every five of its own,
-    at least one. `neither` must already be on `device`. Of several processes, each gets its own share of each batch.
+    If `neither` is given, each batch also gets some of its images (see `count_of_neither`), labelled `NEITHER`.
+    `neither` must already be on `device`. Of several processes, each gets its own share of each batch.
     """
     own, size = processes.own_share(), min(recipe.batch_size, len(train))
     room = room_for_pixels(device)
@@ -117,7 +122,7 @@ def training_batches(
         processes.stop_if_asked()
         count = size
         if neither is not None:
-            indices = torch.randint(len(neither), (max(1, size // 5),), generator=generator)
+            indices = torch.randint(len(neither), (count_of_neither(size),), generator=generator)
             count += len(indices)
             extra = neither[indices[own].to(neither.device, non_blocking=device.type == "cuda")]
             images = torch.cat([images, extra.float().div_(255)])
@@ -149,7 +154,8 @@ def training_epochs(
     steps = len(train) // batch_size
     unfinished = unfinished or Unfinished()
     done, images = len(unfinished.epochs), steps * batch_size
-    replica, own_val = processes.averaging_gradients(model), processes.own_part(val)
+    weight = processes.weight_of_share(batch_size + (0 if neither is None else count_of_neither(batch_size)))
+    replica, own_val = processes.averaging_gradients(model, weight), processes.own_part(val)
     optimizer, average = optimizer_and_average(model, recipe, recipe.num_epochs * steps, done * steps)
     unfinished.restore(model, average, optimizer, generator)
     bar = progress_bar(
@@ -159,7 +165,8 @@ def training_epochs(
         for number in range(done + 1, recipe.num_epochs + 1):
             started = time.perf_counter()
             epoch_batches = training_batches(train, recipe, device, generator, progress, neither)
-            train_loss, train_accuracy = processes.mean(train_one_epoch(replica, epoch_batches, optimizer))
+            own_loss, own_accuracy = train_one_epoch(replica, epoch_batches, optimizer)
+            train_loss, train_accuracy = processes.mean([weight * own_loss, own_accuracy])
             seconds = time.perf_counter() - started
             processes.copy_from_first(average)  # the statistics of batch norm differ
             logits = processes.gathered(logits_of(average, own_val), len(val))

@@ -29,15 +29,17 @@ class Unfinished:
     ) -> None:
         """Give all of these the state that they had after the last of `epochs`; at the start of a run, change nothing.
 
-        Dropout goes on with the same random numbers, too, if there are as many processes as before.
+        Dropout goes on with the same random numbers, too, if there are as many processes as before, on such devices.
         """
         if not self._state:
             return
         for part, name in ((model, "model"), (average, "average"), (optimizer, "optimizer")):
             part.load_state_dict(self._state[name])
         generator.set_state(self._state["generator"])
-        if len(self._state["dropout"]) == processes.count():
-            _randomness_of(model).set_rng_state(self._state["dropout"][processes.rank()])
+        randomness, states = _randomness_of(model), self._state["dropout"]
+        is_as_before = len(states) == processes.count()
+        if is_as_before and states[processes.rank()].shape == randomness.get_rng_state().shape:
+            randomness.set_rng_state(states[processes.rank()])
 
     def save(
         self,
