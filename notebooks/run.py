@@ -239,7 +239,7 @@ def main() -> int:
             if arguments.store:
                 os.environ["RECOGNIZER_WORKSPACE"] = workspace
             for number in arguments.numbers:
-                paths = sorted(HERE.glob(f"{number.zfill(2)}_*.ipynb"))
+                paths = sorted([*HERE.glob(f"{number}_*.ipynb"), *HERE.glob(f"0{number}_*.ipynb")])
                 if not paths:
                     print(f"There is no notebook {number}_….ipynb in {HERE.name}; try 01.", file=sys.stderr)
                     return 2
