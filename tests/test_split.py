@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageEnhance, ImageOps
 from scipy.ndimage import gaussian_filter
 
-from recognizer.data import prepare, split_images
+from recognizer.data import duplicates, prepare, split_images
 from recognizer.data.duplicates import ALIKE, fingerprint, near_copies
 from recognizer.data.images import ImageFile
 from recognizer.data.split import deal
@@ -115,6 +115,22 @@ def test_of_many_images_the_same_groups_are_found_without_comparing_all(monkeypa
     order = rng.permutation(len(prints))
     again = near_copies([prints[place] for place in order])
     assert np.array_equal(again, found[order])
+
+
+def test_thumbnails_that_few_components_cannot_tell_apart_are_compared_in_blocks(monkeypatch):
+    """White pictures with one odd pixel each. Two are near-copies only if the pixel is the same one, or its mirror."""
+    places = np.repeat(np.arange(256), 12)
+    thumbnails = np.full((len(places), 256), 255, np.uint8)
+    thumbnails[np.arange(len(places)), places] = np.tile(np.arange(12), 256) * 10
+    checked = []
+    check = duplicates._pairs_are_alike
+    monkeypatch.setattr(duplicates, "_pairs_are_alike", lambda *pairs: checked.append(len(pairs[0])) or check(*pairs))
+    monkeypatch.setattr(duplicates, "MANY", 1000)
+    groups = near_copies([base64.b64encode(thumbnail).decode() for thumbnail in thumbnails])
+    assert sum(checked) < len(places) ** 2 // 100
+    columns = places % 16
+    expected = np.minimum(places, places - columns + 15 - columns)  # a pixel and its mirror image
+    assert len(set(zip(expected, groups))) == len(set(groups)) == 128
 
 
 def test_many_copies_of_one_picture_take_little_memory_and_time(monkeypatch):

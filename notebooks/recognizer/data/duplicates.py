@@ -18,6 +18,7 @@ BLOCK = 1024  # images per block; the correlations of two blocks take 8 MB
 MANY = 20_000  # different thumbnails; with more, not all pairs are compared
 DIMENSIONS = 32  # principal components, which decide which pairs of many are compared
 PAIRS = 2**15  # pairs that are checked at a time; their pixels take 64 MB
+GAIN = 500  # checking all pairs in blocks takes about as long as checking one in so many by itself
 SAMPLE = 20_000  # thumbnails that the principal components are computed from
 
 
@@ -70,16 +71,22 @@ def _pairs_of_many(thumbnails: np.ndarray, parents: np.ndarray) -> Iterator[np.n
     """Near-copies among many thumbnails, int 2×K. Pairs that are in one group of `parents` already are left out.
 
     With mean 0 and length 1, two thumbnails of correlation r are √(2 - 2r) apart. In a few dimensions, they are at most
-    that far apart. So no pair in the cells that are compared is lost there.
+    that far apart. So no pair in the cells that are compared is lost there. If the dimensions tell too few thumbnails
+    apart, such as white ones with one odd pixel each, all pairs are compared after all.
     """
     distance = np.sqrt(2 - 2 * ALIKE) + 1e-4  # more than float32 rounds
     points, mirrored = _projected(thumbnails)
+    checked = 0
     for queries, columns in close_pairs(np.concatenate([points, mirrored]), points, distance):
         rows = queries % len(points)
         for start in range(0, len(rows), PAIRS):
             pairs = np.stack([rows[start : start + PAIRS], columns[start : start + PAIRS]])
             pairs = pairs[:, np.not_equal(*_roots(parents, pairs))]
             yield pairs[:, _pairs_are_alike(*thumbnails[pairs])]
+            checked += pairs.shape[1]
+            if checked > len(points) ** 2 // GAIN:
+                yield from _all_pairs(thumbnails, parents)
+                return
 
 
 def _projected(thumbnails: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
