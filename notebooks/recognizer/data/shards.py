@@ -63,7 +63,9 @@ def read_shards(name: str, shards: dict[str, str], folder: Path | None = None) -
         if record is None or record.shards != shards or not _is_unchanged(record):
             record = _read_all(name, shards, place)
             write_record(record, place / "split.json")
-        place_of("current", folder).write_text(name, "utf-8")
+        unfinished = place_of("current.part", folder)
+        unfinished.write_text(name, "utf-8")
+        unfinished.replace(place_of("current", folder))
     if record.rejected:
         first = f"{record.rejected[0].origin}: {record.rejected[0].reason}"
         print(f"{len(record.rejected):,} image(s) in the shards cannot be used and are left out, such as {first}.")
