@@ -349,7 +349,7 @@ def test_epochs_that_do_not_fit_are_stored_without_linear_layers(bike_car, opene
     room = alone / 1e6 + 0.4  # enough for the convolutions of one epoch in 8 bits (0.3 MB), but not of two
     page = explore(model, images, path=tmp_path / "page.html", epochs=path.parent / "epochs", megabytes=room)
     assert alone < page.stat().st_size <= room * 1e6
-    assert "There is no room for epoch 2 in" in capsys.readouterr().out
+    assert "The slider of the explorer leaves out epoch 2:" in capsys.readouterr().out
     result = opened(page).forward(images[0], epoch=0)
     assert result["logits"] is None
     assert "fc1" not in result["maps"]
