@@ -28,7 +28,7 @@ PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check
 UV = $(PYTHON) -m uv pip install --compile-bytecode --python $(PYTHON) $(addprefix --default-index ,$(PIP_INDEX))
 PIP_INDEX = $(or $(PIP_INDEX_URL),$(shell $(PYTHON) -m pip config get global.index-url 2>&1 | grep ^http))
 
-.PHONY: help setup run train test tests-of-package tests-of-notebooks lint lab tensorboard bench notebooks clean
+.PHONY: help setup run train test first-half-of-tests second-half-of-tests lint lab tensorboard bench notebooks clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -50,16 +50,17 @@ run: setup  ## run notebooks 01 to 03; for example: make run DATASET=street NOTE
 	$(PYTHON) notebooks/run.py $(or $(NOTEBOOK),01 02 03)
 
 test: setup  ## run all tests, including the notebooks, two at a time
-	@$(MAKE) --no-print-directory -j 2 tests-of-package tests-of-notebooks
+	@$(MAKE) --no-print-directory -j 2 first-half-of-tests second-half-of-tests
 
-# Each of the two uses one thread, so that two cores are enough.
-tests-of-package tests-of-notebooks: export OMP_NUM_THREADS ?= 1
+# The halves take about the same time. Each of the two uses one thread, so that two cores are enough.
+first-half-of-tests second-half-of-tests: export OMP_NUM_THREADS ?= 1
+SLOW := tests/evidence tests/test_processes.py
 
-tests-of-package:
-	$(PYTHON) -m pytest tests
+first-half-of-tests:
+	$(PYTHON) -m pytest tests $(addprefix --ignore=,$(SLOW))
 
-tests-of-notebooks:
-	$(PYTHON) -m pytest notebooks
+second-half-of-tests:
+	$(PYTHON) -m pytest notebooks $(SLOW)
 
 lint: setup  ## check the style of the code
 	$(PYTHON) -m ruff check

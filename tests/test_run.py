@@ -250,9 +250,8 @@ def test_make_names_a_parameter_that_does_not_exist():
     assert len(known) > 25
     call = ["make", "-s", "-C", str(PROJECT), "help", "EPOCH=2", *(f"{name}=1" for name in sorted(known))]
     complaints = subprocess.run(call, capture_output=True, text=True).stderr.splitlines()
-    assert [line.split(": ", 1)[1] for line in complaints] == [
-        "EPOCH is not a parameter of this project, see docs/running.md"
-    ]
+    named = [line.split(": ", 1)[1] for line in complaints if "is not a parameter" in line]
+    assert named == ["EPOCH is not a parameter of this project, see docs/running.md"]
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")

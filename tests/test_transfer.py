@@ -15,7 +15,7 @@ from torchvision.transforms.v2.functional import normalize
 from recognizer import capture, load_model
 from recognizer.data import downloads
 from recognizer.data.dataset import PixelSet
-from recognizer.network import start_of
+from recognizer.network import name_of_run, start_of
 from recognizer.network.models import save_model
 from recognizer.network.torchvision_networks import TorchvisionNetwork, pretrained
 from recognizer.network.transfer import features_of, fit_last_layer, which_is_better
@@ -121,6 +121,7 @@ def test_without_a_connection_the_start_is_random_and_a_sentence_says_where_weig
 def test_pretrained_no_asks_no_server(hub, address, monkeypatch):
     monkeypatch.setenv("PRETRAINED", "no")
     monkeypatch.setattr(downloads.requests, "head", lambda *_, **__: pytest.fail("a server was asked"))
+    assert name_of_run(NAME) != NAME, "the run with pretrained weights has a folder of its own"
     first, second = (start_of(NAME, ["Bike", "Car"], SIZE, seed=3)[0] for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values()))
 

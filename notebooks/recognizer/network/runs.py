@@ -39,8 +39,13 @@ def run_folder(record: Record, image_size: int, recipe: Recipe, name: str = "") 
 
 
 def name_of_run(architecture: str) -> str:
-    """The `name` that `run_folder` gets for a network of `architecture`: none for `BikeCarCNN`."""
-    return "" if architecture == "BikeCarCNN" else architecture
+    """The `name` that `run_folder` gets for a network of `architecture`: none for `BikeCarCNN`.
+
+    With PRETRAINED=no, a network of torchvision has another name, because it is another run.
+    """
+    if architecture in ARCHITECTURES or parameter("PRETRAINED", True):
+        return "" if architecture == "BikeCarCNN" else architecture
+    return f"{architecture}-from-random"
 
 
 def new_network(
