@@ -54,13 +54,13 @@ test: setup  ## run all tests, including the notebooks, two at a time
 
 # The halves take about the same time. Each of the two uses one thread, so that two cores are enough.
 first-half-of-tests second-half-of-tests: export OMP_NUM_THREADS ?= 1
-SLOW := tests/evidence tests/test_processes.py
+MOVED := tests/evidence tests/test_drawings.py tests/test_processes.py
 
 first-half-of-tests:
-	$(PYTHON) -m pytest tests $(addprefix --ignore=,$(SLOW))
+	$(PYTHON) -m pytest tests $(addprefix --ignore=,$(MOVED))
 
 second-half-of-tests:
-	$(PYTHON) -m pytest notebooks $(SLOW)
+	$(PYTHON) -m pytest notebooks $(MOVED)
 
 lint: setup  ## check the style of the code
 	$(PYTHON) -m ruff check
