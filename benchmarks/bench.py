@@ -216,8 +216,8 @@ def measure_maps(model) -> dict:
 
     from recognizer import capture, display_image_filtered, layer_names, settings, to_input
     from recognizer.maps.colours import as_maps, colour
+    from recognizer.maps.files import save_png
     from recognizer.maps.grids import draw_grid, picture_of
-    from recognizer.maps.pictures import save_png
 
     names, images = layer_names(model, nn.Conv2d), two_images(settings.DATASETS)
     filters, grids = [], []

@@ -11,7 +11,7 @@ from torch import nn
 
 from recognizer import display_image_filtered, figures
 from recognizer.maps import fonts, pictures
-from recognizer.maps.pictures import file_name
+from recognizer.maps.files import file_name
 from recognizer.settings import Problem
 
 from .conftest import picture

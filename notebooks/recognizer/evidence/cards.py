@@ -9,9 +9,9 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
+from ..maps.files import save_png
 from ..maps.fonts import draw_text
 from ..maps.grids import INK, QUIET, mosaic, painted
-from ..maps.pictures import save_png
 from ..settings import results_folder
 from .dissection import enlarged
 from .measures import LayerEvidence

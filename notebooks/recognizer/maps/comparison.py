@@ -10,11 +10,12 @@ from torch import nn
 from ..settings import Problem, results_folder
 from .activations import capture
 from .colours import colour
+from .files import file_name, save_png, written_below
 from .fonts import draw_text
 from .given import Given, Transform, as_given, as_seen, transform_of
 from .grids import FAINT, GAP, INK, LABEL, MARGIN, QUIET, SHEET_WIDTH, THINNEST, picture_of
 from .layers import layers_by_name
-from .pictures import file_name, maps_of, save_png, show_sheet, written_below
+from .pictures import maps_of, show_sheet
 
 LARGEST, SMALLEST, NUMBERS = 110, 28, 74  # pixels: limits for the side of a map, width of the column of filter numbers
 

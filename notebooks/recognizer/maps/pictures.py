@@ -1,17 +1,10 @@
 """Feature maps as pictures: `display_image_filtered`, colour scales, and PNG files."""
 
-import contextlib
-import glob
-import hashlib
 import itertools
-import re
-import shutil
-import unicodedata
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import cv2
 import numpy as np
 from IPython import get_ipython
 from IPython.display import display
@@ -21,12 +14,12 @@ from torch import Tensor, nn
 from ..settings import Problem, results_folder, shown
 from .activations import as_array, capture, layer_of
 from .colours import CLIP, Coloured, Scale, as_maps, colormap_for, colour, ends_of, most_varying
-from .given import Given, Transform, as_given, as_seen, cropped, transform_of
+from .files import ALL_LAYERS, ending_of, file_name, remove_further_outputs, save_pictures, save_png, written_below
+from .given import Given, Transform, as_given, as_seen, transform_of
 from .grids import draw_grid, draw_strip, picture_of
 from .hooks import run
 from .layers import by, is_features_last, layer_names, layers_by_name, takes_volumes, token_grid
 
-ALL_LAYERS = "all_layers"  # the name of the file that `stack_grids` writes
 ORDERS = ("number", "variation")
 
 
@@ -90,7 +83,7 @@ def display_image_filtered(
     if not activations:
         raise Problem("layer_name is empty; pass one or several of the names that layer_names(model) lists.")
     names = {key: layer_of(key, layers) for key in activations}
-    files = {key: folder / f"{file_name(name, layers)}{_ending(key, name)}.png" for key, name in names.items()}
+    files = {key: folder / f"{file_name(name, layers)}{ending_of(key, name)}.png" for key, name in names.items()}
     maps_and_notes = {
         key: maps_of(key, model, layers[names[key]], output[0], pixels) for key, output in activations.items()
     }
@@ -100,11 +93,11 @@ def display_image_filtered(
     grids, picture = {}, picture_of(as_seen(pixels, transform or transform_of(model)))
     with ThreadPoolExecutor() as pool, written_below(folder):  # threads save pictures while the next layer is drawn
         saving = []
-        _remove_further_outputs(files.values())
+        remove_further_outputs(files.values())
         for key, (maps, note) in maps_and_notes.items():
             coloured = colour(maps, **options | options_of_type.get(type(layers[names[key]]), {}))
             grids[key] = _sheet(maps, coloured, picture, key, subtitle + note, order, overlay)
-            saving += _save(pool, files[key], grids[key], coloured.rgb[:0] if _is_row(maps) else coloured.rgb)
+            saving += save_pictures(pool, files[key], grids[key], coloured.rgb[:0] if _is_row(maps) else coloured.rgb)
         for future in saving:
             future.result()  # raises the error of a thread
     if show:
@@ -196,81 +189,11 @@ def stack_grids(grids: Sequence[Path]) -> Path:
     return grids[0].with_name(f"{ALL_LAYERS}.png")
 
 
-def save_png(path: Path, rgb: np.ndarray) -> None:
-    """Write uint8 H×W×3 as a lossless PNG. OpenCV releases Python's lock, so several threads can save at once."""
-    bgr = np.ascontiguousarray(rgb[:, :, ::-1])
-    path.write_bytes(cv2.imencode(".png", bgr, (cv2.IMWRITE_PNG_COMPRESSION, 1))[1])
-
-
-def _save(pool: ThreadPoolExecutor, path: Path, grid: Image.Image, filters: np.ndarray) -> list[Future]:
-    """Start saving the grid and one file per filter. Old files of filters beyond these are deleted, others stay."""
-    folder = path.with_suffix("")
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("filter_*.png"):
-        number = old.stem.removeprefix("filter_")
-        if number.isdecimal() and int(number) >= len(filters):
-            old.unlink()
-    if not len(filters) and not any(folder.iterdir()):
-        folder.rmdir()
-    saving = [pool.submit(save_png, path, np.asarray(grid))]  # first, because it takes longest
-    for number, rgb in enumerate(filters):
-        saving.append(pool.submit(save_png, folder / f"filter_{number:03d}.png", rgb))
-    return saving
-
-
-def file_name(layer_name: str, among: Iterable[str]) -> str:
-    """The name of a layer's files: the layer's name or, if that is not a valid file name, one derived from it.
-
-    No two layers of a model get the same file name, even on disks that ignore case. `among` are the names of all
-    layers. A derived name ends in a digest of the layer's name.
-    """
-
-    def folded(name: str) -> str:
-        return unicodedata.normalize("NFC", name.casefold())
-
-    is_taken = next((name for name in among if folded(name) == folded(layer_name)), layer_name) != layer_name
-    is_valid = re.fullmatch(r"[\w-]+(\.[\w-]+)*(?<!\.png)", layer_name, re.IGNORECASE) and layer_name != ALL_LAYERS
-    if is_valid and not is_taken and cropped(layer_name) == layer_name:
-        return layer_name
-    digest = hashlib.sha256(layer_name.encode(errors="surrogatepass")).hexdigest()[:8]
-    return cropped(re.sub(r"[^\w-]+", "_", layer_name)) + f"-{digest}"
-
-
 def _count_of(image: Given, model: nn.Module) -> int:
     """The number of images in an array or tensor of several images; 0 for a single image of any kind."""
     if isinstance(image, np.ndarray):
         return len(image) if image.ndim == 4 else 0
     return len(image) if isinstance(image, Tensor) and image.ndim == 4 + takes_volumes(model) else 0
-
-
-def _ending(key: str, layer_name: str) -> str:
-    """The suffix of a file name after the layer's name: '#2' for the second call, '[1]' for another tensor."""
-    ending = key.removeprefix(layer_name)
-    safe = re.sub(r"[^\w#\[\]-]+", "_", ending)
-    return safe if safe == ending else f"{cropped(safe)}-{hashlib.sha256(ending.encode()).hexdigest()[:8]}"
-
-
-def _remove_further_outputs(files: Collection[Path]) -> None:
-    """Remove the grids of later calls and other tensors that an earlier call of `display_image_filtered` left."""
-    for file in files:
-        for old in file.parent.glob(f"{glob.escape(file.stem)}[#[]*.png"):
-            is_output = re.fullmatch(r"(#\d+)?(\[.*\](-[0-9a-f]{8})?)?", old.stem.removeprefix(file.stem))
-            if is_output and old not in files:
-                old.unlink()
-                shutil.rmtree(old.with_suffix(""), ignore_errors=True)
-
-
-@contextlib.contextmanager
-def written_below(folder: Path) -> Iterator[None]:
-    """Turn an OSError, raised while files are written to `folder`, into a `Problem`."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise Problem(
-            f"Pictures cannot be written to {cropped(shown(folder), 100)} ({reason}); check that folder, or choose "
-            "another name_image."
-        ) from error
 
 
 def maps_of(key: str, model: nn.Module, layer: nn.Module, output: np.ndarray, pixels: Tensor) -> tuple[np.ndarray, str]:

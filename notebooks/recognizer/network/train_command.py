@@ -122,14 +122,14 @@ def _writing(plan: Plan, model: torch.nn.Module, unfinished: Unfinished) -> tupl
         images, _ = next(batches(plan.train, plan.recipe.batch_size, shuffle=torch.Generator().manual_seed(seed)))
         board.log_batch(writer, "batch/augmented", augment(images, torch.Generator().manual_seed(seed), size))
         board.log_graph(writer, model)
-    print(f"{processes.count()} process(es), logging to {shown(plan.run)}")
+    print(f"processes: {processes.count()}, logging to {shown(plan.run)}")
     after_epoch: list[Callable[[Epoch], None]] = [board.log_scalars(writer), board.log_weights(writer)]
     return writer, [*after_epoch, save_epochs(plan.run / "epochs")]
 
 
 def _write_results(writer, plan: Plan, model, history: History, evaluation: Evaluation) -> None:
     low, high = evaluation.interval()
-    print(f"{len(history.epochs)} epochs{', interrupted' if history.interrupted else ''}")
+    print(f"epochs: {len(history.epochs)}{', interrupted' if history.interrupted else ''}")
     print(f"Test accuracy on {len(evaluation.labels)} images: {evaluation.accuracy:.1%} ({low:.1%} to {high:.1%})")
     metrics = metrics_of(
         evaluation, history, model, plan.recipe, dataset=plan.record.dataset, train_seconds=history.seconds
