@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from torch import nn
 
 from recognizer import display_image_filtered, figures
-from recognizer.maps import fonts, pictures
+from recognizer.maps import files, fonts
 from recognizer.maps.files import file_name
 from recognizer.settings import Problem
 
@@ -98,7 +98,7 @@ def test_a_read_only_disk_raises_a_clear_error(workspace, image_file, monkeypatc
     def refuse(path, rgb):
         raise OSError(errno.EROFS, "Read-only file system", str(path))
 
-    monkeypatch.setattr(pictures, "save_png", refuse)
+    monkeypatch.setattr(files, "save_png", refuse)
     with pytest.raises(Problem, match="Read-only file system") as raised:
         display_image_filtered("Bike", nn.Sequential(nn.Conv2d(3, 1, 1)), "0", image_file)
     assert str(workspace) not in str(raised.value)
